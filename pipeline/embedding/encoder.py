@@ -1,0 +1,250 @@
+"""The encoder: texts in, MoEE vectors out. Prompt → tokens → batches → replica → calibration → combination.
+
+A document's vector depends on the document, the spec and the calibration, and on nothing else: not on the batch, the
+order, the device or the number of replicas (DESIGN.md, promise 1).
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, overload
+
+import numpy as np
+import torch
+
+from pipeline.embedding.batches import plan_batches
+from pipeline.embedding.bertopic_backend import BertopicBackend
+from pipeline.embedding.calibration import Calibration, Halves
+from pipeline.embedding.combine import combine, dimension, query_vector, split, unit
+from pipeline.embedding.tokens import Tokenizer, Tokens
+from pipeline.errors import FingerprintError, SpecError, UsageError
+from pipeline.models import locate, reference_texts
+from pipeline.replica.replica import Replica
+from pipeline.spec import EmbeddingSpec, differing_fields, fingerprint_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeline.spec import Meaning
+
+__all__ = ["Encoder", "RawVectors", "Vectors"]
+
+logger = logging.getLogger(__name__)
+
+TOKEN_BUDGET: Final = {"cpu": 8192, "cuda": 32768}
+"""Tokens in a batch. On CPUs larger ones fall out of the caches; GPUs want their experts' groups large."""
+
+TEXTS_AT_A_TIME: Final = 2048
+"""Texts tokenized together: while they run, the next ones are tokenized."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawVectors:
+    """What the replica says of n texts, before calibration.
+
+    hidden_state float32 [n, H] · routing_weights float32 [n, R] · n_tokens int32 [n], prompt included · truncated
+    bool [n], whether the text was cut.
+    """
+
+    hidden_state: np.ndarray
+    routing_weights: np.ndarray
+    n_tokens: np.ndarray
+    truncated: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """MoEE vectors float32 [n, D] with what a table stores beside them.
+
+    hidden_norms, routing_norms float32 [n]: lengths of the z-scored halves · n_tokens int32 [n] · truncated bool [n].
+    """
+
+    vectors: np.ndarray
+    hidden_norms: np.ndarray
+    routing_norms: np.ndarray
+    n_tokens: np.ndarray
+    truncated: np.ndarray
+
+
+class Encoder(BertopicBackend):
+    """A spec brought to life on one device.
+
+    Args:
+        spec: what the vectors mean; a model's name stands for a spec with its defaults. None: the built-in model.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        calibration: a table's; None: `calibrate` makes one, and `encode` falls back to the reference texts.
+        token_budget: tokens computed in one batch; None: as suits the device.
+
+    Raises:
+        ModelError: the model cannot be loaded, or failed its checks.
+        SpecError: the spec does not fit the model.
+    """
+
+    def __init__(
+        self,
+        spec: EmbeddingSpec | str | None = None,
+        device: str = "auto",
+        *,
+        calibration: Calibration | None = None,
+        token_budget: int | None = None,
+    ) -> None:
+        wanted = EmbeddingSpec(model=spec) if isinstance(spec, str) else spec or EmbeddingSpec()
+        checkpoint = locate(wanted.model, wanted.revision)
+        self.spec = wanted.resolve(checkpoint.defaults)
+        self.meaning: Meaning = self.spec.meaning(checkpoint.identity, checkpoint.tokenizer)
+        prompt = self.spec.prompt or "none"
+        self._tokenizer = Tokenizer(checkpoint.path, prompt, self.spec.max_tokens)
+        self._query_tokenizer = self._tokenizer
+        if self.spec.query_prompt not in {None, prompt}:
+            self._query_tokenizer = Tokenizer(checkpoint.path, self.spec.query_prompt or prompt, self.spec.max_tokens)
+        self._replica = Replica.load(
+            checkpoint,
+            dtype=self.spec.dtype,
+            quantization=self.spec.quantization,
+            device=device,
+            routing=self.spec.routing or "scores",
+            routing_layers=self.spec.routing_layers,
+        )
+        positions = self._replica.max_positions
+        if positions is not None and self.spec.max_tokens > positions:
+            raise SpecError(f"max_tokens={self.spec.max_tokens}: this model's positions end at {positions}")
+        self._budget = token_budget or TOKEN_BUDGET.get(self._replica.device.type, TOKEN_BUDGET["cpu"])
+        self._calibration = calibration
+
+    @property
+    def halves(self) -> tuple[int, int]:
+        """(H, R): sizes of hidden state and routing weights."""
+        return self._replica.halves
+
+    @property
+    def dimension(self) -> int:
+        """D, the length of a vector."""
+        return dimension(self.spec.combine or "sum", *self.halves)
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration in use; where none was given, that of the reference texts, made on first use."""
+        if self._calibration is None:
+            logger.info("no calibration given: calibrating on the package's reference texts")
+            self.calibrate(reference_texts())
+        assert self._calibration is not None
+        return self._calibration
+
+    @property
+    def fingerprint(self) -> str:
+        """Vectors may be compared only if their fingerprints are equal."""
+        return fingerprint_of(self.meaning, self.calibration.hash)
+
+    def calibrate(self, texts: Sequence[str]) -> Calibration:
+        """Make and use a calibration from a sample of the corpus (DESIGN.md: 2,048 documents)."""
+        if len(texts) < 2:
+            raise UsageError("calibrate: at least two texts are needed to tell what is usual")
+        raw = self.encode_raw(texts)
+        self._calibration = Calibration.fit(raw.hidden_state, raw.routing_weights)
+        return self._calibration
+
+    def refuse_other_meaning(self, stored: Meaning) -> None:
+        """Raise FingerprintError, naming the fields, unless vectors of meaning `stored` compare with these."""
+        differences = differing_fields(stored, self.meaning)
+        if differences:
+            raise FingerprintError("these vectors do not compare: " + "; ".join(differences))
+
+    def tokenize(self, texts: Sequence[str]) -> Tokens:
+        """The CPU's share of encoding documents; `vectors_of` is the replica's."""
+        return self._tokenizer(texts)
+
+    def encode_raw(self, texts: Sequence[str]) -> RawVectors:
+        """Hidden states and routing weights of documents, before calibration."""
+        return self._raw(texts, self._tokenizer)
+
+    @overload
+    def encode(self, texts: str) -> np.ndarray: ...
+    @overload
+    def encode(self, texts: Sequence[str]) -> np.ndarray: ...
+    def encode(self, texts: str | Sequence[str]) -> np.ndarray:
+        """Documents → vectors, float32 [n, D], unit length; a single string gives [D]."""
+        return self._encode(texts, self._tokenizer)
+
+    encode_document = encode
+
+    def encode_query(self, texts: str | Sequence[str]) -> np.ndarray:
+        """Queries → vectors as `encode`, asked with the spec's query prompt where it has one."""
+        return self._encode(texts, self._query_tokenizer)
+
+    def vectors_of(self, tokens: Tokens) -> Vectors:
+        """Tokenized documents → vectors with what a table stores beside them."""
+        hidden, routing = self._run(tokens)
+        halves = self.calibration.apply(hidden, routing)
+        return Vectors(
+            vectors=self._combined(halves),
+            hidden_norms=np.linalg.norm(halves.hidden, axis=1).astype(np.float32),
+            routing_norms=np.linalg.norm(halves.routing, axis=1).astype(np.float32),
+            n_tokens=tokens.lengths.astype(np.int32),
+            truncated=tokens.truncated,
+        )
+
+    def similarity(self, a: np.ndarray, b: np.ndarray, alpha: float | None = None) -> np.ndarray:
+        """Scores float32 [len(a), len(b)] between vectors of this encoder; `alpha` as in a search."""
+        how, weight = self.spec.combine or "sum", self.spec.alpha
+        a, b = np.atleast_2d(a), np.atleast_2d(b)
+        if alpha is None or alpha == weight:
+            return unit(a) @ unit(b).T
+        query_vector(a[0], how, self.halves[0], weight, alpha)  # refuses what a search would refuse
+        (ha, ra), (hb, rb) = split(a, how, self.halves[0]), split(b, how, self.halves[0])
+        return ((ha @ hb.T + alpha * (ra @ rb.T)) / (1 + alpha)).astype(np.float32)
+
+    def _encode(self, texts: str | Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
+        single = isinstance(texts, str)
+        raw = self._raw([texts] if single else texts, tokenizer)
+        vectors = self._combined(self.calibration.apply(raw.hidden_state, raw.routing_weights))
+        return vectors[0] if single else vectors
+
+    def _combined(self, halves: Halves) -> np.ndarray:
+        return combine(halves, self.spec.combine or "sum", self.spec.alpha)
+
+    def _raw(self, texts: Sequence[str], tokenizer: Tokenizer) -> RawVectors:
+        parts = [(*self._run(tokens), tokens) for tokens in _tokenized_ahead(texts, tokenizer)]
+        if not parts:
+            empty = np.zeros((0, self.halves[0]), np.float32), np.zeros((0, self.halves[1]), np.float32)
+            return RawVectors(*empty, np.zeros(0, np.int32), np.zeros(0, bool))
+        return RawVectors(
+            hidden_state=np.concatenate([hidden for hidden, _, _ in parts]),
+            routing_weights=np.concatenate([routing for _, routing, _ in parts]),
+            n_tokens=np.concatenate([tokens.lengths for _, _, tokens in parts]).astype(np.int32),
+            truncated=np.concatenate([tokens.truncated for _, _, tokens in parts]),
+        )
+
+    def _run(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+        """Raw halves of tokenized texts, in their order."""
+        hidden = np.empty((len(tokens), self.halves[0]), np.float32)
+        routing = np.empty((len(tokens), self.halves[1]), np.float32)
+        batches = plan_batches(tokens.lengths, self._budget, self._replica.layout)
+        while batches:
+            rows = batches.pop(0)
+            try:
+                hidden[rows], routing[rows] = self._replica.forward(tokens.take(rows), self.spec.pooling or "last")
+            except torch.OutOfMemoryError:
+                if len(rows) == 1:
+                    raise
+                torch.cuda.empty_cache()
+                self._budget = max(self._budget // 2, 1)
+                logger.warning("out of memory: batches are now at most %d tokens", self._budget)
+                left = np.concatenate([rows, *batches])
+                batches = [left[b] for b in plan_batches(tokens.lengths[left], self._budget, self._replica.layout)]
+        return hidden, routing
+
+
+def _tokenized_ahead(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[Tokens]:
+    """Tokenize piece by piece, the next piece while the present one is being used."""
+    pieces = [texts[start : start + TEXTS_AT_A_TIME] for start in range(0, len(texts), TEXTS_AT_A_TIME)]
+    if len(pieces) < 2:
+        yield from map(tokenizer, pieces)
+        return
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenize") as pool:
+        coming = pool.submit(tokenizer, pieces[0])
+        for piece in pieces[1:]:
+            tokens, coming = coming.result(), pool.submit(tokenizer, piece)
+            yield tokens
+        yield coming.result()

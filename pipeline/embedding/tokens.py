@@ -1,0 +1,178 @@
+"""Text → tokens: the prompt filled in, the text cut to fit, and where the text's own tokens lie.
+
+The whole prompt is tokenized with its text in place, as the authors do, so that merges across the seam come out
+alike; a prompt that is too long loses tokens from the end of its *text*, never from the prompt around it. Texts are
+cut by characters before tokenizing, so that a megabyte costs what `max_tokens` tokens cost.
+
+`Tokens` is plain arrays: it is made on CPUs, travels, and feeds any number of replicas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.embedding.prompts import prompt_template
+from pipeline.errors import ModelError, SpecError
+from pipeline.replica.replica import TokenBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from tokenizers import Encoding
+
+    from pipeline.embedding.prompts import FilledPrompt
+
+__all__ = ["Tokenizer", "Tokens"]
+
+CHARACTERS_PER_TOKEN: Final = 12
+"""Texts are first cut to this many characters for each token of the limit: English has 4 to 5, white space more.
+
+Where the cut text turns out to hold too few tokens, it is cut again at four times as many.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """n tokenized prompts.
+
+    ids int32 [total], one prompt after another · lengths int64 [n], tokens in each, prompt included · starts, stops
+    int64 [n], the text's own tokens · truncated bool [n].
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+    truncated: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, rows: np.ndarray) -> TokenBatch:
+        """The prompts at `rows`, in that order, as a batch for a replica."""
+        offsets = np.cumsum(self.lengths) - self.lengths
+        lengths = self.lengths[rows]
+        where = np.repeat(offsets[rows] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
+        return TokenBatch(self.ids[where], lengths, self.starts[rows], self.stops[rows])
+
+    def to_arrow(self) -> pa.Table:
+        """One row a prompt: tokens list<int32>, start, stop int32, truncated bool."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+        return pa.table(
+            {
+                "tokens": pa.LargeListArray.from_arrays(offsets, pa.array(self.ids)),
+                "start": pa.array(self.starts.astype(np.int32)),
+                "stop": pa.array(self.stops.astype(np.int32)),
+                "truncated": pa.array(self.truncated),
+            }
+        )
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table) -> Tokens:
+        """The inverse of `to_arrow`."""
+        tokens = table.column("tokens").combine_chunks()
+        return cls(
+            ids=np.asarray(tokens.flatten(), dtype=np.int32),
+            lengths=np.asarray(tokens.value_lengths(), dtype=np.int64),
+            starts=np.asarray(table.column("start"), dtype=np.int64),
+            stops=np.asarray(table.column("stop"), dtype=np.int64),
+            truncated=np.asarray(table.column("truncated"), dtype=bool),
+        )
+
+
+class Tokenizer:
+    """A checkpoint's own tokenizer, one prompt, one limit.
+
+    Args:
+        directory: the checkpoint's.
+        prompt: a named prompt or a template.
+        max_tokens: longest prompt with its text.
+
+    Raises:
+        ModelError: the directory holds no tokenizer that can be read.
+        SpecError: the prompt alone leaves no room for a text.
+    """
+
+    def __init__(self, directory: Path, prompt: str, max_tokens: int) -> None:
+        self._template = prompt_template(prompt)
+        self._max_tokens = max_tokens
+        self._backend = _fast_tokenizer(directory)
+        around = len(self._backend.encode(self._template.fill("a").full).ids) - 1
+        if around >= max_tokens:
+            raise SpecError(
+                f"max_tokens={max_tokens}: the prompt {prompt!r} alone takes {around} tokens; "
+                f"allow at least {around + 1}"
+            )
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Tokenize texts of any kind; nothing in a text raises."""
+        limit = self._max_tokens * CHARACTERS_PER_TOKEN
+        filled = [self._template.fill(text[:limit]) for text in texts]
+        encodings = self._backend.encode_batch([prompt.full for prompt in filled])
+        rows = [
+            self._fit(text, prompt, encoding, limit)
+            for text, prompt, encoding in zip(texts, filled, encodings, strict=True)
+        ]
+        lengths = np.array([len(ids) for ids, _, _, _ in rows], dtype=np.int64)
+        return Tokens(
+            ids=np.fromiter((token for ids, _, _, _ in rows for token in ids), dtype=np.int32, count=lengths.sum()),
+            lengths=lengths,
+            starts=np.array([start for _, start, _, _ in rows], dtype=np.int64),
+            stops=np.array([stop for _, _, stop, _ in rows], dtype=np.int64),
+            truncated=np.array([cut for _, _, _, cut in rows], dtype=bool),
+        )
+
+    def _fit(self, text: str, prompt: FilledPrompt, encoding: Encoding, limit: int) -> tuple[list[int], int, int, bool]:
+        """Token ids, the text's own span among them, and whether the text was cut."""
+        while len(text) > limit and len(encoding.ids) <= self._max_tokens:
+            limit *= 4
+            prompt = self._template.fill(text[:limit])
+            encoding = self._backend.encode(prompt.full)
+        ids = encoding.ids
+        start, stop = _token_span(encoding, prompt)
+        surplus = len(ids) - self._max_tokens
+        if surplus > 0:
+            cut = max(stop - surplus, start)
+            ids, stop = (ids[:cut] + ids[stop:])[: self._max_tokens], cut
+        if start >= stop:  # no token of its own: the mean is taken over the whole prompt
+            start, stop = 0, len(ids)
+        return ids, start, stop, surplus > 0
+
+
+def _token_span(encoding: Encoding, prompt: FilledPrompt) -> tuple[int, int]:
+    """The tokens that hold at least one of the text's characters."""
+    first = _token_at(encoding, range(prompt.start, prompt.stop))
+    if first is None:
+        return 0, 0
+    last = _token_at(encoding, range(prompt.stop - 1, prompt.start - 1, -1))
+    return first, first + 1 if last is None else last + 1
+
+
+def _token_at(encoding: Encoding, characters: range) -> int | None:
+    """The token of the first of these characters that belongs to one; white space may belong to none."""
+    for character in characters:
+        token = encoding.char_to_token(character)
+        if token is not None:
+            return token
+    return None
+
+
+def _fast_tokenizer(directory: Path):  # noqa: ANN202  (tokenizers.Tokenizer; the stub package has no such name)
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ModelError(f"no tokenizer can be read from {directory}: {first[0]}") from error
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(f"the tokenizer in {directory} has no fast form (tokenizer.json), which tells where texts lie")
+    backend.no_padding()
+    backend.no_truncation()
+    return backend

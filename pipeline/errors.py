@@ -1,0 +1,80 @@
+"""The exception tree. Every message says what is wrong, where, and what to do.
+
+    MoeeError                     exit status 1
+    ├── UsageError                exit status 2: the call itself is wrong
+    │   └── SpecError             an EmbeddingSpec that cannot mean anything
+    ├── SourceError               a SOURCE that cannot be listed or read as a whole
+    ├── ModelError                a checkpoint that cannot become a replica, or must not
+    ├── TableError                a table that cannot be created, opened, read or written
+    │   ├── TableNotFoundError
+    │   ├── FingerprintError      vectors of another meaning (promise 4: no silent mixing)
+    │   └── CommitError           a commit that lost its race more often than is plausible
+    ├── TopicError                topics that cannot be fitted, read or shown
+    └── RunError                  a job that went wrong as a whole
+
+A single bad document raises nothing: it goes to the rejects with its reason (`pipeline.corpus.documents`).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CommitError",
+    "FingerprintError",
+    "ModelError",
+    "MoeeError",
+    "RunError",
+    "SourceError",
+    "SpecError",
+    "TableError",
+    "TableNotFoundError",
+    "TopicError",
+    "UsageError",
+]
+
+
+class MoeeError(Exception):
+    """Base of all errors that this package raises on purpose; one clear line for people."""
+
+    exit_code = 1
+
+
+class UsageError(MoeeError):
+    """The command or call is wrong as written; nothing was done."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """An embedding spec holds a value or a combination of values that has no meaning."""
+
+
+class SourceError(MoeeError):
+    """A SOURCE cannot be listed, or none of it can be read."""
+
+
+class ModelError(MoeeError):
+    """A checkpoint cannot be loaded as a Mixture-of-Experts replica, or failed its load-time checks."""
+
+
+class TableError(MoeeError):
+    """A table cannot be created, opened, read or written."""
+
+
+class TableNotFoundError(TableError):
+    """There is no table at the given place."""
+
+
+class FingerprintError(TableError):
+    """The vectors in the table and the ones offered were made under different specs or calibrations."""
+
+
+class CommitError(TableError):
+    """A commit could not be placed on top of the table's history."""
+
+
+class TopicError(MoeeError):
+    """Topics cannot be fitted, read or shown."""
+
+
+class RunError(MoeeError):
+    """A job failed as a whole."""

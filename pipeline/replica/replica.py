@@ -1,0 +1,220 @@
+"""The replica: one model, its router tap, and a forward that pools while it runs.
+
+At load it probes itself: packed sequences must give what each gives alone. Where they do not, it falls back to
+padded batches, and where those differ too it refuses to work (DESIGN.md, promise 5).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+
+from pipeline.errors import ModelError
+from pipeline.replica.load import load_model, resolve_device
+from pipeline.replica.packing import PACKED_ATTENTION, Layout, lay_out
+from pipeline.replica.tap import RouterTap, score_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+    from pipeline.models import Checkpoint
+    from pipeline.spec import Dtype, Pooling, Quantization, Routing
+
+__all__ = ["Replica", "TokenBatch"]
+
+logger = logging.getLogger(__name__)
+
+PROBE_LENGTHS: Final = (9, 23, 5, 14)
+PROBE_COSINE: Final = {"float32": 1 - 1e-5, "bfloat16": 0.97, "float16": 0.99}
+"""How alike a hidden state must be alone and in a batch.
+
+A random 8-layer OLMoE in bf16 is at .995 and above; attention that leaks into the neighbour is below .9.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Token sequences, one after another, with the part of each that is the document's own text.
+
+    ids int32 [total] · lengths int64 [n], all ≥ 1 · starts, stops int64 [n]: the text's tokens, ``0 ≤ start < stop ≤
+    length``.
+    """
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    starts: np.ndarray
+    stops: np.ndarray
+
+
+class Replica:
+    """A Mixture-of-Experts model that turns token batches into hidden states and router outputs.
+
+    Args:
+        model: headless, in evaluation mode, on its device.
+        routing: what to read off the routers: ``scores`` or ``logits``.
+        routing_layers: which MoE layers count, by their order; None: all.
+
+    Raises:
+        ModelError: the model has no readable routers, or a batch changes what a sequence gives.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, *, routing: Routing = "scores", routing_layers: tuple[int, ...] | None = None
+    ) -> None:
+        self._model = model
+        self._tap = RouterTap(model)
+        self._layers = self._chosen_layers(routing_layers)
+        self._score = score_function(model) if routing == "scores" else "identity"
+        self.layout: Layout = "packed"
+        self.halves = self._probe(routing)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        dtype: Dtype,
+        quantization: Quantization,
+        device: str,
+        routing: Routing,
+        routing_layers: tuple[int, ...] | None,
+    ) -> Replica:
+        """Load a checkpoint onto a device and check it."""
+        model = load_model(checkpoint, dtype=dtype, quantization=quantization, device=resolve_device(device))
+        return cls(model, routing=routing, routing_layers=routing_layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        return self._model.device
+
+    @property
+    def max_positions(self) -> int | None:
+        """Longest sequence that the model's positions allow, in tokens; None: it does not say."""
+        return getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+
+    @torch.inference_mode()
+    def forward(self, batch: TokenBatch, pooling: Pooling) -> tuple[np.ndarray, np.ndarray]:
+        """Pooled hidden states float32 [n, H] and router outputs float32 [n, R] of the batch's sequences."""
+        inputs = lay_out(batch.ids, batch.lengths, layout=self.layout, pad=self._pad_token, device=self.device)
+        reduce = _pool(batch, inputs.rows, pooling, self.device)
+        with self._tap.reading(lambda logits: reduce(self._scores(logits))) as routed:
+            output = self._model(**inputs.kwargs)
+        states = output.last_hidden_state
+        hidden = reduce(states.reshape(-1, states.shape[-1]))
+        if len(routed) != len(self._tap):
+            raise ModelError(f"only {len(routed)} of {len(self._tap)} routers were seen in a forward")
+        routing = torch.cat([routed[layer] for layer in self._layers], dim=1)
+        return hidden.float().cpu().numpy(), routing.float().cpu().numpy()
+
+    @property
+    def _pad_token(self) -> int:
+        pad = self._model.config.get_text_config().pad_token_id
+        return pad if isinstance(pad, int) and pad >= 0 else 0
+
+    def _chosen_layers(self, chosen: tuple[int, ...] | None) -> tuple[int, ...]:
+        layers = len(self._tap)
+        if chosen is None:
+            return tuple(range(layers))
+        if not chosen or any(not 0 <= layer < layers for layer in chosen):
+            raise ModelError(f"routing_layers={chosen}: this model has the MoE layers 0 to {layers - 1}")
+        return chosen
+
+    def _scores(self, logits: torch.Tensor) -> torch.Tensor:
+        if self._score == "softmax":
+            return logits.float().softmax(dim=-1)
+        return logits.float().sigmoid() if self._score == "sigmoid" else logits.float()
+
+    def _probe(self, routing: Routing) -> tuple[int, int]:
+        """Choose the layout that leaves sequences alone; the sizes (H, R) of the two halves."""
+        batch = _probe_batch(self._model.config.get_text_config().vocab_size)
+        self._refuse_probabilities(batch, routing)
+        self._use("padded")
+        alone = [self.forward(single, "last") for single in _singly(batch)]
+        hidden = np.concatenate([pair[0] for pair in alone])
+        worst = {}
+        for layout in ("packed", "padded"):
+            worst[layout] = self._worst_cosine(layout, batch, hidden)
+            if worst[layout] >= PROBE_COSINE[str(self._model.dtype).removeprefix("torch.")]:
+                logger.debug("%s batches agree with single sequences to cosine %.6f", layout, worst[layout])
+                return hidden.shape[1], alone[0][1].shape[1]
+            logger.info("%s: %s batches change what a sequence gives", self._model.config.model_type, layout)
+        raise ModelError(
+            f"{self._model.config.model_type}: a sequence gives another vector in a batch than alone, packed "
+            f"(cosine {worst['packed']:.3f}) and padded ({worst['padded']:.3f}) alike; its vectors would not be "
+            "batch-independent"
+        )
+
+    def _worst_cosine(self, layout: Layout, batch: TokenBatch, alone: np.ndarray) -> float:
+        self._use(layout)
+        try:
+            together, _ = self.forward(batch, "last")
+        except (NotImplementedError, TypeError, RuntimeError, ValueError, AssertionError) as error:
+            logger.info("%s: no %s batches: %s", self._model.config.model_type, layout, error)
+            return -1.0
+        lengths = np.linalg.norm(together, axis=1) * np.linalg.norm(alone, axis=1)
+        return float(np.min(np.einsum("nh,nh->n", together, alone) / np.maximum(lengths, 1e-12)))
+
+    def _use(self, layout: Layout) -> None:
+        self.layout = layout
+        self._model.set_attn_implementation(PACKED_ATTENTION if layout == "packed" else "sdpa")
+
+    def _refuse_probabilities(self, batch: TokenBatch, routing: Routing) -> None:
+        """A router whose declared logits sum to 1 hands out probabilities: scores as they are, and no logits."""
+        self._use("padded")
+        sums: list[torch.Tensor] = []
+
+        def check(logits: torch.Tensor) -> torch.Tensor:
+            sums.append((logits.float().sum(dim=-1) - 1).abs().max())
+            return logits
+
+        inputs = lay_out(batch.ids, batch.lengths, layout="padded", pad=self._pad_token, device=self.device)
+        with torch.inference_mode(), self._tap.reading(check):
+            self._model(**inputs.kwargs)
+        if torch.stack(sums).max() > 1e-2:
+            return
+        if routing == "logits":
+            raise ModelError(f"{self._model.config.model_type}: its routers hand out scores only; use routing='scores'")
+        self._score = "identity"
+
+
+def _pool(
+    batch: TokenBatch, rows: np.ndarray, pooling: Pooling, device: torch.device
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A function from [rows, width] to [n, width]: the last token's row, or the mean over the text's own."""
+    ends = np.cumsum(batch.lengths)
+    if pooling == "last":
+        wanted = torch.from_numpy(rows[ends - 1]).to(device)
+        return lambda values: values.index_select(0, wanted)
+    counts = batch.stops - batch.starts
+    first = ends - batch.lengths + batch.starts
+    own = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    wanted = torch.from_numpy(rows[own]).to(device)
+    owner = torch.from_numpy(np.repeat(np.arange(len(counts)), counts)).to(device)
+    divisor = torch.from_numpy(counts).to(device, torch.float32)[:, None]
+
+    def mean(values: torch.Tensor) -> torch.Tensor:
+        sums = torch.zeros(len(counts), values.shape[1], device=device)
+        return sums.index_add_(0, owner, values.index_select(0, wanted).float()) / divisor
+
+    return mean
+
+
+def _probe_batch(vocabulary: int) -> TokenBatch:
+    lengths = np.array(PROBE_LENGTHS, dtype=np.int64)
+    ids = np.random.default_rng(0).integers(min(16, vocabulary - 1), vocabulary, lengths.sum(), dtype=np.int32)
+    return TokenBatch(ids, lengths, np.zeros_like(lengths), lengths)
+
+
+def _singly(batch: TokenBatch) -> list[TokenBatch]:
+    pieces = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
+    return [
+        TokenBatch(ids, batch.lengths[n : n + 1], batch.starts[n : n + 1], batch.stops[n : n + 1])
+        for n, ids in enumerate(pieces)
+    ]
