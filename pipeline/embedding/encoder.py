@@ -20,14 +20,14 @@ from pipeline.embedding.calibration import Calibration, Halves
 from pipeline.embedding.combine import combine, dimension, query_vector, split, unit
 from pipeline.embedding.tokens import Tokenizer, Tokens
 from pipeline.errors import FingerprintError, SpecError, UsageError
-from pipeline.models import locate, reference_texts
+from pipeline.models import describe, reference_texts
 from pipeline.replica.replica import Replica
-from pipeline.spec import EmbeddingSpec, differing_fields, fingerprint_of
+from pipeline.spec import differing_fields, fingerprint_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipeline.spec import Meaning
+    from pipeline.spec import EmbeddingSpec, Meaning
 
 __all__ = ["Encoder", "RawVectors", "Vectors"]
 
@@ -90,10 +90,7 @@ class Encoder(BertopicBackend):
         calibration: Calibration | None = None,
         token_budget: int | None = None,
     ) -> None:
-        wanted = EmbeddingSpec(model=spec) if isinstance(spec, str) else spec or EmbeddingSpec()
-        checkpoint = locate(wanted.model, wanted.revision)
-        self.spec = wanted.resolve(checkpoint.defaults)
-        self.meaning: Meaning = self.spec.meaning(checkpoint.identity, checkpoint.tokenizer)
+        self.spec, self.meaning, checkpoint = describe(spec)
         prompt = self.spec.prompt or "none"
         self._tokenizer = Tokenizer(checkpoint.path, prompt, self.spec.max_tokens)
         self._query_tokenizer = self._tokenizer

@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.errors import ModelError
 from pipeline.models import mini
 from pipeline.models.content import content_hash
+from pipeline.spec import EmbeddingSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MINI", "Checkpoint", "locate", "reference_texts"]
+    from pipeline.spec import Meaning
+
+__all__ = ["MINI", "Checkpoint", "describe", "locate", "reference_texts"]
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,14 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
         tokenizer=content_hash(path, TOKENIZER_FILES),
         defaults=_defaults(path),
     )
+
+
+def describe(spec: EmbeddingSpec | str | None) -> tuple[EmbeddingSpec, Meaning, Checkpoint]:
+    """The resolved spec, its meaning and its checkpoint, without loading weights."""
+    wanted = EmbeddingSpec(model=spec) if isinstance(spec, str) else spec or EmbeddingSpec()
+    checkpoint = locate(wanted.model, wanted.revision)
+    resolved = wanted.resolve(checkpoint.defaults)
+    return resolved, resolved.meaning(checkpoint.identity, checkpoint.tokenizer), checkpoint
 
 
 def reference_texts() -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.models.content import cache_directory
+from pipeline.models.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import OlmoeConfig
@@ -63,7 +64,8 @@ def make_random(target: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = OlmoeForCausalLM(_config())
-    model.bfloat16().save_pretrained(target)
+    with quiet_transformers():
+        model.bfloat16().save_pretrained(target)
 
 
 def _shipped() -> Path:

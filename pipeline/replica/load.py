@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedModel
-from transformers.utils import logging as transformers_logging
 
 from pipeline.errors import ModelError
+from pipeline.models.quiet import quiet_transformers
 from pipeline.replica.experts import PADDED_GROUPS
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def load_model(
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"model {checkpoint.name!r} ({config.model_type}): encoder-decoder models are not read yet")
     options: dict[str, Any] = {"experts_implementation": PADDED_GROUPS} if device.type == "cpu" else {}
-    with _quiet_transformers():
+    with quiet_transformers():
         try:
             model, report = AutoModel.from_pretrained(
                 checkpoint.path,
@@ -98,18 +98,3 @@ def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-class _quiet_transformers:  # noqa: N801  (a context manager that reads as a verb)
-    """Keeps transformers' own progress bars and loading tables off the terminal; its errors still raise."""
-
-    def __enter__(self) -> None:
-        self._verbosity = transformers_logging.get_verbosity()
-        self._bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers_logging.set_verbosity(self._verbosity)
-        if self._bars:
-            transformers_logging.enable_progress_bar()

@@ -163,7 +163,8 @@ class Replica:
 
     def _use(self, layout: Layout) -> None:
         self.layout = layout
-        self._model.set_attn_implementation(PACKED_ATTENTION if layout == "packed" else "sdpa")
+        padded = "sdpa" if getattr(self._model, "_supports_sdpa", False) else "eager"
+        self._model.set_attn_implementation(PACKED_ATTENTION if layout == "packed" else padded)
 
     def _refuse_probabilities(self, batch: TokenBatch, routing: Routing) -> None:
         """A router whose declared logits sum to 1 hands out probabilities: scores as they are, and no logits."""

@@ -1,0 +1,61 @@
+"""``moee``: all commands under one name. A command's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
+
+from jobs.command import run_command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+COMMANDS: Final = {
+    "demo": "the whole pipeline, offline, on text found on this machine",
+    "embed": "documents → vectors in a table (resumes by itself)",
+    "search": "the documents nearest to a query",
+    "index": "build or refresh a table's indexes",
+    "topics": "fit topics on a table's vectors, and show them",
+    "inspect": "what a table holds: spec, rows, rejects, runs, topics",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in {"-h", "--help", "help"}:
+        print(_help())
+        return 0 if given else 2
+    if given[0] in {"-V", "--version"}:
+        print(f"moee {version('moee-pipeline')}")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        print(f"error: there is no command {name!r} (moee --help lists them)", file=sys.stderr)
+        return 2
+    status = run_command(import_module(f"jobs.{name}").COMMAND, rest)
+    sys.stdout.flush()
+    return status
+
+
+def _help() -> str:
+    lines = [f"  {name:9} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: moee COMMAND [ARGUMENTS]",
+            "",
+            "MoEE embeddings from Mixture-of-Experts models: embed, search, find topics.",
+            "",
+            *lines,
+            "",
+            "moee COMMAND --help says more; --json gives one JSON object on stdout; exit status 0, 1 (error), 2 (usage).",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""What all commands share: ``--json`` and ``--debug``, exit statuses, and one clear line for every error.
+
+A result goes to stdout: tables and sentences for people, or with ``--json`` one JSON object and nothing else.
+Progress and warnings go to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from pipeline.errors import MoeeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["Command", "Output", "parse_pairs", "run_command"]
+
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a command writes: `people` is stdout, or stderr under ``--json``; `progress` is stderr."""
+
+    people: Console
+    progress: Console
+    json: bool
+
+    def result(self, data: Mapping[str, Any]) -> None:
+        """The command's result for programs: printed under ``--json`` only."""
+        if self.json:
+            print(json.dumps(data, ensure_ascii=False, default=str))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: its name and its line of help, its arguments, and what it does."""
+
+    name: str
+    help: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Output], None]
+    examples: Sequence[str] = field(default=())
+
+
+def run_command(command: Command, arguments: Sequence[str] | None = None, *, program: str | None = None) -> int:
+    """Parse, run, and turn errors into one line and an exit status: 0 done, 2 wrong usage, 1 any other error."""
+    parser = _Parser(
+        prog=program or f"moee {command.name}",
+        description=command.help,
+        epilog="\n".join(["examples:", *(f"  {line}" for line in command.examples)]) if command.examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.configure(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, everything else on stderr")
+    parser.add_argument("--debug", action="store_true", help="verbose log, and tracebacks of errors")
+    given = parser.parse_args(arguments)
+    output = Output(
+        people=Console(stderr=given.json, highlight=False, soft_wrap=True),
+        progress=Console(stderr=True, highlight=False, soft_wrap=True),
+        json=given.json,
+    )
+    _set_up(output.progress, debug=given.debug)
+    try:
+        command.run(given, output)
+    except MoeeError as error:
+        return _failed(error, output, debug=given.debug)
+    except KeyboardInterrupt:
+        output.progress.print("interrupted; what was committed stays, and the same command goes on from there")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if given.debug:
+            raise
+        first = next(iter(str(error).strip().splitlines()), "")
+        output.progress.print(
+            f"error: unexpected {type(error).__name__}: {first} (--debug shows where)", style="red", markup=False
+        )
+        return 1
+    return 0
+
+
+def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
+    """``NAME=VALUE`` arguments as a dictionary.
+
+    Raises:
+        UsageError: one has no ``=`` or no name.
+    """
+    parsed: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} {pair!r}: write NAME=VALUE")
+        parsed[name] = value
+    return parsed
+
+
+class _Parser(argparse.ArgumentParser):
+    """Argparse, with one line for a wrong call instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} ({self.prog} --help)\n")
+
+
+def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
+    if debug:
+        output.progress.print_exception()
+    output.progress.print(f"error: {error}", style="red", markup=False)
+    return error.exit_code
+
+
+def _set_up(progress: Console, *, debug: bool) -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see pipeline.flow.cluster.WORKER_ENVIRONMENT
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    handler = RichHandler(console=progress, show_time=debug, show_path=debug, show_level=debug, markup=False)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    for ours in ("pipeline", "jobs"):
+        logging.getLogger(ours).setLevel(logging.DEBUG if debug else logging.WARNING)
+    if not debug:
+        warnings.simplefilter("ignore")  # libraries' deprecations are for the developers, who run with -W error

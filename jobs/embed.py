@@ -1,0 +1,149 @@
+"""``moee embed``: documents → vectors in a table. Resumes by itself; what the table has is left alone."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from jobs.command import Command, Output, parse_pairs, run_command
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pipeline.flow.report import EmbedReport
+
+__all__ = ["COMMAND"]
+
+SPEC_FIELDS: Final = (
+    "model",
+    "revision",
+    "quantization",
+    "dtype",
+    "prompt",
+    "query_prompt",
+    "pooling",
+    "routing",
+    "max_tokens",
+    "combine",
+    "alpha",
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``moee embed``."""
+    parser.add_argument("source", nargs="+", help="path, directory, glob or URL of Parquet, JSONL, CSV, text or Lance")
+    parser.add_argument("--table", required=True, metavar="DIR/NAME", help="the table; made on first use")
+    parser.add_argument("--text", metavar="COLUMN", help="text column (default: text, content, body or document)")
+    parser.add_argument("--id", metavar="COLUMN", help="id column (default: id; else derived from file and row)")
+    parser.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help="metadata columns to keep")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="stop after about N rows of input")
+    parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
+    parser.add_argument("--replicas", metavar="N|MIN:MAX", help="model replicas (default: one a GPU, or one on CPUs)")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--no-text", action="store_true", help="do not store the texts in the table")
+    parser.add_argument(
+        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
+    )
+    parser.add_argument("--then", choices=["topics"], help="what to do when the embedding has committed")
+    spec = parser.add_argument_group("what the vectors mean (fixed when the table is made)")
+    spec.add_argument("--model", help="hub id, directory, or mini (built in; the default)")
+    spec.add_argument("--revision", help="commit or branch of a hub model")
+    spec.add_argument("--quantization", choices=["none", "nf4", "int8"], help="of the experts")
+    spec.add_argument("--dtype", choices=["bfloat16", "float16", "float32"])
+    spec.add_argument("--prompt", help="a named prompt of the paper, or a template with {text}")
+    spec.add_argument("--query-prompt", help="the same for queries, where they are asked differently")
+    spec.add_argument("--pooling", choices=["last", "mean"])
+    spec.add_argument("--routing", choices=["scores", "logits"])
+    spec.add_argument("--max-tokens", type=_positive, help="longest prompt with its text (512)")
+    spec.add_argument("--combine", choices=["sum", "concat", "hs", "rw"])
+    spec.add_argument("--alpha", type=float, help="weight of the routing half in sum")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    """Embed, and say what was done in one line."""
+    from pipeline.flow.embed import embed
+    from pipeline.flow.progress import TerminalProgress
+
+    options = _options(arguments)
+    if arguments.plan:
+        _show_plan(arguments, options, output)
+        return
+    spec = {name: value for name in SPEC_FIELDS if (value := getattr(arguments, name)) is not None}
+    with TerminalProgress(output.progress) as progress:
+        report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
+    _warn(report, output)
+    output.people.print(report.summary(), markup=False)
+    topics = _then_topics(arguments, report, output) if arguments.then else {}
+    output.result({**report.to_json(), **topics})
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "text": arguments.text,
+        "id": arguments.id,
+        "keep": tuple(arguments.keep),
+        "limit": arguments.limit,
+        "replicas": arguments.replicas,
+        "device": arguments.device,
+        "with_text": not arguments.no_text,
+        "storage_options": parse_pairs(arguments.storage_option, "--storage-option") or None,
+    }
+
+
+def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: Output) -> None:
+    from pipeline.flow.embed import EmbedOptions, plan_embed
+
+    plan = plan_embed(arguments.source, arguments.table, EmbedOptions(**options)).to_json()
+    rows = "an unknown number of" if plan["rows"] is None else f"{plan['rows']:,}"
+    output.people.print(
+        f"{plan['files']:,} files ({plan['bytes'] / 1e6:,.1f} MB), {plan['finished_files']:,} of them finished: "
+        f"{rows} rows left in {plan['units']:,} work units; text from {plan['text']!r}, "
+        f"id {'derived' if plan['id'] is None else 'from ' + repr(plan['id'])}",
+        markup=False,
+    )
+    for uri in plan["changed_files"]:
+        output.people.print(f"changed since it was embedded, left alone: {uri}", markup=False)
+    output.result(plan)
+
+
+def _warn(report: EmbedReport, output: Output) -> None:
+    from pipeline.models import MINI, mini
+
+    if report.model == MINI and not mini.is_trained():
+        output.progress.print(
+            "note: the built-in model has random weights: good for trying things out, its vectors mean little",
+            style="yellow",
+        )
+    for uri in report.changed_files:
+        output.progress.print(f"changed since it was embedded, left alone: {uri}", style="yellow", markup=False)
+
+
+def _then_topics(arguments: argparse.Namespace, report: EmbedReport, output: Output) -> dict[str, Any]:
+    if report.nothing_to_do:
+        output.people.print("topics: the table has not grown; left as they are")
+        return {}
+    from jobs.topics import fit_and_show
+
+    return {"topics": fit_and_show(arguments.table, output)}
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+COMMAND: Final = Command(
+    name="embed",
+    help="Embed documents into a table. Only new input is embedded; an interrupted run goes on where it was.",
+    configure=configure,
+    run=run,
+    examples=(
+        "moee embed docs/*.parquet --table lake/docs --keep author",
+        "moee embed s3://bucket/crawl/ --table s3://bucket/lake/crawl --model allenai/OLMoE-1B-7B-0924",
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(run_command(COMMAND))

@@ -1,0 +1,113 @@
+"""``moee inspect``: what a table holds: spec, rows, versions, rejects, runs, indexes, topics."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from jobs.command import Command, Output, parse_pairs, run_command
+from pipeline.errors import TopicError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from pipeline.table import VectorTable
+
+__all__ = ["COMMAND"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``moee inspect``."""
+    parser.add_argument("table", metavar="DIR/NAME")
+    parser.add_argument("--rejects", action="store_true", help="list the rejected documents, each with its reason")
+    parser.add_argument("-n", type=int, default=50, help="how many rejects to list (50)")
+    parser.add_argument(
+        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    """Look into the table and show it."""
+    from pipeline.table import VectorTable
+
+    table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
+    info = {**table.info(), "topics": _topics(table)}
+    if arguments.rejects:
+        info["listed_rejects"] = table.rejects().slice(0, max(arguments.n, 0)).to_pylist()
+        _show_rejects(output.people, info["listed_rejects"], info["rejects"]["total"])
+    else:
+        _show(output.people, info)
+    output.result(info)
+
+
+def _topics(table: VectorTable) -> dict[str, Any] | None:
+    from pipeline.topics import load_topics
+
+    try:
+        model = load_topics(table).model
+    except TopicError:
+        return None
+    return {
+        "version": model.version,
+        "topics": model.topics,
+        "documents": model.documents,
+        "outliers": model.outliers,
+        "recipe": model.recipe,
+        "created": str(model.created),
+    }
+
+
+def _show(console: Console, info: dict[str, Any]) -> None:
+    reader, rejects = info["reader"], info["rejects"]
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects["reasons"].items())
+    lines = {
+        "table": info["table"],
+        "rows": f"{info['rows']:,} in {info['fragments']:,} fragments",
+        "version": f"{info['version']} ({info['versions']} kept), changed {info['changed']}",
+        "rejects": f"{rejects['total']:,}" + (f" ({reasons})" if reasons else ""),
+        "files": f"{info['files']:,} finished",
+        "fingerprint": info["fingerprint"],
+        "spec": ", ".join(f"{name}={value}" for name, value in info["spec"].items() if value is not None),
+        "vector": f"{info['dim']} numbers, halves {info['halves'][0]} + {info['halves'][1]}",
+        "reader": ", ".join(f"{name}={value}" for name, value in reader.items()),
+        "columns": ", ".join(info["columns"]),
+        "indexes": ", ".join(f"{index['column']} ({index['kind']})" for index in info["indexes"]) or "none",
+        "topics": _topic_line(info["topics"]),
+    }
+    for name, value in lines.items():
+        console.print(f"{name:12} {value}", markup=False)
+    for run in info["runs"][-5:]:
+        console.print(
+            f"{'run':12} {run['run']}: {run['status']}, {run['documents'] or 0:,} documents, "
+            f"{run['tokens'] or 0:,} tokens, {run['rejects'] or 0:,} rejects, {run['seconds'] or 0:.1f} s",
+            markup=False,
+        )
+
+
+def _topic_line(topics: dict[str, Any] | None) -> str:
+    if topics is None:
+        return "none yet (moee topics fit)"
+    return f"version {topics['version']}: {topics['topics']} topics, {topics['outliers']:,} documents in none"
+
+
+def _show_rejects(console: Console, rejects: list[dict[str, Any]], total: int) -> None:
+    for reject in rejects:
+        place = f"{reject['source']}:{reject['row']}" if reject["row"] >= 0 else reject["source"]
+        detail = f": {reject['detail']}" if reject["detail"] else ""
+        console.print(f"{reject['stage']:7} {reject['reason']}{detail}  {place}", markup=False)
+    if total > len(rejects):
+        console.print(f"… and {total - len(rejects):,} more (-n)")
+
+
+COMMAND: Final = Command(
+    name="inspect",
+    help="Show what a table holds: spec, rows, versions, rejects, runs, indexes, topics.",
+    configure=configure,
+    run=run,
+    examples=("moee inspect lake/docs", "moee inspect lake/docs --rejects"),
+)
+
+if __name__ == "__main__":
+    sys.exit(run_command(COMMAND))

@@ -1,0 +1,29 @@
+"""From sources to documents: files are listed, cut into slices, read, checked. No Ray, no model, no table in here."""
+
+from __future__ import annotations
+
+from pipeline.corpus.documents import REJECTS_SCHEMA, check, documents_schema
+from pipeline.corpus.readers import ReaderOptions, count_rows, keep_schema, resolve_columns
+from pipeline.corpus.slices import FileRecord, Slice, UnitPart, WorkUnit, plan, slice_id
+from pipeline.corpus.sources import SourceFile, list_sources
+from pipeline.corpus.units import DocumentBatch, read_unit
+
+__all__ = [
+    "REJECTS_SCHEMA",
+    "DocumentBatch",
+    "FileRecord",
+    "ReaderOptions",
+    "Slice",
+    "SourceFile",
+    "UnitPart",
+    "WorkUnit",
+    "check",
+    "count_rows",
+    "documents_schema",
+    "keep_schema",
+    "list_sources",
+    "plan",
+    "read_unit",
+    "resolve_columns",
+    "slice_id",
+]

@@ -1,0 +1,169 @@
+"""JSON lines: one object a line; a line that is none costs its row and nothing else.
+
+Blank lines are no rows. A slice's lines are parsed at once by Arrow; where Arrow refuses, or counts other rows than
+there are lines, the slice is parsed line by line. Arrow is told the types: those that it would guess change with
+what the block happens to hold, and it takes strings that look like dates for dates.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pa_json
+
+from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip, UnreadableError
+from pipeline.corpus.formats.columns import fit_python, infer_python
+from pipeline.corpus.formats.lines import in_groups, line_blocks, plain_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.corpus.sources import SourceFile
+
+__all__ = ["schema", "stream"]
+
+_SAMPLE_ROWS: Final = 1024
+_LARGEST_BLOCK: Final = 1 << 30
+_TOO_LONG: Final = BadRow(-1, "too long", "a line of more than 64 MiB")
+
+
+def _lines(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Iterator[list[bytes | None]]:
+    for block in line_blocks(plain_chunks(file, storage_options)):
+        yield [line for line in block if line is None or (not line.isspace() and line)]
+
+
+def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
+    """Names and types of the keys in the first thousand rows.
+
+    Raises:
+        UnreadableError: there are rows, but no object among them.
+    """
+    group = next(in_groups(_lines(file, storage_options), _SAMPLE_ROWS), [])
+    parsed = [_parse(line) for line in group]
+    objects = [each for each in parsed if isinstance(each, dict)]
+    if group and not objects:
+        problem = next(each for each in parsed if isinstance(each, BadRow))
+        raise UnreadableError(f"no JSON object in the first {len(group)} lines ({problem.detail}); one a line is read")
+    names = dict.fromkeys(name for each in objects for name in each)
+    return pa.schema([(name, infer_python([each.get(name) for each in objects])) for name in names])
+
+
+def stream(
+    file: SourceFile,
+    options: ReaderOptions,
+    keep: pa.Schema,
+    skip: Skip,
+    storage_options: Mapping[str, Any] | None,
+) -> Iterator[RawRows]:
+    """The file's slices in order; `keep` gives the types of the metadata columns."""
+    types = {name: pa.large_string() for name in options.columns} | {field.name: field.type for field in keep}
+    start = 0
+    for lines in in_groups(_lines(file, storage_options), options.slice_rows):
+        stop = start + len(lines)
+        if skip(start):
+            yield RawRows(start, stop, None, np.empty(0, np.int64))
+        else:
+            table = _parse_at_once(lines, types, options)
+            if table is None:
+                yield _parse_one_by_one(lines, start, types, options)
+            else:
+                yield RawRows(start, stop, table, np.arange(start, stop))
+        start = stop
+
+
+def _parse_at_once(
+    lines: list[bytes | None], types: Mapping[str, pa.DataType], options: ReaderOptions
+) -> pa.Table | None:
+    """None if Arrow cannot. Ids are tried as strings, then as integers."""
+    objects = [line for line in lines if line is not None and _looks_like_an_object(line)]
+    if len(objects) < len(lines) or sum(map(len, objects)) > _LARGEST_BLOCK:
+        return None
+    block = b"\n".join(objects)
+    reading = pa_json.ReadOptions(use_threads=False, block_size=len(block) + 1)
+    for id_type in (pa.string(), pa.int64()) if options.id is not None else (pa.string(),):
+        given = dict(types)
+        if options.id is not None and options.id != options.text:
+            given[options.id] = id_type
+        try:
+            table = pa_json.read_json(pa.BufferReader(block), reading, _parsing(given))
+        except pa.ArrowException:
+            continue
+        return table if table.num_rows == len(lines) else None
+    return None
+
+
+def _looks_like_an_object(line: bytes) -> bool:
+    """Keeps Arrow from joining lines: ``}`` and ``{`` cannot follow each other inside an object."""
+    stripped = line.strip()
+    return stripped.startswith(b"{") and stripped.endswith(b"}")
+
+
+def _parsing(types: Mapping[str, pa.DataType]) -> pa_json.ParseOptions:
+    return pa_json.ParseOptions(explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore")
+
+
+def _parse_one_by_one(
+    lines: list[bytes | None], start: int, types: Mapping[str, pa.DataType], options: ReaderOptions
+) -> RawRows:
+    bad: dict[int, BadRow] = {}
+    objects: list[dict[str, Any]] = []
+    rows: list[int] = []
+    for row, line in enumerate(lines, start):
+        parsed = _parse(line)
+        problem = parsed if isinstance(parsed, BadRow) else _wrong_scalar(parsed, options)
+        if problem is not None:
+            bad[row] = BadRow(row, problem.reason, problem.detail)
+        elif isinstance(parsed, dict):
+            objects.append(parsed)
+            rows.append(row)
+    columns: dict[str, pa.Array] = {}
+    for name, to in types.items():
+        values = [each.get(name) for each in objects]
+        if name == options.id:
+            values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        columns[name], misfits = fit_python(values, to)
+        for index, detail in misfits:
+            reason = "not UTF-8" if "surrogate" in detail else "malformed row"
+            bad.setdefault(rows[index], BadRow(rows[index], reason, f"{name}: {detail}"))
+    good = np.array([row not in bad for row in rows], dtype=bool)
+    table = pa.table(columns).filter(pa.array(good))
+    return RawRows(start, start + len(lines), table, np.array(rows, np.int64)[good], tuple(bad.values()))
+
+
+def _parse(line: bytes | None) -> dict[str, Any] | BadRow:
+    if line is None:
+        return _TOO_LONG
+    try:
+        parsed: object = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return BadRow(-1, "not UTF-8", str(error))
+    except (ValueError, RecursionError) as error:
+        return BadRow(-1, "malformed row", f"not JSON: {error}")
+    if not isinstance(parsed, dict):
+        return BadRow(-1, "malformed row", f"a JSON {type(parsed).__name__}, not an object")
+    return parsed
+
+
+def _wrong_scalar(parsed: dict[str, Any], options: ReaderOptions) -> BadRow | None:
+    text = parsed.get(options.text or "")
+    if not isinstance(text, str | None):
+        return BadRow(-1, "malformed row", f"{options.text}: a {type(text).__name__}, not a string")
+    if isinstance(text, str) and not _encodable(text):
+        return BadRow(-1, "not UTF-8", f"{options.text}: half of a surrogate pair")
+    identifier = parsed.get(options.id) if options.id is not None else None
+    if isinstance(identifier, dict | list):
+        return BadRow(-1, "malformed row", f"{options.id}: a {type(identifier).__name__}, not a string or number")
+    if isinstance(identifier, str) and not _encodable(identifier):
+        return BadRow(-1, "not UTF-8", f"{options.id}: half of a surrogate pair")
+    return None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

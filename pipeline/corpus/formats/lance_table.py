@@ -1,0 +1,76 @@
+"""Lance directories: columns from the dataset's schema, rows by position in the version that was listed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import lance
+import pyarrow as pa
+
+from pipeline.corpus.formats.base import Extent, UnreadableError, require_columns
+from pipeline.corpus.storage import is_local, local_path
+from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.corpus.sources import SourceFile
+
+__all__ = ["extents", "open_dataset", "read", "schema"]
+
+
+def open_dataset(uri: str, version: int | None, storage_options: Mapping[str, Any] | None) -> lance.LanceDataset:
+    """The dataset at `uri`.
+
+    Raises:
+        UnreadableError: a local directory that is no Lance dataset, or is damaged.
+        SourceError: a remote one, of which the cause cannot be told, or a storage that Lance does not know.
+    """
+    options = None if storage_options is None or is_local(uri) else dict(storage_options)
+    try:
+        return lance.dataset(local_path(uri) if is_local(uri) else uri, version=version, storage_options=options)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _error(uri, error) from error
+
+
+def _error(uri: str, error: Exception) -> SourceError:
+    message = f"not readable as a Lance dataset: {str(error).splitlines()[0]}"
+    return UnreadableError(f"{uri}: {message}") if is_local(uri) else SourceError(f"{uri}: {message}")
+
+
+def _listed(file: SourceFile, storage_options: Mapping[str, Any] | None) -> lance.LanceDataset:
+    return open_dataset(file.uri, int(file.version.split("-")[0]), storage_options)
+
+
+def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
+    """Names and types of all columns."""
+    return _listed(file, storage_options).schema
+
+
+def extents(file: SourceFile, columns: list[str], storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
+    """One for each fragment, in order; its bytes are those of all columns."""
+    dataset = _listed(file, storage_options)
+    require_columns(columns, dataset.schema.names)
+    fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+    return tuple(Extent(each.num_rows, sum(data.file_size_bytes or 0 for data in each.files)) for each in fragments)
+
+
+def read(
+    file: SourceFile,
+    columns: list[str],
+    start: int,
+    stop: int,
+    batch_rows: int,
+    storage_options: Mapping[str, Any] | None,
+) -> Iterator[pa.Table]:
+    """The rows ``start`` to ``stop`` in tables of at most `batch_rows`."""
+    dataset = _listed(file, storage_options)
+    require_columns(columns, dataset.schema.names)
+    try:
+        scanner = dataset.scanner(
+            columns=columns, offset=start, limit=stop - start, batch_size=batch_rows, scan_in_order=True
+        )
+        for batch in scanner.to_batches():
+            yield pa.Table.from_batches([batch])
+    except (ValueError, OSError, RuntimeError) as error:
+        raise _error(file.uri, error) from error

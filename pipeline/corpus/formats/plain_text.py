@@ -1,0 +1,43 @@
+"""Text files: a whole file is one document, its first and only row; it has no columns but its text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, RawRows, ReaderOptions, require_columns
+from pipeline.corpus.formats.lines import plain_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.corpus.sources import SourceFile
+
+__all__ = ["SCHEMA", "read"]
+
+SCHEMA: Final = pa.schema([("text", pa.string())])
+
+_ROW: Final = np.zeros(1, np.int64)
+
+
+def read(file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None) -> RawRows:
+    """The file as row 0, in the column that the options call the text."""
+    require_columns(options.keep, SCHEMA.names)
+    pieces: list[bytes] = []
+    size = 0
+    for piece in plain_chunks(file, storage_options):
+        size += len(piece)
+        if size > MAX_TEXT_BYTES:
+            return _rejected("too long", "a text file of more than 64 MiB")
+        pieces.append(piece)
+    try:
+        text = b"".join(pieces).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        return _rejected("not UTF-8", str(error))
+    return RawRows(0, 1, pa.table({options.text or "text": pa.array([text], pa.large_string())}), _ROW)
+
+
+def _rejected(reason: str, detail: str) -> RawRows:
+    return RawRows(0, 1, SCHEMA.empty_table(), _ROW[:0], (BadRow(0, reason, detail),))

@@ -1,0 +1,227 @@
+"""From what a person names as SOURCE to the files that are read.
+
+A SOURCE is a path, a directory, a glob or a URL of any of these. What comes out is sorted by canonical URI and
+distinct, so that the plan does not depend on how the sources were spelled or ordered. A file's *version* changes
+when its content does: the ledger is keyed by both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import posixpath
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pipeline.corpus.storage import filesystem, is_local, local_path
+from pipeline.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["SUPPORTED_SUFFIXES", "Compression", "Format", "SourceFile", "list_sources"]
+
+log = logging.getLogger(__name__)
+
+Format = Literal["parquet", "jsonl", "csv", "tsv", "text", "lance"]
+Compression = Literal["gzip", "zstd", "bz2", "xz"]
+
+_FORMATS: Final[Mapping[str, Format]] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "text",
+    ".md": "text",
+    ".rst": "text",
+    ".lance": "lance",
+}
+_COMPRESSIONS: Final[Mapping[str, Compression]] = {
+    ".gz": "gzip",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+    ".bz2": "bz2",
+    ".xz": "xz",
+}
+_STREAMS: Final = frozenset({"jsonl", "csv", "tsv", "text"})
+SUPPORTED_SUFFIXES: Final = (
+    f"{', '.join(_FORMATS)}; text formats also with {', '.join(name for name in _COMPRESSIONS if name != '.zstd')}"
+)
+
+_ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "blob_id", "content_md5")
+_TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One input file, or one Lance directory. `size` is in bytes as stored; `compression` None: not compressed."""
+
+    uri: str
+    format: Format
+    compression: Compression | None
+    size: int
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the URI."""
+        return posixpath.basename(self.uri)
+
+    def to_json(self) -> dict[str, Any]:
+        """A mapping of JSON values; `SourceFile(**mapping)` is the way back."""
+        return asdict(self)
+
+
+def list_sources(sources: Sequence[str], *, storage_options: Mapping[str, Any] | None = None) -> list[SourceFile]:
+    """All files behind `sources`, sorted by URI, each once.
+
+    Raises:
+        SourceError: a path does not exist, holds no readable file, or cannot be listed.
+    """
+    found: dict[str, SourceFile] = {}
+    for source in sources:
+        found.update((file.uri, file) for file in _expand(source, storage_options))
+    return [found[uri] for uri in sorted(found)]
+
+
+def _expand(source: str, storage_options: Mapping[str, Any] | None) -> list[SourceFile]:
+    if not source.strip():
+        raise SourceError("an empty SOURCE: give a path, a directory, a glob or a URL")
+    fs, path = filesystem(_absolute(source) if is_local(source) else source, storage_options)
+    try:
+        fs.invalidate_cache()
+        infos, what = _matches(fs, path)
+    except FileNotFoundError as error:
+        raise SourceError(f"{source}: no such file or directory") from error
+    except Exception as error:  # storage clients raise classes of their own
+        raise SourceError(f"{source}: cannot be listed: {type(error).__name__}: {error}") from error
+    files = [file for info in infos if (file := _source_file(fs, info, storage_options)) is not None]
+    if files:
+        return files
+    if what == "file":
+        raise SourceError(f"{source}: not a format that can be read; these are: {SUPPORTED_SUFFIXES}")
+    if what == "glob" and not infos:
+        raise SourceError(f"{source}: no file matches")
+    raise SourceError(f"{source}: no readable file in this {what}; readable are: {SUPPORTED_SUFFIXES}")
+
+
+def _absolute(source: str) -> str:
+    """Without ``..``, so that one file has one URI; links stay as they are."""
+    return os.path.abspath(Path(local_path(source)).expanduser())  # noqa: PTH100 - Path.absolute() keeps ``..``
+
+
+def _matches(fs: Any, path: str) -> tuple[list[dict[str, Any]], str]:
+    if any(mark in path for mark in "*?[") and not fs.exists(path):
+        wants_hidden = posixpath.basename(path).startswith((".", "_"))
+        infos: Mapping[str, dict[str, Any]] = fs.glob(path, detail=True)
+        return [info for name, info in sorted(infos.items()) if wants_hidden or not _hidden(name)], "glob"
+    info: dict[str, Any] = fs.info(path)
+    if info["type"] != "directory" or _is_lance(path):
+        return [info], "file"
+    return list(_walk(fs, path) if is_local(str(fs.unstrip_protocol(path))) else _find(fs, path)), "directory"
+
+
+def _walk(fs: Any, top: str) -> Iterator[dict[str, Any]]:
+    pending = [top]
+    while pending:
+        infos: list[dict[str, Any]] = fs.ls(pending.pop(), detail=True)
+        for info in infos:
+            name = info["name"].rstrip("/")
+            if _hidden(name) or name == top.rstrip("/"):
+                continue
+            if info["type"] == "directory" and not _is_lance(name):
+                pending.append(name)
+            else:
+                yield info
+
+
+def _find(fs: Any, top: str) -> Iterator[dict[str, Any]]:
+    """As `_walk`, by one flat listing: an object store answers each folder with a request of its own."""
+    start = len(top.rstrip("/")) + 1
+    lance_directories: set[str] = set()
+    infos: Mapping[str, dict[str, Any]] = fs.find(top, detail=True)
+    for name, info in infos.items():
+        parts = name[start:].split("/")
+        lance_at = next((index for index, part in enumerate(parts) if _is_lance(part)), None)
+        if any(_hidden(part) for part in parts[: None if lance_at is None else lance_at + 1]):
+            continue
+        if lance_at is None:
+            yield info
+        else:
+            lance_directories.add(name[:start] + "/".join(parts[: lance_at + 1]))
+    yield from ({"name": name, "type": "directory"} for name in sorted(lance_directories))
+
+
+def _hidden(path: str) -> bool:
+    return posixpath.basename(path.rstrip("/")).startswith((".", "_"))
+
+
+def _is_lance(path: str) -> bool:
+    return path.rstrip("/").endswith(".lance")
+
+
+def _format_of(name: str) -> tuple[Format, Compression | None] | None:
+    stem, suffix = posixpath.splitext(name.lower())
+    compression = _COMPRESSIONS.get(suffix)
+    if compression is not None:
+        suffix = posixpath.splitext(stem)[1]
+    format_ = _FORMATS.get(suffix)
+    if format_ is None or (compression is not None and format_ not in _STREAMS):
+        return None
+    return format_, compression
+
+
+def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any] | None) -> SourceFile | None:
+    path = info["name"].rstrip("/")
+    kind = _format_of(posixpath.basename(path))
+    uri = str(fs.unstrip_protocol(path))
+    if kind is None or (info["type"] == "directory") != (kind[0] == "lance"):
+        return None
+    try:
+        uri.encode()
+    except UnicodeEncodeError:
+        log.warning("skipped %r: its name is not UTF-8; rename it to have it read", uri)
+        return None
+    if kind[0] == "lance":
+        return _lance_source(uri, storage_options)
+    if is_local(uri):
+        return _local_source(uri, *kind)
+    return SourceFile(uri, *kind, size=int(info.get("size") or 0), version=_remote_version(info))
+
+
+def _local_source(uri: str, format_: Format, compression: Compression | None) -> SourceFile | None:
+    path = Path(local_path(uri))
+    if not path.is_file():  # a broken link, a socket, or a link to a directory
+        return None
+    status = path.stat()
+    return SourceFile(uri, format_, compression, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _remote_version(info: Mapping[str, Any]) -> str:
+    for key in _ETAGS:
+        if info.get(key):
+            return str(info[key]).strip('"')
+    modified = next((info[key] for key in _TIMES if info.get(key)), "")
+    return f"{int(info.get('size') or 0)}-{modified}"
+
+
+def _lance_source(uri: str, storage_options: Mapping[str, Any] | None) -> SourceFile:
+    """A Lance directory; its version names the dataset's version, and a hash over its files, whose names are random."""
+    from pipeline.corpus.formats import lance_table
+    from pipeline.corpus.formats.base import UnreadableError
+
+    try:
+        dataset = lance_table.open_dataset(uri, None, storage_options)
+    except UnreadableError:
+        return SourceFile(uri, "lance", None, 0, "0-damaged")  # its reader rejects it; the others are read
+    fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+    content = json.dumps([fragment.to_json() for fragment in fragments], sort_keys=True)
+    size = sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.files)
+    digest = hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
+    return SourceFile(uri, "lance", None, size, f"{dataset.version}-{digest}")

@@ -1,0 +1,1 @@
+"""The job as a Ray Data graph: planning, actor pools, commits, progress. Here, and not below, Ray is imported."""

@@ -1,0 +1,171 @@
+"""The Ray cluster: the one that we were submitted to, or one on this machine for the length of the command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import ray
+from ray.data import DataContext
+
+from pipeline.errors import MoeeError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+
+__all__ = ["Replicas", "cluster", "quiet_data", "replica_resources", "unwrapped"]
+
+logger = logging.getLogger(__name__)
+
+LIGHT_TASK_CPUS: Final = 0.25
+"""What reading and staging ask for, so that they find room beside the replicas on two cores."""
+
+BLOCK_BYTES: Final = 1 << 20
+"""Ray Data hands blocks on when they reach this size; a parcel is larger, so each goes on as soon as it is there."""
+
+LOCAL_STORE_BYTES: Final = 1 << 30
+"""Object store of a cluster of our own: holds the parcels in flight, never the corpus."""
+
+
+WORKER_ENVIRONMENT: Final[Mapping[str, str]] = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
+"""For all workers. Threads that spin while they wait take the core from the readers beside them: with both cores
+busy otherwise, a replica of two threads made 2,500 tokens/s spinning and 7,500 waiting passively."""
+
+LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""For a cluster of our own: no reports to anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas: between `least` and `most`; None: one for each GPU, or a single one on CPUs."""
+
+    least: int
+    most: int
+
+    @classmethod
+    def parse(cls, text: str | int | tuple[int, int] | Replicas | None) -> Replicas | None:
+        """From ``N``, ``MIN:MAX`` or what is one already.
+
+        Raises:
+            UsageError: not numbers, or not 1 ≤ MIN ≤ MAX.
+        """
+        if text is None or isinstance(text, Replicas):
+            return text
+        parts = text if isinstance(text, tuple) else str(text).split(":")
+        try:
+            numbers = [int(part) for part in parts]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in {1, 2} or not 1 <= numbers[0] <= numbers[-1]:
+            raise UsageError(f"replicas={text!r}: give N or MIN:MAX, with 1 ≤ MIN ≤ MAX")
+        return cls(numbers[0], numbers[-1])
+
+
+@contextmanager
+def cluster() -> Generator[None]:
+    """Connect to the cluster that ``RAY_ADDRESS`` names, or run one of our own while the context lasts.
+
+    Raises:
+        RunError: there is no cluster at that address, or none can be started here.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        _connect(address)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
+        raise RunError(f"{where} cannot be reached or started: {_first_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None) -> None:
+    verbose = logger.isEnabledFor(logging.DEBUG)
+    quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
+    if address:
+        ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
+        return
+    for name, value in {**WORKER_ENVIRONMENT, **LOCAL_ENVIRONMENT}.items():
+        os.environ.setdefault(name, value)
+    with warnings.catch_warnings():
+        # lance and lancedb warn of every fork; Ray's children replace themselves by exec at once.
+        warnings.filterwarnings("ignore", message=r".*(fork-safe|fork support)")
+        ray.init(
+            address="local",
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            object_store_memory=LOCAL_STORE_BYTES,
+            **quiet,
+        )
+
+
+@contextmanager
+def quiet_data() -> Generator[DataContext]:
+    """Ray Data's settings for our graphs while the context lasts: no bars of its own, small blocks."""
+    context = DataContext.get_current()
+    kept = {name: getattr(context, name) for name in ("enable_progress_bars", "target_max_block_size")}
+    context.enable_progress_bars = False
+    context.target_max_block_size = BLOCK_BYTES
+    loud = logging.getLogger("ray.data")
+    level = loud.level
+    if not logger.isEnabledFor(logging.DEBUG):
+        loud.setLevel(logging.CRITICAL + 1)  # its errors reach us as exceptions, and are told in one line
+    try:
+        yield context
+    finally:
+        for name, value in kept.items():
+            setattr(context, name, value)
+        loud.setLevel(level)
+
+
+def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas, dict[str, float], int | None]:
+    """What each replica asks the cluster for: the pool's bounds, Ray's resources, and threads (None: not on CPUs)."""
+    have = ray.cluster_resources()
+    gpus, cpus = int(have.get("GPU", 0)), have.get("CPU", 1.0)
+    if device != "cpu" and gpus:
+        pool = replicas or Replicas(gpus, gpus)
+        return pool, {"num_gpus": 1, "num_cpus": min(1.0, cpus / (4 * pool.most))}, None
+    pool = replicas or Replicas(1, 1)
+    largest_node = max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
+    nodes = max(sum(bool(node["Alive"]) for node in ray.nodes()), 1)
+    threads = max(largest_node // -(-pool.most // nodes), 1)
+    share = (cpus - 2 * LIGHT_TASK_CPUS) / pool.most
+    if share < LIGHT_TASK_CPUS / 2:
+        raise UsageError(f"replicas={pool.most}: too many for a cluster of {cpus:g} CPUs")
+    return pool, {"num_cpus": min(1.0, round(share, 3))}, threads
+
+
+def unwrapped(error: BaseException) -> MoeeError:
+    """The error that a worker raised, out of what Ray wraps around it."""
+    queue: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while queue:
+        current = queue.pop(0)
+        if current is None or id(current) in seen:
+            continue
+        if isinstance(current, MoeeError):
+            return current
+        seen.add(id(current))
+        queue += [getattr(current, "cause", None), current.__cause__, current.__context__]
+    cause = getattr(error, "cause", None) or error
+    return RunError(f"a worker failed with {type(cause).__name__}: {_last_line(cause)} (--debug shows where)")
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

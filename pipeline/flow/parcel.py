@@ -1,0 +1,123 @@
+"""The parcel: a batch of whole slices as one row of a Ray dataset, so that Ray can neither split nor merge it.
+
+Tables travel as Arrow IPC bytes in binary columns: whatever metadata columns a corpus has, all parcels have the same
+schema, and nothing is converted on the way.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.corpus import REJECTS_SCHEMA, FileRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["Parcel", "concat", "from_ipc", "to_ipc"]
+
+_SCHEMA = pa.schema(
+    [
+        ("rows", pa.large_binary()),
+        ("tokens", pa.large_binary()),
+        ("rejects", pa.large_binary()),
+        ("files", pa.string()),
+        ("n_read", pa.int64()),
+        ("n_tokens", pa.int64()),
+        ("seconds", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What happened to a batch of slices so far.
+
+    `rows`: documents, then table rows, then the staged fragment's description. `tokens`: the tokenized documents, until
+    they are embedded. `n_read`: rows of input that it stands for; `n_tokens`: tokens embedded, in `seconds`.
+    """
+
+    rows: pa.Table
+    rejects: pa.Table
+    files: tuple[FileRecord, ...] = ()
+    tokens: pa.Table | None = None
+    n_read: int = 0
+    n_tokens: int = 0
+    seconds: float = 0.0
+
+    def to_block(self) -> pa.Table:
+        """One row of a dataset."""
+        return pa.table(
+            {
+                "rows": [to_ipc(self.rows)],
+                "tokens": [b"" if self.tokens is None else to_ipc(self.tokens)],
+                "rejects": [to_ipc(self.rejects)],
+                "files": [json.dumps([asdict(record) for record in self.files])],
+                "n_read": [self.n_read],
+                "n_tokens": [self.n_tokens],
+                "seconds": [self.seconds],
+            },
+            schema=_SCHEMA,
+        )
+
+    @classmethod
+    def from_block(cls, block: pa.Table) -> Iterator[Self]:
+        """The parcels in some rows of a dataset."""
+        for index in range(block.num_rows):
+            row: dict[str, Any] = {name: block.column(name)[index] for name in _SCHEMA.names}
+            tokens = row["tokens"].as_buffer()
+            yield cls(
+                rows=from_ipc(row["rows"].as_buffer()),
+                rejects=from_ipc(row["rejects"].as_buffer()),
+                files=tuple(FileRecord(**record) for record in json.loads(row["files"].as_py())),
+                tokens=from_ipc(tokens) if tokens.size else None,
+                n_read=row["n_read"].as_py(),
+                n_tokens=row["n_tokens"].as_py(),
+                seconds=row["seconds"].as_py(),
+            )
+
+    def embedded(self, rows: pa.Table, rejects: pa.Table, seconds: float) -> Parcel:
+        """The parcel with table rows in place of its documents and tokens."""
+        return replace(
+            self,
+            rows=rows,
+            rejects=pa.concat_tables([self.rejects, rejects]),
+            tokens=None,
+            n_tokens=pc.sum(rows.column("n_tokens")).as_py() or 0,
+            seconds=seconds,
+        )
+
+    def staged(self, description: pa.Table) -> Parcel:
+        """The parcel with the description of staged fragments in place of its rows."""
+        return replace(self, rows=description)
+
+
+def concat(parcels: Sequence[Parcel]) -> Parcel:
+    """Several parcels as one."""
+    if len(parcels) == 1:
+        return parcels[0]
+    return Parcel(
+        rows=pa.concat_tables([parcel.rows for parcel in parcels]),
+        rejects=pa.concat_tables([parcel.rejects for parcel in parcels] or [REJECTS_SCHEMA.empty_table()]),
+        files=tuple(record for parcel in parcels for record in parcel.files),
+        n_read=sum(parcel.n_read for parcel in parcels),
+        n_tokens=sum(parcel.n_tokens for parcel in parcels),
+        seconds=sum(parcel.seconds for parcel in parcels),
+    )
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """A table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def from_ipc(data: pa.Buffer | bytes) -> pa.Table:
+    """The inverse of `to_ipc`; columns point into `data`."""
+    return pa.ipc.open_stream(data).read_all()

@@ -1,0 +1,134 @@
+"""Who may be in: the rows of a commit that the table does not hold yet, in whole slices and under new ids.
+
+Pure judgement against one version of the table; nothing is written here. Whoever came first stays: a row already in
+the table, else the row staged first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.ledger import held_ids
+from pipeline.table.rejects import DELETED, DUPLICATE, deleted_ids
+from pipeline.table.schema import REJECTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import lance
+
+    from pipeline.table.ledger import Ledger
+    from pipeline.table.location import TableLocation
+    from pipeline.table.staging import Staged
+
+__all__ = ["Admission", "admit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """For each staged part which of its rows stay (bool [n_rows]), and the rejects (REJECTS) of the refused ones.
+
+    Rows of a slice that somebody else committed are neither kept nor rejected: that slice is finished.
+    """
+
+    keep: list[np.ndarray]
+    rejects: pa.Table
+    contested: bool
+    """Whether a slice was stored already."""
+
+
+def admit(
+    location: TableLocation,
+    dataset: lance.LanceDataset,
+    ledger: Ledger,
+    parts: Sequence[Staged],
+    *,
+    unique_ids: bool = False,
+) -> Admission:
+    """Judge `parts` against `dataset`, up to whose version `ledger` is known.
+
+    Args:
+        location: the table, for its tombstones.
+        dataset: its newest version.
+        ledger: which slices that version holds.
+        parts: what is to be committed, in the order of arrival.
+        unique_ids: ids were derived from source and row, so that only rows of the same source can share one.
+    """
+    if not parts:
+        return Admission([], REJECTS.empty_table(), contested=False)
+    keys = pa.concat_tables([part.keys for part in parts])
+    sizes = [part.n_rows for part in parts]
+    slices = keys.column("slice").to_numpy()
+    stored = ledger.is_stored(slices)
+    lost = stored | _staged_twice(slices, np.repeat(np.arange(len(parts)), sizes))
+    left = np.flatnonzero(~lost)
+    candidates = keys.take(pa.array(left))
+    refused, rejects = _refuse(location, dataset, candidates, unique_ids=unique_ids)
+    keep = ~lost
+    keep[left[refused]] = False
+    return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejects, contested=bool(stored.any()))
+
+
+def _staged_twice(slices: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Rows of slices that an earlier part holds as well: a retried task delivers its work again."""
+    _, first, inverse = np.unique(slices, return_index=True, return_inverse=True)
+    return part != part[first][inverse]
+
+
+def _refuse(
+    location: TableLocation, dataset: lance.LanceDataset, rows: pa.Table, *, unique_ids: bool
+) -> tuple[np.ndarray, pa.Table]:
+    """Positions among `rows` that may not be in, and their rejects."""
+    ids = rows.column("id").combine_chunks()
+    held = held_ids(dataset, ids, sources=rows.column("source").unique() if unique_ids else None)
+    dead = np.asarray(pc.is_in(ids, value_set=deleted_ids(location)))
+    taken = np.asarray(pc.is_in(ids, value_set=held)) & ~dead
+    first = _first_of_its_id(ids)
+    twin = (first != np.arange(len(first))) & ~dead & ~taken
+    rejects = [
+        _rejects(rows, dead, DELETED, pa.scalar("a document with this id was deleted for good")),
+        _rejects(rows, taken, DUPLICATE, _holders(dataset, held, ids.filter(pa.array(taken)))),
+        _rejects(rows, twin, DUPLICATE, _place(rows.take(pa.array(first[twin])))),
+    ]
+    return np.flatnonzero(dead | taken | twin), pa.concat_tables(rejects)
+
+
+def _first_of_its_id(ids: pa.Array) -> np.ndarray:
+    """For each position the first position with the same id."""
+    codes = ids.dictionary_encode().indices.to_numpy()
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _holders(dataset: lance.LanceDataset, held: pa.Array, ids: pa.Array) -> pa.Array:
+    """For each of `ids`, all of them held by the table, where its holder came from."""
+    if not len(ids):
+        return pa.array([], pa.string())
+    holders = dataset.to_table(columns=["id", "source", "row"], filter=pc.field("id").isin(held))
+    return _place(holders.take(pc.index_in(ids, value_set=holders.column("id").combine_chunks())))
+
+
+def _place(rows: pa.Table) -> pa.ChunkedArray:
+    source = pc.fill_null(rows.column("source"), "")
+    number = rows.column("row").cast(pa.string())
+    return pc.binary_join_element_wise("this id is held by ", source, ":", number, "", null_handling="skip")
+
+
+def _rejects(rows: pa.Table, which: np.ndarray, reason: str, detail: pa.Array | pa.Scalar) -> pa.Table:
+    some = rows.filter(pa.array(which))
+    count = some.num_rows
+    details = pa.array([detail.as_py()] * count, pa.string()) if isinstance(detail, pa.Scalar) else detail
+    columns = {
+        **{name: some.column(name) for name in ("id", "source", "slice", "row")},
+        "stage": pa.array(["commit"] * count, pa.string()),
+        "reason": pa.array([reason] * count, pa.string()),
+        "detail": pc.utf8_slice_codeunits(details, 0, 500),
+        "run": pa.nulls(count, pa.string()),
+        "slice_rows": pa.array(np.zeros(count, np.int32)),
+    }
+    return pa.table(columns, schema=REJECTS)

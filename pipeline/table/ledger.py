@@ -1,0 +1,171 @@
+"""The ledger: which slices are finished, as far as a given version of the table tells.
+
+A slice is finished when the table holds rows of it, when rows of it were deleted for good, or when every row of it
+is in the rejects. Only the first two are *stored*, that is, decided by the table's own compare-and-swap: a commit
+refuses those. The third serves planning; a rejection as duplicate counts there only once the id's holder is in the
+table, because the holder may have been in a batch that never got that far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import TableNotFoundError
+from pipeline.table.rejects import DELETED, DUPLICATE, deleted_ids
+from pipeline.table.schema import FILES
+from pipeline.table.store import open_dataset, read_all, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import lance
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["Ledger", "held_ids"]
+
+_CHUNK: Final = 1_000_000
+"""Ids asked for in one pass over the table."""
+
+_BATCH: Final = 131_072
+"""Rows per step of an id scan: Arrow builds the set to look into anew at each step."""
+
+_NONE: Final = np.empty(0, np.int64)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Finished slices, as sorted int64 arrays without repetition: 8 bytes a slice."""
+
+    version: int = 0
+    stored: np.ndarray = field(default_factory=_NONE.copy)
+    """Slices of which the table holds rows, or whose rows were deleted."""
+    rejected: np.ndarray = field(default_factory=_NONE.copy)
+    """Slices of which every row is in the rejects for good."""
+    complete_files: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """(uri, version) of the input files that are finished as a whole."""
+    _seen: set[str] = field(default_factory=set[str])
+
+    @classmethod
+    def load(cls, location: TableLocation) -> Self:
+        """Read the ledger of a table; nothing is written.
+
+        Raises:
+            TableNotFoundError: there is no table.
+        """
+        dataset = open_dataset(location)
+        if dataset is None:
+            raise TableNotFoundError(f"there is no table {location}")
+        ledger = cls()
+        ledger.absorb(dataset, location)
+        ledger.rejected = _wholly_rejected(location, dataset, ledger.stored)
+        files = read_all(location.sibling("files"), FILES, pc.field("complete"))
+        uris, versions = files.column("uri").to_pylist(), files.column("version").to_pylist()
+        ledger.complete_files = set(zip(uris, versions, strict=True))
+        return ledger
+
+    @property
+    def done(self) -> np.ndarray:
+        """All finished slices, int64, sorted."""
+        return np.union1d(self.stored, self.rejected)
+
+    def is_stored(self, slices: np.ndarray) -> np.ndarray:
+        """For each of `slices` (int64 [n]) whether it is stored, bool [n]."""
+        at = np.searchsorted(self.stored, slices)
+        at[at == len(self.stored)] = 0
+        return self.stored[at] == slices if len(self.stored) else np.zeros(len(slices), bool)
+
+    def are_done(self, slices: Iterable[int]) -> bool:
+        """Whether all of `slices` are finished."""
+        wanted = np.fromiter(slices, np.int64)
+        missing = wanted[~self.is_stored(wanted)]
+        return bool(np.isin(missing, self.rejected).all())
+
+    def absorb(self, dataset: lance.LanceDataset, location: TableLocation) -> None:
+        """Learn what `dataset` holds beyond what is known: only fragments not seen before are read."""
+        if dataset.version == self.version:
+            return
+        fragments = dataset.get_fragments()
+        paths = [str(fragment.metadata.files[0].path) for fragment in fragments]
+        new = [fragment for fragment, path in zip(fragments, paths, strict=True) if path not in self._seen]
+        found = [self.stored, _deleted_slices(location)]
+        if new:
+            with storage_errors("read the ledger of", location):
+                scanner = dataset.scanner(columns=["slice"], fragments=new)
+                found += [np.unique(batch.column(0).to_numpy()) for batch in scanner.to_batches()]
+        self.stored = np.unique(np.concatenate(found))
+        self._seen = set(paths)
+        self.version = dataset.version
+
+    def note_rejected(self, slices: np.ndarray) -> None:
+        """Remember slices that ended in the rejects as a whole."""
+        self.rejected = np.union1d(self.rejected, slices)
+
+
+def held_ids(
+    dataset: lance.LanceDataset, ids: pa.Array | pa.ChunkedArray, *, sources: pa.Array | None = None
+) -> pa.Array:
+    """Those of `ids` that the table holds, distinct; memory is bounded by `ids` and one batch.
+
+    Args:
+        dataset: the table.
+        ids: string [n].
+        sources: look only at rows of these sources.
+    """
+    wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    found: list[pa.Array] = []
+    if len(wanted):
+        within = None if sources is None else pc.field("source").isin(sources)
+        for batch in dataset.scanner(columns=["id"], filter=within, batch_size=_BATCH).to_batches():
+            column = batch.column(0)
+            hits = column.filter(pc.is_in(column, value_set=wanted))
+            if len(hits):
+                found.append(hits)
+    return pa.chunked_array(found, pa.string()).unique()
+
+
+def _deleted_slices(location: TableLocation) -> np.ndarray:
+    rejects = open_dataset(location.sibling("rejects"))
+    if rejects is None:
+        return _NONE
+    return np.unique(rejects.to_table(columns=["slice"], filter=pc.field("reason") == DELETED).column(0).to_numpy())
+
+
+def _wholly_rejected(location: TableLocation, dataset: lance.LanceDataset, stored: np.ndarray) -> np.ndarray:
+    rejects = open_dataset(location.sibling("rejects"))
+    if rejects is None:
+        return _NONE
+    with storage_errors("read the rejects of", location):
+        rows = rejects.to_table(
+            columns={"slice": "slice", "slice_rows": "slice_rows", "twin": f"reason = '{DUPLICATE}'"}
+        )
+    counts = rows.group_by("slice").aggregate([("slice_rows", "count"), ("slice_rows", "max"), ("twin", "any")])
+    whole = counts.filter(pc.greater_equal(counts["slice_rows_count"], counts["slice_rows_max"]))
+    slices = whole.column("slice").to_numpy()
+    twins = slices[whole.column("twin_any").to_numpy() & ~np.isin(slices, stored)]
+    doubtful = _without_holder(location, rejects, dataset, twins)
+    return np.setdiff1d(slices, doubtful)
+
+
+def _without_holder(
+    location: TableLocation, rejects: lance.LanceDataset, dataset: lance.LanceDataset, slices: np.ndarray
+) -> np.ndarray:
+    """Those of `slices` with a duplicate whose id the table does not hold and never held."""
+    if not len(slices):
+        return _NONE
+    deleted = deleted_ids(location)
+    orphans = [_NONE]
+    scanner = rejects.scanner(columns=["id", "slice"], filter=pc.field("reason") == DUPLICATE, batch_size=_CHUNK)
+    for batch in scanner.to_batches():
+        rows = batch.filter(pc.is_in(batch.column("slice"), value_set=pa.array(slices)))
+        if not rows.num_rows:
+            continue
+        held = held_ids(dataset, rows.column("id"))
+        known = pc.or_(pc.is_in(rows.column("id"), value_set=held), pc.is_in(rows.column("id"), value_set=deleted))
+        orphans.append(rows.column("slice").filter(pc.invert(known)).to_numpy())
+    return np.unique(np.concatenate(orphans))

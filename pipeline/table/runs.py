@@ -1,0 +1,77 @@
+"""The runs beside a table: who wrote into it, when, with which command, and how that ended."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.schema import RUNS
+from pipeline.table.store import read_all, upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["finish_run", "new_run", "read_runs", "start_run", "without_secrets"]
+
+_SECRET: Final = re.compile(r"secret|passw|credential|storage_options|(^|_)(key|token|sas|sas_token)$", re.IGNORECASE)
+_USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def new_run() -> str:
+    """A run's name: the time in UTC and eight random hexadecimal digits; sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def start_run(location: TableLocation, run: str, command: Mapping[str, Any]) -> None:
+    """Record that `run` has begun; `command` is stored without what looks like a secret."""
+    _write(location, {"run": run, "started": datetime.now(UTC), "status": "running", "command": _json(command)})
+
+
+def finish_run(
+    location: TableLocation,
+    run: str,
+    status: Literal["finished", "failed", "interrupted"],
+    *,
+    documents: int = 0,
+    tokens: int = 0,
+    rejects: int = 0,
+) -> None:
+    """Record how `run` ended and what it added to the table: documents, tokens, rejects."""
+    ended = datetime.now(UTC)
+    found = read_all(location.sibling("runs"), RUNS, pc.field("run") == run).to_pylist()
+    begun: dict[str, Any] = found[0] if found else {"run": run, "started": ended, "command": "{}"}
+    figures = {"documents": documents, "tokens": tokens, "rejects": rejects}
+    seconds = (ended - begun["started"]).total_seconds()
+    _write(location, {**begun, "ended": ended, "status": status, "seconds": seconds, **figures})
+
+
+def read_runs(location: TableLocation) -> pa.Table:
+    """All runs of a table, oldest first."""
+    return read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
+
+
+def without_secrets(value: Any) -> Any:
+    """`value` as JSON can hold it, without credentials: by the name of their key, or as part of a URL."""
+    if isinstance(value, dict):
+        return {str(key): without_secrets(item) for key, item in value.items() if not _SECRET.search(str(key))}
+    if isinstance(value, list | tuple):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, int | float | bool) or value is None:
+        return value
+    return _USERINFO.sub("", str(value))
+
+
+def _json(command: Mapping[str, Any]) -> str:
+    return json.dumps(without_secrets(dict(command)), sort_keys=True)
+
+
+def _write(location: TableLocation, row: dict[str, Any]) -> None:
+    upsert(location.sibling("runs"), pa.Table.from_pylist([row], schema=RUNS), ["run"])

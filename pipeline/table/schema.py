@@ -1,0 +1,172 @@
+"""What is stored: the columns of a table and of its companions, and the keys of its schema metadata.
+
+Readers need no part of this package to open a table; whoever wants to know what the vectors mean reads the
+metadata keys below.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import pyarrow as pa
+
+from pipeline.errors import UsageError
+
+__all__ = [
+    "FILES",
+    "LAYOUT",
+    "REJECTS",
+    "RUNS",
+    "VECTOR",
+    "align_rows",
+    "metadata_value",
+    "schema_metadata",
+    "table_schema",
+    "text_columns",
+]
+
+LAYOUT: Final = "1"
+"""Raised when columns or companions change so that an older reader would misread them."""
+
+VECTOR: Final = "vector"
+
+_KEY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
+"""Without it two merge_inserts at once insert the same new key twice: 200 rows for 50 keys and four writers."""
+
+
+def _key(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False, metadata=_KEY)
+
+
+REJECTS: Final = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("source", pa.string()),
+        _key("slice", pa.int64()),
+        _key("row", pa.int64()),
+        pa.field("stage", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("detail", pa.string()),
+        pa.field("run", pa.string()),
+        pa.field("slice_rows", pa.int32()),
+    ]
+)
+"""One row per slice and row. ``row`` -1: the slice as a whole; ``slice_rows``: rows of that slice as read."""
+
+FILES: Final = pa.schema(
+    [
+        _key("uri", pa.string()),
+        _key("version", pa.string()),
+        pa.field("slices", pa.int64()),
+        pa.field("rows", pa.int64()),
+        pa.field("complete", pa.bool_()),
+        pa.field("run", pa.string()),
+    ]
+)
+"""The ledger's coarse half: input files, by version, all of whose slices are in the table or the rejects."""
+
+RUNS: Final = pa.schema(
+    [
+        _key("run", pa.string()),
+        pa.field("started", pa.timestamp("us", "UTC")),
+        pa.field("ended", pa.timestamp("us", "UTC")),
+        pa.field("status", pa.string()),
+        pa.field("command", pa.string()),
+        pa.field("documents", pa.int64()),
+        pa.field("tokens", pa.int64()),
+        pa.field("rejects", pa.int64()),
+        pa.field("seconds", pa.float64()),
+    ]
+)
+"""One row per run; ``status`` is running, finished, failed or interrupted; ``command`` is JSON without secrets."""
+
+
+def table_schema(
+    dim: int, keep: pa.Schema | None = None, metadata: dict[bytes, bytes] | None = None, *, with_text: bool = True
+) -> pa.Schema:
+    """The columns of a table: vectors float16 [`dim`], their provenance, and the nullable `keep` columns.
+
+    Raises:
+        UsageError: a `keep` column has the name of one of the table's own.
+    """
+    own = [
+        pa.field("id", pa.string(), nullable=False),
+        *([pa.field("text", pa.string())] if with_text else []),
+        pa.field(VECTOR, pa.list_(pa.float16(), dim), nullable=False),
+        pa.field("hs_norm", pa.float32()),
+        pa.field("rw_norm", pa.float32()),
+        pa.field("n_tokens", pa.int32()),
+        pa.field("truncated", pa.bool_()),
+        pa.field("source", pa.string()),
+        pa.field("slice", pa.int64(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+    ]
+    taken = {"text", *(field.name for field in own)}
+    kept = [pa.field(field.name, field.type, nullable=True) for field in keep or ()]
+    for field in kept:
+        if field.name in taken:
+            raise UsageError(f"column {field.name!r} cannot be kept: the table has a column of that name of its own")
+        if "." in field.name:
+            raise UsageError(f"column {field.name!r} cannot be kept: Lance allows no full stop in a column's name")
+    return pa.schema([*own, *kept], metadata=metadata)
+
+
+def schema_metadata(
+    *,
+    spec: str,
+    meaning: dict[str, Any],
+    calibration: str,
+    fingerprint: str,
+    reader: dict[str, Any],
+    halves: tuple[int, int],
+) -> dict[bytes, bytes]:
+    """The metadata that says what the vectors mean; `spec` is the resolved spec's JSON."""
+    values = {
+        "spec": spec,
+        "meaning": json.dumps(meaning, sort_keys=True),
+        "calibration": calibration,
+        "fingerprint": fingerprint,
+        "layout": LAYOUT,
+        "reader": json.dumps(reader, sort_keys=True),
+        "halves": json.dumps(list(halves)),
+    }
+    return {f"moee.{name}".encode(): value.encode() for name, value in values.items()}
+
+
+def metadata_value(schema: pa.Schema, name: str) -> str | None:
+    """The metadata value ``moee.NAME`` of a schema, or None where there is none."""
+    value = (schema.metadata or {}).get(f"moee.{name}".encode())
+    return None if value is None else value.decode()
+
+
+def align_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`rows` in the order and types of `schema`; nullable columns that `rows` lacks are null.
+
+    Raises:
+        UsageError: a column is unknown to `schema`, missing although it must not be null, or of another type.
+    """
+    unknown = [name for name in rows.column_names if name not in schema.names]
+    if unknown:
+        raise UsageError(f"column {unknown[0]!r} is not in the table, which has {', '.join(schema.names)}")
+    columns = [_aligned_column(rows, field) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _aligned_column(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Array:
+    if field.name not in rows.column_names:
+        if not field.nullable:
+            raise UsageError(f"column {field.name!r} is missing from the rows")
+        return pa.nulls(rows.num_rows, field.type)
+    column = rows.column(field.name)
+    if column.null_count and not field.nullable:
+        raise UsageError(f"column {field.name!r} must not be null: {column.null_count} of {rows.num_rows} values are")
+    try:
+        return column if column.type == field.type else column.cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise UsageError(f"column {field.name!r} is {column.type}, the table's is {field.type}: {error}") from error
+
+
+def text_columns(schema: pa.Schema) -> list[str]:
+    """The columns that full-text search looks into."""
+    return ["text"] if "text" in schema.names else []

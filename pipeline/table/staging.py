@@ -1,0 +1,143 @@
+"""Staging: rows become data files that no version of the table names yet. Runs in the workers.
+
+A staged fragment costs nothing until a `Committer` names it in a commit; one that nobody commits is an orphan file,
+invisible to readers. Only the small `Staged` travels to the driver: the fragments' JSON and the rows' keys.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import pyarrow as pa
+from lance.file import LanceFileReader
+from lance.fragment import FragmentMetadata, write_fragments
+
+from pipeline.errors import TableNotFoundError
+from pipeline.table.schema import align_rows
+from pipeline.table.store import open_dataset, storage_errors
+
+if TYPE_CHECKING:
+    import lance
+    import numpy as np
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["KEYS", "Staged", "fragment_paths", "keep_rows", "schema_key", "stage"]
+
+KEYS: Final = pa.schema([("id", pa.string()), ("source", pa.string()), ("slice", pa.int64()), ("row", pa.int64())])
+"""What the driver needs to know of a staged row: whose it is, and where it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """Data files waiting for a commit, and the keys of their rows in the files' order.
+
+    A slice's accepted rows are always together in one `Staged`.
+    """
+
+    fragments: tuple[str, ...]
+    """Lance's FragmentMetadata as JSON, one per file."""
+    keys: pa.Table
+    n_bytes: int
+    schema_key: str
+    """The table's columns when this was staged; committed under other columns it would make the table unreadable."""
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows are staged."""
+        return self.keys.num_rows
+
+    @property
+    def ids(self) -> pa.ChunkedArray:
+        """The ids, string [n_rows]."""
+        return self.keys.column("id")
+
+    @property
+    def slices(self) -> pa.Array:
+        """The distinct slices, int64."""
+        return self.keys.column("slice").unique()
+
+    def to_table(self) -> pa.Table:
+        """One row that holds everything: what travels through a dataset."""
+        keys = self.keys.combine_chunks()
+        arrays = {name: _one_list(keys.column(name)) for name in KEYS.names}
+        fragments = pa.array([list(self.fragments)], pa.list_(pa.string()))
+        return pa.table({"fragments": fragments, **arrays, "n_bytes": [self.n_bytes], "schema_key": [self.schema_key]})
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> Self:
+        """From the first row of what `to_table` made."""
+        keys = {name: table.column(name)[0].values for name in KEYS.names}
+        return cls(
+            fragments=tuple(table.column("fragments")[0].as_py()),
+            keys=pa.table(keys, schema=KEYS),
+            n_bytes=int(table.column("n_bytes")[0].as_py()),
+            schema_key=str(table.column("schema_key")[0].as_py()),
+        )
+
+
+def stage(location: TableLocation, rows: pa.Table) -> Staged:
+    """Write `rows` (schema ROWS; nullable columns may be missing) as uncommitted fragments of the table.
+
+    Raises:
+        UsageError: the rows do not fit the table's columns.
+        TableNotFoundError: there is no table.
+        TableError: the files cannot be written.
+    """
+    dataset = open_dataset(location)
+    if dataset is None:
+        raise TableNotFoundError(f"there is no table {location} to write to")
+    return _write(location, dataset, align_rows(rows, dataset.schema))
+
+
+def _write(location: TableLocation, dataset: lance.LanceDataset, rows: pa.Table) -> Staged:
+    fragments: list[FragmentMetadata] = []
+    if rows.num_rows:
+        with storage_errors("write to", location):
+            fragments = write_fragments(rows, dataset, mode="append", storage_options=dict(location.options) or None)
+    documents = [fragment.to_json() for fragment in fragments]
+    return Staged(
+        fragments=tuple(json.dumps(document) for document in documents),
+        keys=rows.select(KEYS.names).cast(KEYS),
+        n_bytes=sum(int(file["file_size_bytes"] or 0) for document in documents for file in document["files"]),
+        schema_key=schema_key(dataset),
+    )
+
+
+def keep_rows(location: TableLocation, dataset: lance.LanceDataset, staged: Staged, keep: np.ndarray) -> Staged:
+    """Stage again the rows where `keep` (bool [n_rows]) is true, under the table's present columns.
+
+    The files left behind become orphans.
+    """
+    with storage_errors("read back what was staged for", location):
+        parts = [_read_file(location, path) for path in fragment_paths(staged.fragments)]
+    rows = pa.concat_tables(parts).filter(pa.array(keep)) if parts else dataset.schema.empty_table()
+    known = [name for name in rows.column_names if name in dataset.schema.names]
+    return _write(location, dataset, align_rows(rows.select(known), dataset.schema))
+
+
+def _read_file(location: TableLocation, path: str) -> pa.Table:
+    options = dict(location.options) or None
+    return LanceFileReader(f"{location.uri}/data/{path}", storage_options=options).read_all().to_table()
+
+
+def fragment_paths(fragments: tuple[str, ...]) -> list[str]:
+    """The data files' names, unique for ever, of fragments in JSON."""
+    documents: list[dict[str, Any]] = [json.loads(fragment) for fragment in fragments]
+    return [str(file["path"]) for document in documents for file in document["files"]]
+
+
+def schema_key(dataset: lance.LanceDataset) -> str:
+    """What a data file's layout depends on: the ids, names and types of the table's columns."""
+    ids = [field.id() for field in dataset.lance_schema.fields()]
+    text = f"{ids} {dataset.schema.remove_metadata()}"
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _one_list(column: pa.ChunkedArray) -> pa.ListArray:
+    values = column.combine_chunks()
+    values = pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
+    return pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values)

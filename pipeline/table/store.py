@@ -1,0 +1,166 @@
+"""The thin wall between this package and Lance: open, create and upsert, with errors that people can read.
+
+Lance reports trouble as OSError, ValueError or RuntimeError whose text runs over several lines and ends in a place
+in its own source; here it becomes one line of `TableError`.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import lance
+import lancedb
+
+from pipeline.errors import MoeeError, TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from lancedb.table import LanceTable
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["create_dataset", "open_dataset", "open_with_lancedb", "read_all", "storage_errors", "table_names", "upsert"]
+
+logger = logging.getLogger(__name__)
+
+_RUST_PLACE: Final = re.compile(r",?\s*/\S+\.rs:\d+(:\d+)?|Encountered internal error\. Please file a bug report.*")
+_NOISE: Final = re.compile(r"^(LanceError\(\w+\): |Generic \w+ error: |Error performing \w+ request: )+")
+_ABSENT: Final = re.compile(r"was not found|Table .* not found|not found: .*_versions", re.IGNORECASE)
+_XML: Final = re.compile(r"<Message>(.*?)</Message>")
+_MAX_REASON: Final = 300
+_ATTEMPTS: Final = 50
+
+
+@contextmanager
+def storage_errors(action: str, location: TableLocation) -> Generator[None]:
+    """Turn what Lance raises inside the block into one clear line.
+
+    Raises:
+        TableError: "cannot ACTION LOCATION: reason".
+    """
+    try:
+        yield
+    except MoeeError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        raise TableError(f"cannot {action} {location}: {short_reason(error)}") from error
+
+
+def short_reason(error: BaseException) -> str:
+    """The first line of what Lance says, without its own source places."""
+    text = str(error)
+    message = _XML.search(text)
+    lines = _RUST_PLACE.sub("", text).strip().splitlines()
+    first = _NOISE.sub("", lines[0]).strip() if lines else type(error).__name__
+    reason = f"{first.split(': <?xml')[0]} ({message.group(1)})" if message else first
+    return reason[:_MAX_REASON]
+
+
+def open_dataset(location: TableLocation) -> lance.LanceDataset | None:
+    """The newest version of the dataset, or None where there is none.
+
+    Raises:
+        TableError: the storage cannot be reached or the dataset cannot be read.
+    """
+    with storage_errors("open", location):
+        try:
+            return lance.dataset(location.uri, storage_options=_options(location))
+        except (ValueError, OSError) as error:
+            if _ABSENT.search(str(error)):
+                return None
+            raise
+
+
+def open_with_lancedb(location: TableLocation) -> LanceTable:
+    """The table as LanceDB opens it, always at its newest version."""
+    with storage_errors("open", location):
+        # Without the interval a handle stays for ever on the version that it opened.
+        connection = lancedb.connect(
+            location.directory, storage_options=_options(location), read_consistency_interval=timedelta(0)
+        )
+        return cast("LanceTable", connection.open_table(location.name))
+
+
+def create_dataset(location: TableLocation, schema: pa.Schema) -> tuple[lance.LanceDataset, bool]:
+    """Create an empty dataset, or open the one that is there: the first to create wins.
+
+    Returns:
+        The dataset, and whether this call created it.
+
+    Raises:
+        TableError: nothing can be written there.
+    """
+    found = open_dataset(location)
+    if found is not None:
+        return found, False
+    with storage_errors("create", location):
+        try:
+            # Not write_dataset(mode="create"): in 17 of 60 races a second creator overwrote the first; here in none.
+            created = lance.LanceDataset.commit(
+                location.uri,
+                lance.LanceOperation.Overwrite(schema, []),
+                read_version=0,
+                max_retries=0,
+                storage_options=_options(location),
+            )
+        except OSError:
+            found = open_dataset(location)
+            if found is None:
+                raise
+            return found, False
+    return created, True
+
+
+def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:
+    """Insert `rows` or replace those of the same `keys`, creating the dataset on the first write.
+
+    Args:
+        location: where.
+        rows: at most one row per key.
+        keys: the primary key, whose fields carry Lance's primary-key metadata.
+        unless: constant SQL on the row that is there (``target.x = …``); where it holds, that row stays.
+    """
+    if rows.num_rows == 0:
+        return
+    dataset, _ = create_dataset(location, rows.schema)
+    condition = None if unless is None else f"NOT ({unless})"
+    with storage_errors("write", location):
+        merge = dataset.merge_insert(keys).when_matched_update_all(condition).when_not_matched_insert_all()
+        merge.conflict_retries(_ATTEMPTS).execute(rows)
+
+
+def read_all(location: TableLocation, schema: pa.Schema, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
+    """All rows of a companion, or an empty table of `schema` where it does not exist yet."""
+    dataset = open_dataset(location)
+    if dataset is None:
+        return schema.empty_table()
+    with storage_errors("read", location):
+        return dataset.to_table(columns=schema.names, filter=filter)
+
+
+def table_names(location: TableLocation) -> list[str]:
+    """The tables in the location's directory, companions included; nothing is created."""
+    if location.is_local and not Path(location.directory).is_dir():
+        return []
+    with storage_errors("list", location):
+        connection: Any = lancedb.connect(location.directory, storage_options=_options(location))
+        names: list[str] = []
+        token: str | None = None
+        while True:
+            page = connection.list_tables(page_token=token)
+            names += cast("list[str]", page.tables)
+            token = page.page_token
+            if not token:
+                return sorted(names)
+
+
+def _options(location: TableLocation) -> dict[str, str] | None:
+    return dict(location.options) or None

@@ -1,0 +1,299 @@
+"""A table of MoEE vectors: create, open, search, add to, index, look into, delete from.
+
+The one class that people use. It holds no rows and no model; the encoder is built when a query is text.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from pipeline.errors import FingerprintError, TableError, TableNotFoundError
+from pipeline.spec import EmbeddingSpec, differing_fields
+from pipeline.table.additions import Added, add_rows
+from pipeline.table.calibrations import load_calibration
+from pipeline.table.creation import create_table, whats_there
+from pipeline.table.deletion import delete_documents
+from pipeline.table.indexes import MIN_ROWS, IndexInfo, build_indexes
+from pipeline.table.info import describe
+from pipeline.table.location import TableLocation
+from pipeline.table.question import make_request
+from pipeline.table.rejects import read_rejects
+from pipeline.table.runs import read_runs
+from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
+from pipeline.table.search import Mode, run_search
+from pipeline.table.store import open_dataset, open_with_lancedb, storage_errors
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    import lance
+    import numpy as np
+    import pyarrow as pa
+    from lancedb.table import LanceTable
+
+    from pipeline.embedding.calibration import Calibration
+    from pipeline.embedding.encoder import Encoder
+    from pipeline.spec import Meaning
+
+__all__ = ["VectorTable"]
+
+
+class VectorTable:
+    """An existing table; `open` and `create` make one of these.
+
+    Attributes:
+        location: where it is.
+        spec: the resolved spec of its vectors.
+        meaning: the spec as content.
+        fingerprint: hash of meaning and calibration.
+        calibration_hash: hash of the calibration; empty for vectors made elsewhere.
+        halves: (H, R), sizes of hidden state and routing weights.
+        reader: the reader options fixed in the table: slice_rows, text, id, keep.
+        schema: its columns.
+    """
+
+    def __init__(self, location: TableLocation, dataset: lance.LanceDataset) -> None:
+        self.location = location
+        self.schema: pa.Schema = dataset.schema
+        self.spec = EmbeddingSpec(**json.loads(self._metadata("spec")))
+        self.meaning: Meaning = json.loads(self._metadata("meaning"))
+        self.fingerprint = self._metadata("fingerprint")
+        self.calibration_hash = self._metadata("calibration")
+        hidden, routing = json.loads(self._metadata("halves"))
+        self.halves: tuple[int, int] = (int(hidden), int(routing))
+        self.reader: dict[str, Any] = json.loads(self._metadata("reader"))
+        layout = self._metadata("layout")
+        if layout != LAYOUT:
+            raise TableError(f"table {location} has layout {layout}; this version of the package reads {LAYOUT}")
+
+    @classmethod
+    def create(
+        cls,
+        uri: str | os.PathLike[str] | TableLocation,
+        *,
+        spec: EmbeddingSpec,
+        meaning: Meaning,
+        calibration: Calibration | None = None,
+        halves: tuple[int, int],
+        keep: pa.Schema | None = None,
+        with_text: bool = True,
+        reader: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Create an empty table, or open the one that is there: the first to create wins, the caller compares.
+
+        Args:
+            uri: ``DIRECTORY/NAME`` or its URL form.
+            spec: resolved: no field that decides the vectors is open.
+            meaning: the spec as content, `EmbeddingSpec.meaning`.
+            calibration: of the vectors to come; None for vectors made elsewhere, which no text query can meet.
+            halves: (H, R); for ``hs`` and ``rw`` only one of them is stored.
+            keep: metadata columns, nullable.
+            with_text: whether documents' texts are stored.
+            reader: reader options to fix in the table.
+            storage_options: for object storage; names of fsspec or of object_store.
+
+        Raises:
+            UsageError: the name or a column cannot be used.
+            TableError: nothing can be written there.
+        """
+        location = TableLocation.parse(uri, storage_options)
+        dataset = create_table(
+            location, spec, meaning, calibration, halves, keep=keep, with_text=with_text, reader=dict(reader or {})
+        )
+        return cls(location, dataset)
+
+    @classmethod
+    def open(
+        cls, uri: str | os.PathLike[str] | TableLocation, storage_options: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Open a table that `create` made.
+
+        Raises:
+            TableNotFoundError: there is none; the message names the tables that are there.
+            TableError: it cannot be read, or is a table of something else.
+        """
+        location = TableLocation.parse(uri, storage_options)
+        dataset = open_dataset(location)
+        if dataset is None:
+            raise TableNotFoundError(f"there is no table {location}; {whats_there(location)}")
+        return cls(location, dataset)
+
+    def __repr__(self) -> str:
+        return f"VectorTable({str(self.location)!r}, model={self.spec.model!r}, fingerprint={self.fingerprint!r})"
+
+    def __len__(self) -> int:
+        return self.count_rows()
+
+    @property
+    def name(self) -> str:
+        """The table's name in its directory."""
+        return self.location.name
+
+    @property
+    def storage_options(self) -> dict[str, str] | None:
+        """How to reach it, in object_store's names; None for a local table."""
+        return dict(self.location.options) or None
+
+    @property
+    def dim(self) -> int:
+        """D, the length of a stored vector."""
+        return cast("pa.FixedSizeListType", self.schema.field(VECTOR).type).list_size
+
+    def dataset(self) -> lance.LanceDataset:
+        """The newest version as a Lance dataset."""
+        dataset = open_dataset(self.location)
+        if dataset is None:
+            raise TableNotFoundError(f"table {self.location} is gone")
+        return dataset
+
+    def count_rows(self) -> int:
+        """Rows in the newest version."""
+        return self.dataset().count_rows()
+
+    @property
+    def versions(self) -> list[dict[str, Any]]:
+        """The versions that can still be read, oldest first: version, timestamp, metadata."""
+        return cast("list[dict[str, Any]]", self.dataset().versions())
+
+    def check(self, meaning: Meaning, calibration: str | None = None) -> None:
+        """Refuse vectors of another meaning, or, where `calibration` (a hash) is given, of another calibration.
+
+        Raises:
+            FingerprintError: naming every field that differs.
+        """
+        differences = differing_fields(self.meaning, meaning)
+        if calibration is not None and calibration != self.calibration_hash:
+            differences.append(f"calibration: the table has {self.calibration_hash!r}, this is {calibration!r}")
+        if differences:
+            raise FingerprintError(
+                f"these vectors do not compare with those in {self.location}: " + "; ".join(differences)
+            )
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration that the vectors were made with.
+
+        Raises:
+            TableError: the vectors were made elsewhere, or the companion table is gone.
+        """
+        return load_calibration(self.location, self.calibration_hash)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder for queries: this table's spec and calibration on this machine.
+
+        Raises:
+            FingerprintError: the model found here is not the one that made the vectors.
+        """
+        calibration = self.calibration
+        from pipeline.embedding.encoder import Encoder
+
+        encoder = Encoder(self.spec, calibration=calibration)
+        self.check(encoder.meaning, encoder.calibration.hash)
+        return encoder
+
+    def search(
+        self,
+        query: str | np.ndarray | None = None,
+        k: int = 10,
+        alpha: float | None = None,
+        where: Mapping[str, Any] | None = None,
+        mode: Mode = "vector",
+        *,
+        where_sql: str | None = None,
+        like: str | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """The `k` best documents, best first, with ``_score``.
+
+        Args:
+            query: text, or a vector [D] in the form in which vectors are stored (what `Encoder.encode` gives).
+            k: how many.
+            alpha: another routing weight than the table's, for ``sum`` tables; the score is then
+                ``(cos_h + alpha·cos_r) / (1 + alpha)``.
+            where: column → value (or a list of values) that a hit must have.
+            mode: ``vector``; ``text``: words, by BM25; ``hybrid``: both, joined by reciprocal ranks.
+            where_sql: a condition in SQL, run as it is: never put other people's words into it.
+            like: id of a document whose neighbours are wanted, itself left out; instead of a query vector.
+            columns: which columns to return; all but the vector otherwise.
+
+        Raises:
+            UsageError: the question does not fit the table.
+            TableError: there is no text index for ``text`` or ``hybrid``, or the table cannot be read.
+            FingerprintError: a text query on a machine where the model is another.
+        """
+        dataset = self.dataset()
+        request = make_request(
+            self,
+            dataset,
+            query,
+            k=k,
+            alpha=alpha,
+            where=where,
+            mode=mode,
+            where_sql=where_sql,
+            like=like,
+            columns=columns,
+        )
+        with storage_errors("search", self.location):
+            return run_search(self._lancedb, request)
+
+    @cached_property
+    def _lancedb(self) -> LanceTable:
+        return open_with_lancedb(self.location)
+
+    def add(
+        self,
+        ids: Sequence[str],
+        vectors: np.ndarray,
+        *,
+        texts: Sequence[str] | None = None,
+        metadata: pa.Table | None = None,
+    ) -> Added:
+        """Add documents whose vectors were made elsewhere, in the stored form; exactly once, as any commit.
+
+        Args:
+            ids: n ids; those that the table has already go to the rejects.
+            vectors: float [n, D].
+            texts: n texts.
+            metadata: n rows of the table's metadata columns.
+
+        Raises:
+            UsageError: shapes or columns do not fit, or a vector is not finite.
+            TableError: the table cannot be written.
+        """
+        return add_rows(self.location, self.schema, ids, vectors, texts=texts, metadata=metadata)
+
+    def index(self, *, min_rows: int = MIN_ROWS) -> list[IndexInfo]:
+        """Build the missing indexes, refresh the others; vectors get one from `min_rows` rows on."""
+        return build_indexes(self.location, self.dataset(), min_rows=min_rows)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove documents for good: no later run brings them back. Returns how many there were."""
+        return delete_documents(self.location, self.dataset(), ids)
+
+    def rejects(self) -> pa.Table:
+        """The documents that the table does not hold, with reasons (REJECTS)."""
+        return read_rejects(self.location)
+
+    def runs(self) -> pa.Table:
+        """The runs that wrote into the table (RUNS), oldest first."""
+        return read_runs(self.location)
+
+    def info(self) -> dict[str, Any]:
+        """What `moee inspect` prints, as JSON can hold it."""
+        spec = self.spec.model_dump(mode="json")
+        identity = {"spec": spec, "fingerprint": self.fingerprint, "calibration": self.calibration_hash}
+        return {"table": str(self.location), **identity, "halves": list(self.halves), "reader": self.reader} | describe(
+            self.location, self.dataset()
+        )
+
+    def _metadata(self, name: str) -> str:
+        value = metadata_value(self.schema, name)
+        if value is None:
+            raise TableError(f"{self.location} was not made by this package: its schema has no moee.{name}")
+        return value

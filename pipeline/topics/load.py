@@ -1,0 +1,206 @@
+"""Reading topics: what a model found, as tables, as views to print, or as a BERTopic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import TopicError
+from pipeline.topics.documents import read_sample
+from pipeline.topics.geometry import OUTLIER, Geometry
+from pipeline.topics.representation import KEYBERT, manual_bertopic, numbers_of
+from pipeline.topics.store import TopicModel, TopicTables
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from bertopic import BERTopic
+
+    from pipeline.topics.representation import Embeds, Encodes
+    from pipeline.topics.store import Located
+
+__all__ = ["Example", "TopicView", "Topics", "load_topics"]
+
+UNSEEN: Final = np.iinfo(np.int64).min
+"""Stands for null while topics are in an array."""
+
+NO_WORDS: Final = [("", 0.0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A document that stands for its topic."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicView:
+    """A topic as people look at it; `share` is of all documents, words come best first with their weights."""
+
+    topic: int
+    label: str
+    size: int
+    share: float
+    words: tuple[tuple[str, float], ...]
+    keywords: tuple[tuple[str, float], ...]
+    examples: tuple[Example, ...]
+
+
+def load_topics(
+    table: Located | str | os.PathLike[str],
+    version: int | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Topics:
+    """The topics of a table: those of its latest model, or of the model `version`.
+
+    Raises:
+        TopicError: no model was fitted, or not this one.
+        TableNotFoundError: no such table.
+    """
+    tables = TopicTables.of(table, storage_options)
+    models = tables.models()
+    if not models:
+        tables.vectors()
+        raise TopicError(f"{tables.location} has no topics yet: fit them first (moee topics fit)")
+    if version is None:
+        return Topics(tables, models[-1])
+    found = [model for model in models if model.version == version]
+    if not found:
+        there = ", ".join(str(model.version) for model in models)
+        raise TopicError(f"{tables.location} has no topic model {version}; there are: {there}")
+    return Topics(tables, found[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """One finished topic model of a table."""
+
+    tables: TopicTables
+    model: TopicModel
+
+    def topics(self) -> pa.Table:
+        """The model's rows of ``NAME.topics``, largest topic first."""
+        return self.tables.read("topics", self.model).sort_by([("size", "descending"), ("topic", "ascending")])
+
+    def assignments(self, columns: list[str] | None = None) -> pa.Table:
+        """The model's rows of ``NAME.topic_assignments``: one per document."""
+        return self.tables.read("topic_assignments", self.model, columns)
+
+    def events(self) -> pa.Table:
+        """The model's rows of ``NAME.topic_events``: what changed against its parent."""
+        return self.tables.read("topic_events", self.model)
+
+    def geometry(self) -> Geometry:
+        """Centroids and similarity statistics, by ascending topic id."""
+        table = self.topics().sort_by("topic")
+        centroids = table.column("centroid").combine_chunks()
+        return Geometry(
+            ids=table.column("topic").to_numpy(),
+            centroids=centroids.flatten().to_numpy().reshape(len(centroids), -1),
+            median=table.column("median").to_numpy(),
+            mad=table.column("mad").to_numpy(),
+        )
+
+    def topics_of(self, ids: pa.Array) -> pa.Array:
+        """Topic int64 of each of `ids` string [n]; null for documents that this model has not seen."""
+        ids = ids.cast(pa.string())
+        topics = np.full(len(ids), UNSEEN, dtype=np.int64)
+        for batch in self.tables.stream("topic_assignments", self.model, ["id", "topic"]):
+            rows = pc.index_in(batch.column("id"), value_set=ids)  # pyright: ignore[reportAttributeAccessIssue]
+            topics[rows.drop_null().to_numpy()] = batch.column("topic").filter(rows.is_valid()).to_numpy()
+        return pa.array(topics, mask=topics == UNSEEN)
+
+    def given_labels(self) -> dict[int, dict[str, Any]]:
+        """Topic → label columns, where the label is not just the topic's words."""
+        columns = ["topic", "label", "label_source", "label_locked"]
+        rows = self.topics().select(columns).to_pylist()
+        return {row.pop("topic"): row for row in rows if row["label_locked"] or row["label_source"] != "words"}
+
+    def show(self, topic: int, examples: int = 3) -> TopicView:
+        """One topic with its words and its most typical documents.
+
+        Raises:
+            TopicError: this model has no such topic.
+        """
+        table = self.topics()
+        row = table.filter(pc.field("topic") == topic)
+        if row.num_rows == 0:
+            ids = sorted(table.column("topic").to_pylist())
+            raise TopicError(f"model {self.model.version} of {self.tables.location} has no topic {topic}; it has {ids}")
+        return self._views(row, examples)[0]
+
+    def overview(self, limit: int | None = None, examples: int = 1) -> list[TopicView]:
+        """The topics, largest first (`limit` of them); outliers are `model.outliers`."""
+        table = self.topics()
+        return self._views(table if limit is None else table.slice(0, limit), examples)
+
+    def _views(self, table: pa.Table, examples: int) -> list[TopicView]:
+        rows = table.to_pylist()
+        texts = self._texts([name for row in rows for name in row["representatives"][:examples]])
+        return [
+            TopicView(
+                topic=row["topic"],
+                label=row["label"],
+                size=row["size"],
+                share=row["size"] / self.model.documents,
+                words=tuple(zip(row["words"], row["weights"], strict=True)),
+                keywords=tuple(zip(row["keywords"], row["keyword_weights"], strict=True)),
+                examples=tuple(
+                    Example(name, texts[name]) for name in row["representatives"][:examples] if name in texts
+                ),
+            )
+            for row in rows
+        ]
+
+    def _texts(self, ids: list[str]) -> dict[str, str]:
+        """Texts of the documents that are still in the table."""
+        if not ids:
+            return {}
+        found = self.tables.vectors().to_table(columns=["id", "text"], filter=pc.field("id").isin(ids))
+        return dict(zip(found.column("id").to_pylist(), found.column("text").to_pylist(), strict=True))
+
+    def to_bertopic(self, encoder: Encodes | Embeds | None = None, limit: int = 100_000) -> BERTopic:
+        """A working BERTopic over these topics: ``transform`` and its visualisations run.
+
+        BERTopic numbers topics by size; ``topic_mapper_.get_mappings()`` leads from the ids here to its numbers, and
+        its custom labels begin with the ids here. It holds the texts and vectors of at most `limit` documents.
+
+        Args:
+            encoder: becomes its embedding model, so that ``transform(texts)`` and ``find_topics`` need no vectors.
+            limit: documents beyond are left out, lowest id hashes first.
+
+        Raises:
+            TopicError: none of the model's documents is in the table any more.
+        """
+        documents = read_sample(self.tables.vectors(), limit)
+        seen = self.topics_of(documents.ids)
+        kept = np.flatnonzero(seen.is_valid().to_numpy(zero_copy_only=False))
+        if len(kept) == 0:
+            raise TopicError(f"{self.tables.location} holds none of the documents of its topic model: fit anew")
+        model = manual_bertopic(
+            [documents.texts[row] for row in kept],
+            documents.vectors[kept],
+            seen.drop_null().to_numpy(),
+            geometry=self.geometry(),
+            encoder=encoder,
+        )
+        self._dress(model)
+        return model
+
+    def _dress(self, model: BERTopic) -> None:
+        """Give a BERTopic our labels and the second list of words."""
+        numbers = numbers_of(model)
+        views = [view for view in self.overview(examples=0) if view.topic in numbers]
+        model.set_topic_labels({numbers[view.topic]: f"{view.topic}: {view.label}" for view in views})
+        if any(view.keywords for view in views):
+            # BERTopic's tables want a word of every topic, outliers included.
+            words = {numbers[view.topic]: list(view.keywords) or NO_WORDS for view in views}
+            model.topic_aspects_[KEYBERT] = {OUTLIER: NO_WORDS} | words

@@ -1,0 +1,99 @@
+"""The four tables beside ``NAME``; plain LanceDB and pandas read them.
+
+    NAME.topic_models        a row per fit; written last: a model without its row does not exist
+    NAME.topics              a row per model and topic
+    NAME.topic_assignments   a row per model and document, apart from the vectors
+    NAME.topic_events        what happened to each topic from one model to the next
+
+Every row carries the model's `version` (1, 2, 3…) and its `model`, a token made for that fit: rows that a crashed or
+overtaken fit left under a version carry another token than the one in ``topic_models``.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import pyarrow as pa
+
+__all__ = ["ASSIGNMENTS", "EVENTS", "MODELS", "Companion", "topics_schema"]
+
+Companion = Literal["topic_models", "topics", "topic_assignments", "topic_events"]
+
+_MODEL: Final = [pa.field("version", pa.int64(), nullable=False), pa.field("model", pa.string(), nullable=False)]
+
+MODELS: Final = pa.schema(
+    [
+        # The key makes `merge_insert` exact when two fits end at once: one of them inserts nothing.
+        _MODEL[0].with_metadata({"lance-schema:unenforced-primary-key": "true"}),
+        _MODEL[1],
+        pa.field("parent", pa.int64()),
+        pa.field("created", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("recipe", pa.string(), nullable=False),
+        pa.field("seed", pa.int64(), nullable=False),
+        pa.field("table_version", pa.int64(), nullable=False),
+        pa.field("fingerprint", pa.string()),
+        pa.field("documents", pa.int64(), nullable=False),
+        pa.field("sampled", pa.int64(), nullable=False),
+        pa.field("topics", pa.int64(), nullable=False),
+        pa.field("outliers", pa.int64(), nullable=False),
+        # The first id that no topic ever had: ids of retired topics are not given again.
+        pa.field("unused", pa.int64(), nullable=False),
+        pa.field("params", pa.string(), nullable=False),
+        pa.field("libraries", pa.string(), nullable=False),
+        pa.field("metrics", pa.string(), nullable=False),
+        pa.field("artefact", pa.string()),
+    ]
+)
+"""`params`, `libraries` and `metrics` are JSON objects; `artefact` is the place of a fitted map or reducer, if any."""
+
+ASSIGNMENTS: Final = pa.schema(
+    [
+        *_MODEL,
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("topic", pa.int64(), nullable=False),
+        pa.field("nearest", pa.int64(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("margin", pa.float32(), nullable=False),
+        pa.field("slice", pa.int64()),
+    ]
+)
+"""`topic` is -1 for outliers; `score` is the cosine to the centroid of `nearest`, `margin` its lead on the second."""
+
+EVENTS: Final = pa.schema(
+    [
+        *_MODEL,
+        pa.field("event", pa.string(), nullable=False),
+        pa.field("topic", pa.int64(), nullable=False),
+        pa.field("other", pa.int64()),
+        pa.field("overlap", pa.float64()),
+        pa.field("score", pa.float64()),
+        pa.field("created", pa.timestamp("us", "UTC"), nullable=False),
+    ]
+)
+"""`event` is born, continued, retired, split or merged; `other` is the topic split from or merged into."""
+
+
+def topics_schema(dimension: int) -> pa.Schema:
+    """Schema of ``NAME.topics`` for vectors of `dimension`; `x` and `y` are the topic's place on a map, if drawn."""
+    words, weights = pa.list_(pa.string()), pa.list_(pa.float32())
+    return pa.schema(
+        [
+            *_MODEL,
+            pa.field("topic", pa.int64(), nullable=False),
+            pa.field("status", pa.string(), nullable=False),
+            pa.field("size", pa.int64(), nullable=False),
+            pa.field("centroid", pa.list_(pa.float32(), dimension), nullable=False),
+            pa.field("median", pa.float32(), nullable=False),
+            pa.field("mad", pa.float32(), nullable=False),
+            pa.field("words", words, nullable=False),
+            pa.field("weights", weights, nullable=False),
+            pa.field("keywords", words, nullable=False),
+            pa.field("keyword_weights", weights, nullable=False),
+            pa.field("label", pa.string(), nullable=False),
+            pa.field("label_source", pa.string(), nullable=False),
+            pa.field("label_locked", pa.bool_(), nullable=False),
+            pa.field("representatives", pa.list_(pa.string()), nullable=False),
+            pa.field("x", pa.float32()),
+            pa.field("y", pa.float32()),
+        ]
+    )

@@ -1,0 +1,38 @@
+"""What all tests share: quiet libraries, few threads, one tiny float32 encoder."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+import pytest  # noqa: E402  (the environment must be set before anything imports torch or ray)
+
+
+@pytest.fixture(scope="session")
+def encoder():
+    """The built-in model in float32, so that results can be compared to rounding."""
+    from pipeline import EmbeddingSpec, Encoder
+
+    return Encoder(EmbeddingSpec(dtype="float32"), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def texts():
+    """Texts of every kind and length: words, sentences, quotes, underscores, other scripts, long ones."""
+    from pipeline.models import reference_texts
+
+    passages = reference_texts()[:40]
+    odd = [
+        "a",
+        'She said "no".',
+        "snake_case_name",
+        "שלום עולם",
+        "emoji 😀 text",
+        "tabs\tand\nlines",
+        " ".join(passages),
+    ]
+    return passages + odd

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.corpus import REJECTS_SCHEMA, ReaderOptions, SourceFile, check, documents_schema
+from pipeline.corpus.documents import to_rows
+from pipeline.corpus.formats.base import BadRow, RawRows
+from pipeline.corpus.formats.columns import fit, fit_python, infer_python, plain_type
+from pipeline.corpus.slices import Slice
+
+FILE = SourceFile("file:///dir/a.parquet", "parquet", None, 1, "v")
+NO_KEEP = pa.schema([])
+
+
+def rows(table, id_column="id", keep=NO_KEEP, bad=()):
+    raw = RawRows(10, 10 + table.num_rows + len(bad), table, np.arange(10, 10 + table.num_rows), bad)
+    options = ReaderOptions("text", id_column, tuple(keep.names))
+    return to_rows(raw, FILE, Slice(7, 10, 20), options, keep)
+
+
+def by_row(rejects):
+    return dict(zip(rejects["row"].to_pylist(), rejects["reason"].to_pylist(), strict=True))
+
+
+texts = st.none() | st.text(alphabet=" \t\n\x1c\u2028\u00a0ab", max_size=3)
+ids = st.none() | st.text(alphabet=" ab", max_size=2)
+
+
+@given(st.lists(st.tuples(ids, texts), max_size=12))
+def test_each_row_is_a_document_or_has_its_reason(pairs):
+    table = pa.table(
+        {
+            "id": pa.array([each[0] for each in pairs], pa.string()),
+            "text": pa.array([each[1] for each in pairs], pa.string()),
+        }
+    )
+    read, _ = rows(table)
+    documents, rejects = check(read, NO_KEEP)
+    expected, seen = {}, set()
+    for row, (identifier, text) in enumerate(pairs, 10):
+        if text is None:
+            expected[row] = "null text"
+        elif not text.strip():
+            expected[row] = "empty"
+        elif identifier is None or not identifier.strip():
+            expected[row] = "missing id"
+        elif identifier in seen:
+            expected[row] = "duplicate id"
+        else:
+            seen.add(identifier)
+    assert by_row(rejects) == expected
+    assert documents["row"].to_pylist() == [row for row in range(10, 10 + len(pairs)) if row not in expected]
+    assert documents.schema == documents_schema(NO_KEEP)
+    assert rejects.schema == REJECTS_SCHEMA
+    assert set(rejects["slice_rows"].to_pylist()) <= {len(pairs)}
+
+
+def test_a_duplicate_names_the_holder():
+    read, _ = rows(pa.table({"id": ["a", "b", "a"], "text": ["x", "y", "z"]}))
+    _, rejects = check(read, NO_KEEP)
+    assert rejects.to_pylist() == [
+        {
+            "id": "a",
+            "source": FILE.uri,
+            "slice": 7,
+            "row": 12,
+            "stage": "check",
+            "reason": "duplicate id",
+            "detail": "file:///dir/a.parquet:10 has this id too",
+            "slice_rows": 3,
+        }
+    ]
+
+
+def test_derived_ids_are_unique_and_readable():
+    read, _ = rows(pa.table({"text": ["x", "x"]}), id_column=None)
+    first, second = read["id"].to_pylist()
+    assert first.startswith("a.parquet-")
+    assert (first[-3:], second[-3:]) == (":10", ":11")
+    assert len(first) == len("a.parquet-") + 12 + len(":10")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([1, 2]),
+        pa.array([1.0, 2.0]),
+        pa.array(["1", "2"]).dictionary_encode(),
+        pa.array([b"1", b"2"]),
+        pa.array(["1", "2"], pa.large_string()),
+        pa.array(["1", "2"], pa.string_view()),
+    ],
+)
+def test_ids_and_texts_of_any_scalar_type_become_strings(column):
+    read, rejects = rows(pa.table({"id": column, "text": column}))
+    assert [value.removesuffix(".0") for value in read["id"].to_pylist()] == ["1", "2"]
+    assert read["text"].type == pa.large_string()
+    assert rejects.num_rows == 0
+
+
+def not_utf8(values):
+    return pa.Array.from_buffers(pa.string(), len(values), pa.array(values, pa.binary()).buffers())
+
+
+def test_bytes_that_are_not_utf8_cost_their_row_only():
+    table = pa.table(
+        {
+            "id": pa.array(["a", "b", "c", "d"]),
+            "text": pa.array([b"good", b"\xff\xfe", b"good", None]),
+            "tag": not_utf8([b"t", b"t", b"\xff", b"t"]),
+        }
+    )
+    keep = pa.schema([("tag", pa.string())])
+    read, rejects = rows(table, keep=keep)
+    assert by_row(rejects) == {11: "not UTF-8", 12: "not UTF-8"}
+    assert rejects["id"].to_pylist() == ["b", "c"]
+    documents, rejects = check(read, keep)
+    assert documents["id"].to_pylist() == ["a"]
+    assert by_row(rejects) == {13: "null text"}
+
+
+def test_metadata_that_does_not_fit_costs_its_row_only():
+    keep = pa.schema([("year", pa.int64()), ("tags", pa.list_(pa.string()))])
+    table = pa.table({"id": ["a", "b"], "text": ["x", "y"], "year": ["1999", "unknown"], "tags": [["t"], None]})
+    read, rejects = rows(table, keep=keep)
+    assert by_row(rejects) == {11: "malformed row"}
+    assert "year" in rejects["detail"][0].as_py()
+    assert read["year"].to_pylist() == [1999]
+    assert check(read, keep)[0].schema == documents_schema(keep)
+
+
+def test_details_are_short_and_storable():
+    _, rejects = rows(pa.table({"id": ["a"], "text": ["x"]}), bad=(BadRow(11, "malformed row", "\ud800" * 900),))
+    assert rejects["detail"][0].as_py() == "?" * 500
+
+
+@given(st.lists(st.none() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3), max_size=9))
+def test_fitting_python_values_never_loses_one_silently(values):
+    fitted, misfits = fit_python(values, pa.int64())
+    wrong = dict(misfits)
+    assert len(fitted) == len(values)
+    for index, (value, result) in enumerate(zip(values, fitted.to_pylist(), strict=True)):
+        if index not in wrong:
+            assert value == result or (isinstance(value, str) and int(value, 0) == result)
+        else:
+            assert value is not None
+            assert result is None
+
+
+def test_fitting_a_nested_column_into_a_number_rejects_each_value():
+    fitted, misfits = fit(pa.chunked_array([[[1]], [None, [2]]]), pa.int64())
+    assert fitted.to_pylist() == [None, None, None]
+    assert [index for index, _ in misfits] == [0, 2]
+
+
+def test_types_are_made_plain():
+    dictionary = pa.dictionary(pa.int8(), pa.string())
+    given_type = pa.struct([pa.field("a", dictionary, nullable=False), ("b", pa.list_(pa.null()))])
+    assert plain_type(given_type) == pa.struct([("a", pa.string()), ("b", pa.list_(pa.field("item", pa.string())))])
+    assert plain_type(pa.uuid()) == pa.binary(16)
+    assert infer_python([1, None, 2.5]) == pa.float64()
+    assert infer_python([1, "a"]) == infer_python([None]) == infer_python(["2020-01-01"]) == pa.string()

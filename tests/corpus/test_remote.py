@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import fsspec
+import lance
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.corpus import ReaderOptions, list_sources, plan, read_unit
+from pipeline.corpus.formats.base import UnreadableError
+from pipeline.corpus.storage import _fsspec_options
+from pipeline.errors import SourceError
+
+TABLE = pa.table({"id": [f"d{index}" for index in range(10)], "text": [f"text {index}" for index in range(10)]})
+
+
+@pytest.fixture
+def memory():
+    fs = fsspec.filesystem("memory")
+    with fs.open("/bucket/sub/a.parquet", "wb") as file:
+        pq.write_table(TABLE, file)
+    fs.pipe("/bucket/b.jsonl", b'{"id": "e", "text": "x"}\n')
+    fs.pipe("/bucket/_hidden/c.jsonl", b"")
+    yield fs
+    fs.store.clear()
+    fs.pseudo_dirs[:] = [""]
+
+
+def test_a_folder_of_any_fsspec_storage_is_read(memory, read):
+    assert [file.uri for file in list_sources(["memory://bucket"])] == [
+        "memory:///bucket/b.jsonl",
+        "memory:///bucket/sub/a.parquet",
+    ]
+    assert read("memory://bucket").documents.num_rows == 11
+    assert read("memory://bucket/**/*.parquet").documents.num_rows == 10
+    with pytest.raises(SourceError, match="no such file"):
+        list_sources(["memory://bucket/nothing"])
+
+
+@pytest.mark.parametrize("name", ["sub/a.parquet", "b.jsonl"])
+@pytest.mark.parametrize("error", [OSError("connection reset"), RuntimeError("credentials expired")])
+def test_a_read_that_fails_never_looks_like_a_corrupt_file(memory, monkeypatch, name, error):
+    options = ReaderOptions("text", "id")
+    units = list(plan(list_sources([f"memory://bucket/{name}"]), options))
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFile, "read", fail, raising=False)
+    with pytest.raises(SourceError, match="reading failed") as caught:
+        [list(read_unit(unit, options)) for unit in units]
+    assert not isinstance(caught.value, UnreadableError)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "expected"),
+    [
+        (
+            "s3",
+            {"aws_access_key_id": "a", "AWS_SECRET_ACCESS_KEY": "b", "aws_region": "r", "allow_http": "true"},
+            {"key": "a", "secret": "b", "client_kwargs": {"region_name": "r"}},
+        ),
+        ("s3", {"key": "a", "endpoint_url": "u"}, {"key": "a", "endpoint_url": "u"}),
+        ("az", {"azure_storage_account_name": "n"}, {"account_name": "n"}),
+        ("gs", {"google_service_account": "f.json"}, {"token": "f.json"}),
+        ("file", {"aws_access_key_id": "a"}, {}),
+    ],
+)
+def test_storage_options_may_be_spelled_as_for_the_table(scheme, options, expected):
+    assert _fsspec_options(scheme, options) == expected
+
+
+@pytest.fixture(scope="module")
+def s3():
+    pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {
+        "aws_access_key_id": "testing",
+        "aws_secret_access_key": "testing",
+        "aws_region": "us-east-1",
+        "aws_endpoint": f"http://{host}:{port}",
+        "allow_http": "true",
+    }
+    fs = fsspec.filesystem("s3", key="testing", secret="testing", endpoint_url=options["aws_endpoint"])
+    fs.mkdir("corpus")
+    with fs.open("corpus/year=1/a.parquet", "wb") as file:
+        pq.write_table(TABLE, file)
+    fs.pipe("corpus/b.jsonl", b'{"id": "e", "text": "x"}\n')
+    fs.pipe("corpus/bad.parquet", b"rubbish")
+    fs.pipe("corpus/_temporary/c.parquet", b"rubbish")
+    lance.write_dataset(
+        TABLE.set_column(0, "id", pa.array([f"l{index}" for index in range(10)])),
+        "s3://corpus/t.lance",
+        storage_options=options,
+    )
+    yield fs, options
+    server.stop()
+
+
+def test_object_storage_with_the_tables_own_options(s3, read):
+    fs, options = s3
+    files = list_sources(["s3://corpus"], storage_options=options)
+    assert [file.uri for file in files] == [
+        "s3://corpus/b.jsonl",
+        "s3://corpus/bad.parquet",
+        "s3://corpus/t.lance",
+        "s3://corpus/year=1/a.parquet",
+    ]
+    assert files[0].version == fs.info("corpus/b.jsonl")["ETag"].strip('"')
+    assert list_sources(["s3://corpus/t.lance", "s3://corpus/year*/*.parquet"], storage_options=options) == files[2:]
+    result = read("s3://corpus", storage_options=options)
+    assert sorted(result.documents["id"].to_pylist()) == sorted(["e", *(f"{k}{i}" for k in "dl" for i in range(10))])
+    assert result.rejects.select(["source", "reason"]).to_pylist() == [
+        {"source": "s3://corpus/bad.parquet", "reason": "unreadable"}
+    ]
+
+
+def test_object_storage_that_refuses_is_said_in_one_line(s3):
+    _, options = s3
+    with pytest.raises(SourceError, match=r"no such file|cannot be listed"):
+        list_sources(["s3://no-such-bucket/x"], storage_options=options)

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.embedding.batches import plan_batches
+
+lengths = st.lists(st.integers(1, 700), max_size=80).map(lambda values: np.array(values, dtype=np.int64))
+layouts = st.sampled_from(["packed", "padded"])
+
+
+def cost(batch, layout):
+    return batch.sum() if layout == "packed" else len(batch) * batch.max()
+
+
+@given(lengths, st.integers(1, 4000), layouts)
+def test_every_text_is_in_exactly_one_batch(lengths, budget, layout):
+    batches = plan_batches(lengths, budget, layout)
+    assert sorted(np.concatenate([np.zeros(0, int), *batches])) == list(range(len(lengths)))
+
+
+@given(lengths, st.integers(1, 4000), layouts)
+def test_the_budget_is_kept_and_an_over_long_text_is_alone(lengths, budget, layout):
+    for batch in plan_batches(lengths, budget, layout):
+        assert cost(lengths[batch], layout) <= budget or len(batch) == 1
+
+
+@given(lengths, st.integers(1, 4000), layouts)
+def test_no_batch_could_have_taken_the_next_text(lengths, budget, layout):
+    batches = plan_batches(lengths, budget, layout)
+    for batch, following in zip(batches, batches[1:], strict=False):
+        assert cost(lengths[np.append(batch, following[0])], layout) > budget
+
+
+def test_longest_first_and_stable():
+    batches = plan_batches(np.array([3, 9, 3, 9]), 12)
+    assert [batch.tolist() for batch in batches] == [[1], [3, 0], [2]]

@@ -1,0 +1,193 @@
+"""A small corpus with every kind of trouble, and a driver that commits it; also run as a script, to be killed.
+
+python lab.py TABLE [--die STEP N] [--seed N] [--bundle N] [--wait FILE] [--pause SECONDS]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.spec import EmbeddingSpec
+from pipeline.table import Committer, TableLocation, VectorTable, stage
+from pipeline.table import commit as commit_module
+
+H, R = 5, 3
+FILES, SLICES, ROWS = 3, 4, 8
+MEANING = {"semantics": 1, "checkpoint": "lab", "tokenizer": "lab"}
+
+
+@dataclass(frozen=True)
+class Record:
+    uri: str
+    version: str = "1"
+    slices: int = SLICES
+    rows: int = SLICES * ROWS
+
+
+def spec(**fields):
+    given = {"model": "lab", "prompt": "none", "pooling": "last", "routing": "scores", "combine": "sum", "alpha": 2.5}
+    return EmbeddingSpec(**{**given, **fields})
+
+
+def create(uri, **options):
+    return VectorTable.create(uri, spec=spec(), meaning=MEANING, halves=(H, R), reader={"slice_rows": ROWS}, **options)
+
+
+def slice_number(file, number):
+    return int.from_bytes(blake2b(f"{file}|{number}".encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def slices_of(record):
+    return [slice_number(record.uri, number) for number in range(record.slices)]
+
+
+def document(file, number, row):
+    """(id, text): file 0 slice 1 is all empty; file 1 slice 2 repeats slice 1; some ids recur across files."""
+    if (file, number) == (0, 1) or row == 5:
+        return f"f{file}-s{number}-r{row}", " "
+    if (file, number) == (1, 2):
+        return f"f1-s1-r{row}", "again"
+    if row == 2:
+        return f"shared-{number}", f"shared by the files, here {file}"
+    if row in {6, 7}:
+        return f"f{file}-s{number}-twins", f"twin {row}"
+    return f"f{file}-s{number}-r{row}", f"text {file} {number} {row}"
+
+
+def all_slices():
+    return [(file, number) for file in range(FILES) for number in range(SLICES)]
+
+
+def expected_ids():
+    documents = [document(file, number, row) for file, number in all_slices() for row in range(ROWS)]
+    return {name for name, text in documents if text.strip()}
+
+
+def vectors(count, seed=0):
+    return np.random.default_rng(seed).standard_normal((count, H + R)).astype(np.float16)
+
+
+def read(bundle):
+    """What corpus and encoder make of some slices: rows, and rejects that depend on the bundle's composition."""
+    rows, rejects, seen = [], [], set()
+    for file, number in bundle:
+        for row in range(ROWS):
+            name, text = document(file, number, row)
+            place = {"source": f"file:///lab/{file}", "slice": slice_number(f"file:///lab/{file}", number), "row": row}
+            if not text.strip() or name in seen:
+                why = {"stage": "check", "reason": "duplicate id" if text.strip() else "empty", "detail": ""}
+                rejects.append({"id": name, **place, **why, "slice_rows": ROWS})
+            else:
+                seen.add(name)
+                rows.append({"id": name, "text": text, **place})
+    return as_rows(rows), as_rejects(rejects)
+
+
+def as_rows(rows):
+    table = pa.Table.from_pylist(
+        rows,
+        schema=pa.schema(
+            [
+                ("id", pa.string()),
+                ("text", pa.string()),
+                ("source", pa.string()),
+                ("slice", pa.int64()),
+                ("row", pa.int64()),
+            ]
+        ),
+    )
+    values = pa.FixedSizeListArray.from_arrays(pa.array(vectors(len(rows)).ravel()), H + R)
+    return table.append_column("vector", values)
+
+
+def as_rejects(rejects):
+    schema = pa.schema([
+        ("id", pa.string()), ("source", pa.string()), ("slice", pa.int64()), ("row", pa.int64()),
+        ("stage", pa.string()), ("reason", pa.string()), ("detail", pa.string()), ("slice_rows", pa.int32()),
+    ])  # fmt: skip
+    return pa.Table.from_pylist(rejects, schema=schema)
+
+
+def drive(uri, *, run="lab", seed=0, bundle=2, pause=0.0, max_rows=20, unique_ids=False):
+    """One run of the driver over whatever is not finished yet; returns the committer."""
+    location = TableLocation.parse(uri)
+    create(location)
+    with Committer(
+        location, run, max_rows=max_rows, max_seconds=60, slices_of=slices_of, unique_ids=unique_ids
+    ) as committer:
+        left = [place for place in all_slices() if not committer.ledger.are_done([number_of(place)])]
+        order = np.random.default_rng(seed).permutation(len(left))
+        bundles = [[left[at] for at in order[start : start + bundle]] for start in range(0, len(left), bundle)]
+        for some in bundles:
+            rows, rejects = read(some)
+            staged = stage(location, rows)
+            commit_module.reached("staged")
+            files = [Record(f"file:///lab/{file}") for file, number in some if number == SLICES - 1]
+            committer.add(staged, rejects, files)
+            time.sleep(pause)
+    return committer
+
+
+def number_of(place):
+    return slice_number(f"file:///lab/{place[0]}", place[1])
+
+
+def assert_exactly_once(uri):
+    """Each accepted document once in the table, each other one once in the rejects."""
+    table = VectorTable.open(uri)
+    rows = table.dataset().to_table(columns=["id", "slice", "row"]).to_pylist()
+    rejects = table.rejects().to_pylist()
+    held = [(row["slice"], row["row"]) for row in rows]
+    refused = [(row["slice"], row["row"]) for row in rejects]
+    everything = {(number_of(place), row) for place in all_slices() for row in range(ROWS)}
+    assert sorted(row["id"] for row in rows) == sorted(expected_ids())
+    assert len(set(refused)) == len(refused)
+    assert len(set(held)) == len(held)
+    assert not set(held) & set(refused)
+    assert set(held) | set(refused) == everything
+
+
+def die_at(step, count):
+    """Replace the protocol's step marker by one that kills this process the `count`-th time."""
+    seen = 0
+
+    def reached(name):
+        nonlocal seen
+        seen += name == step
+        if seen == count and name == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    commit_module.reached = reached
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("table")
+    parser.add_argument("--die", nargs=2, metavar=("STEP", "N"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bundle", type=int, default=2)
+    parser.add_argument("--max-rows", type=int, default=20)
+    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--wait", type=Path)
+    given = parser.parse_args()
+    if given.die:
+        die_at(given.die[0], int(given.die[1]))
+    if given.wait:
+        given.wait.with_suffix(f".{os.getpid()}").touch()
+        while not given.wait.exists():
+            time.sleep(0.005)
+    drive(given.table, run=f"run-{given.seed}", seed=given.seed, bundle=given.bundle, pause=given.pause,
+          max_rows=given.max_rows)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

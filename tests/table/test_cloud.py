@@ -1,0 +1,74 @@
+"""Tables in object storage, on a local S3 server."""
+
+from __future__ import annotations
+
+import logging
+
+import boto3
+import lancedb
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+
+from pipeline.errors import TableError, TableNotFoundError
+from pipeline.table import TableLocation, VectorTable
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint, monkeypatch):
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket="lake")
+    return "s3://lake"
+
+
+def test_a_whole_run_by_the_environment(lab, bucket):
+    uri = f"{bucket}/run/lab"
+    lab.drive(uri)
+    lab.assert_exactly_once(uri)
+    table = VectorTable.open(uri)
+    table.index()
+    assert table.search(np.ones(8), k=3).num_rows == 3
+    assert table.search("text", k=3, mode="text").num_rows == 3
+    assert table.info()["companions"] == ["files", "rejects"]
+    plain = lancedb.connect(f"{bucket}/run", storage_options=table.storage_options).open_table("lab")
+    assert plain.count_rows() == len(lab.expected_ids())
+
+
+def test_options_in_fsspecs_names(lab, bucket, endpoint, monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    options = {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": endpoint, "region_name": "us-east-1"}}
+    table = lab.create(f"{bucket}/options/lab", storage_options=options)
+    table.add(["a"], lab.vectors(1))
+    assert VectorTable.open(table.location).count_rows() == 1
+    assert "test" not in repr(table) + repr(table.location)
+
+
+def test_places_that_are_not_there(lab, bucket):
+    with pytest.raises(TableNotFoundError, match="no tables"):
+        VectorTable.open(f"{bucket}/empty/docs")
+    with pytest.raises(TableError, match="bucket does not exist") as caught:
+        lab.create("s3://nobucket/docs/lab")
+    assert "\n" not in str(caught.value)
+
+
+def test_where_it_is(bucket):
+    location = TableLocation.parse(f"{bucket}/a/b/docs")
+    assert (location.directory, location.name) == (f"{bucket}/a/b", "docs")
+    assert location.options["allow_http"] == "true"

@@ -1,0 +1,95 @@
+"""Promise 2, exactly once: drivers are really killed, at every step and at any moment, and really race."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from pipeline.table import Ledger, TableLocation, VectorTable
+
+STEPS = ["staged", "opened", "admitted", "rejects written", "committed"]
+LAST = "files recorded"
+
+
+@pytest.mark.parametrize(("step", "count"), [(step, count) for step in STEPS for count in (1, 3)] + [(LAST, 1)])
+def test_driver_killed_at_a_step_is_resumed(lab, uri, start_driver, step, count):
+    process = start_driver(uri, "--die", step, count)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    lab.drive(uri, run="again", seed=count)
+    lab.assert_exactly_once(uri)
+    assert_nothing_left(lab, uri)
+
+
+def test_two_killed_runs_with_other_bundles(lab, uri, start_driver):
+    """Rejects of a run that died may name rows which the next one, in another order, accepts."""
+    for seed, bundle in [(1, 6), (2, 3), (3, 12)]:
+        process = start_driver(uri, "--die", "rejects written", 1, "--seed", seed, "--bundle", bundle)
+        process.communicate(timeout=120)
+        assert process.returncode == -signal.SIGKILL
+    lab.drive(uri, run="last", seed=4, bundle=1)
+    lab.assert_exactly_once(uri)
+    assert_nothing_left(lab, uri)
+
+
+@pytest.mark.parametrize("after", [0.02, 0.1, 0.3])
+def test_driver_killed_at_any_moment(lab, uri, tmp_path, start_driver, after):
+    lab.create(uri)
+    gate = tmp_path / "gate"
+    process = start_driver(uri, "--wait", gate, "--bundle", 1, "--max-rows", 5)
+    open_gate(gate, [process])
+    time.sleep(after)
+    process.kill()
+    process.wait()
+    lab.drive(uri, run="again", seed=9, bundle=3)
+    lab.assert_exactly_once(uri)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_drivers_race(lab, uri, tmp_path, start_driver, seed):
+    gate = tmp_path / "gate"
+    processes = [
+        start_driver(uri, "--wait", gate, "--seed", 10 * seed + 1, "--bundle", 2, "--max-rows", 8),
+        start_driver(uri, "--wait", gate, "--seed", 10 * seed + 2, "--bundle", 3, "--max-rows", 12),
+    ]
+    open_gate(gate, processes)
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    lab.assert_exactly_once(uri)
+    assert_nothing_left(lab, uri)
+
+
+def test_one_of_two_racing_drivers_dies(lab, uri, tmp_path, start_driver):
+    gate = tmp_path / "gate"
+    doomed = start_driver(uri, "--wait", gate, "--seed", 1, "--bundle", 4, "--die", "rejects written", 2)
+    other = start_driver(uri, "--wait", gate, "--seed", 2, "--bundle", 2, "--max-rows", 8)
+    open_gate(gate, [doomed, other])
+    other.communicate(timeout=120)
+    doomed.communicate(timeout=120)
+    assert other.returncode == 0
+    lab.drive(uri, run="again")
+    lab.assert_exactly_once(uri)
+
+
+def open_gate(gate, processes):
+    deadline = time.monotonic() + 60
+    while any(not gate.with_suffix(f".{process.pid}").exists() for process in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    gate.touch()
+
+
+def assert_nothing_left(lab, uri):
+    """The ledger knows every slice and every file, and one more run changes nothing."""
+    location = TableLocation.parse(uri)
+    ledger = Ledger.load(location)
+    assert set(ledger.done) == {lab.number_of(place) for place in lab.all_slices()}
+    version = VectorTable.open(uri).dataset().version
+    committer = lab.drive(uri, run="idle")
+    assert (committer.rows, committer.rejects, committer.commits) == (0, 0, 0)
+    assert VectorTable.open(uri).dataset().version == version
+    assert np.all(np.diff(ledger.done) > 0)

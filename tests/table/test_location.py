@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.table.location import TableLocation, object_store_options
+from pipeline.table.store import short_reason
+
+
+@pytest.mark.parametrize(
+    ("uri", "directory", "name"),
+    [
+        ("/data/lake/docs", "/data/lake", "docs"),
+        ("/data/lake/docs.lance/", "/data/lake", "docs"),
+        ("file:///data/my%20lake/docs", "/data/my lake", "docs"),
+        ("/docs", "/", "docs"),
+        ("gs://bucket/lake/a.b-c_1", "gs://bucket/lake", "a.b-c_1"),
+        ("s3://bucket/docs", "s3://bucket", "docs"),
+    ],
+)
+def test_parse(uri, directory, name):
+    location = TableLocation.parse(uri)
+    assert (location.directory, location.name) == (directory, name)
+    assert location.uri == f"{directory.rstrip('/')}/{name}.lance"
+    assert location.sibling("rejects").uri == f"{directory.rstrip('/')}/{name}.rejects.lance"
+    assert TableLocation.parse(str(location)) == location
+    assert TableLocation.parse(location) is location
+
+
+def test_relative_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert TableLocation.parse("lake/docs").directory == str(tmp_path / "lake")
+    assert TableLocation.parse("docs").directory == str(tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["", "/", "s3://bucket", "lake/a b", "lake/..", "lake/.hidden"])
+def test_no_table_name(uri):
+    with pytest.raises(UsageError, match="names no table"):
+        TableLocation.parse(uri)
+
+
+def test_options(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    assert object_store_options("/local", {"key": "x"}) == {}
+    assert object_store_options("s3://b", {"key": "k", "anon": True, "token": None}) == {
+        "aws_access_key_id": "k",
+        "aws_skip_signature": "true",
+    }
+    assert object_store_options("s3://b", {"aws_region": "eu", "endpoint_url": "https://e"}) == {
+        "aws_region": "eu",
+        "aws_endpoint": "https://e",
+    }
+    assert object_store_options("abfs://c", {"account_name": "a"}) == {"azure_storage_account_name": "a"}
+    with pytest.raises(UsageError, match="config_kwargs"):
+        object_store_options("s3://b", {"config_kwargs": {}})
+
+
+def test_errors_become_one_line():
+    raw = "LanceError(IO): Generic S3 error: Error performing GET request: no route, /x/rust/src/a.rs:12:3\nmore"
+    assert short_reason(OSError(raw)) == "no route"
+    assert short_reason(OSError("")) == "OSError"

@@ -1,0 +1,253 @@
+"""Search against brute force, on tables whose routing weight is not 1: mistakes are invisible at 1."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.embedding.calibration import Calibration, Halves
+from pipeline.embedding.combine import combine, unit
+from pipeline.errors import FingerprintError, SpecError, TableError, UsageError
+from pipeline.table import VectorTable
+
+H, R, N, ALPHA = 24, 16, 400, 2.5
+
+
+@pytest.fixture(scope="module")
+def halves():
+    random = np.random.default_rng(7)
+    return Halves(random.standard_normal((N, H)).astype(np.float32), random.standard_normal((N, R)).astype(np.float32))
+
+
+def make_table(lab, uri, halves, how="sum", alpha=ALPHA):
+    spec = lab.spec(combine=how, alpha=alpha if how == "sum" else None)
+    keep = pa.schema([("Group", pa.string()), ("n", pa.int64()), ("x", pa.float32()), ("ok", pa.bool_())])
+    table = VectorTable.create(uri, spec=spec, meaning=lab.MEANING, halves=(H, R), keep=keep)
+    numbers = np.arange(N)
+    metadata = pa.table(
+        {
+            "Group": [f"it's {number % 4}" if number % 4 else None for number in numbers],
+            "n": numbers % 10,
+            "x": pa.array((numbers / 10).astype(np.float32)),
+            "ok": numbers % 2 == 0,
+        }
+    )
+    words = ["apple", "pear", "plum", "quince"]
+    texts = [f"{words[number % 4]} number{number}" for number in numbers]
+    table.add([f"d{number}" for number in numbers], combine(halves, how, alpha), texts=texts, metadata=metadata)
+    return table
+
+
+@pytest.fixture(scope="module")
+def table(lab, halves, tmp_path_factory):
+    made = make_table(lab, str(tmp_path_factory.mktemp("lake") / "t"), halves)
+    made.index()
+    return made
+
+
+def brute_force(halves, query, alpha):
+    """(cos_h + α'·cos_r) / (1 + α') of `query`, a pair of halves, with all documents."""
+    hidden = unit(halves.hidden) @ unit(query[0])
+    routing = unit(halves.routing) @ unit(query[1])
+    return (hidden + alpha * routing) / (1 + alpha)
+
+
+def numbers_of(hits):
+    return [int(name.removeprefix("d")) for name in hits.column("id").to_pylist()]
+
+
+@pytest.mark.parametrize("alpha", [None, 0, 1, 4, ALPHA])
+def test_any_alpha_ranks_and_scores_as_brute_force_does(table, halves, alpha):
+    random = np.random.default_rng(1)
+    query = random.standard_normal(H).astype(np.float32), random.standard_normal(R).astype(np.float32)
+    vector = combine(Halves(query[0][None], query[1][None]), "sum", ALPHA)[0]
+    scores = brute_force(halves, query, ALPHA if alpha is None else alpha)
+    hits = table.search(vector, k=20, alpha=alpha)
+    found = numbers_of(hits)
+    assert hits.column("_score").to_numpy() == pytest.approx(scores[found], abs=1e-3)
+    assert scores[found] == pytest.approx(np.sort(scores)[::-1][:20], abs=1e-3)
+    assert np.all(np.diff(hits.column("_score").to_numpy()) <= 1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 4])
+def test_like_a_document_leaves_it_out(table, halves, alpha):
+    scores = brute_force(halves, (halves.hidden[11], halves.routing[11]), alpha)
+    scores[11] = -np.inf
+    hits = table.search(like="d11", k=10, alpha=alpha)
+    assert 11 not in numbers_of(hits)
+    assert hits.column("_score").to_numpy() == pytest.approx(np.sort(scores)[::-1][:10], abs=2e-3)
+
+
+def test_alpha_reaches_queries_in_words(table, halves):
+    class Encoder:
+        def encode_query(self, text):
+            return combine(Halves(halves.hidden[:1], halves.routing[:1]), "sum", ALPHA)[0]
+
+    words = VectorTable.open(table.location)
+    words.__dict__["encoder"] = Encoder()
+    hits = words.search("anything", k=5, alpha=4)
+    assert hits.equals(table.search(Encoder().encode_query("anything"), k=5, alpha=4))
+    assert numbers_of(hits)[0] == 0
+    assert hits.column("_score")[0].as_py() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("how", ["concat", "hs", "rw"])
+def test_only_sum_takes_an_alpha(lab, halves, uri, how):
+    table = make_table(lab, uri, halves, how, None)
+    stored = combine(halves, how, None)
+    hits = table.search(stored[3], k=5)
+    assert numbers_of(hits) == np.argsort(-(stored @ stored[3]))[:5].tolist()
+    assert hits.column("_score")[0].as_py() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(UsageError, match="only 'sum'"):
+        table.search(stored[3], alpha=1.0)
+
+
+@pytest.mark.parametrize("alpha", [-1, float("nan"), float("inf")])
+def test_an_alpha_that_is_none(table, alpha):
+    with pytest.raises(UsageError, match="alpha"):
+        table.search(like="d0", alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("where", "chosen"),
+    [
+        ({"Group": "it's 1"}, lambda n: n % 4 == 1),
+        ({"n": 3}, lambda n: n % 10 == 3),
+        ({"n": "3"}, lambda n: n % 10 == 3),
+        ({"x": "12.3"}, lambda n: n == 123),
+        ({"ok": "true", "n": 4}, lambda n: n % 10 == 4),
+        ({"ok": False}, lambda n: n % 2 == 1),
+        ({"n": [1, "2"]}, lambda n: n % 10 in {1, 2}),
+        ({"Group": "x' OR 'a' = 'a"}, lambda n: False),
+        ({"id": "d5"}, lambda n: n == 5),
+    ],
+)
+def test_where_is_a_filter_before_the_search(table, halves, where, chosen):
+    hits = table.search(combine(halves, "sum", ALPHA)[0], k=N, where=where)
+    assert sorted(numbers_of(hits)) == [number for number in range(N) if chosen(number)]
+
+
+def test_where_sql_joins_the_rest(table):
+    found = numbers_of(table.search(like="d1", k=N, where={"Group": "it's 1"}, where_sql="n = 1 OR n = 3"))
+    assert sorted(found) == [number for number in range(N) if number % 4 == 1 and number % 10 in {1, 3} and number != 1]
+    with pytest.raises(TableError, match="cannot search"):
+        table.search(like="d1", where_sql="no such sql")
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"colour": "red"}, "no such column"),
+        ({"vector": "1"}, "no such column"),
+        ({"n": "three"}, "holds int64"),
+        ({"n": 1.5}, "holds int64"),
+        ({"n": None}, "IS NULL"),
+        ({"n": []}, "no values"),
+    ],
+)
+def test_where_that_cannot_be(table, where, message):
+    with pytest.raises(UsageError, match=message):
+        table.search(like="d0", where=where)
+
+
+def test_columns(table):
+    assert table.search(like="d0", k=1).column_names == [
+        *(name for name in table.schema.names if name != "vector"),
+        "_score",
+    ]
+    assert table.search(like="d0", k=1, columns=["n", "vector"]).column_names == ["n", "vector", "_score"]
+    with pytest.raises(UsageError, match="no column 'colour'"):
+        table.search(like="d0", columns=["colour"])
+
+
+def test_text(table):
+    hits = table.search("quince number7", k=3, mode="text", where={"n": 7})
+    assert numbers_of(hits)[0] == 7
+    scores = hits.column("_score").to_numpy()
+    assert scores[0] > scores[1] > 0
+
+
+def test_hybrid_joins_both(table, halves):
+    vector = combine(halves, "sum", ALPHA)
+    hits = table.search("number321", like="d5", k=4, mode="hybrid")
+    near = numbers_of(table.search(vector[5], k=3))
+    assert set(numbers_of(hits)) >= {321, near[1]}
+    assert 5 not in numbers_of(hits)
+    assert np.all(np.diff(hits.column("_score").to_numpy()) <= 0)
+
+
+def test_questions_that_do_not_fit(table):
+    vector = np.ones(H + R, np.float32)
+    for given in [
+        {},
+        {"query": vector, "like": "d0"},
+        {"query": vector, "mode": "text"},
+        {"query": "a", "mode": "words"},
+    ]:
+        with pytest.raises(UsageError):
+            table.search(**given)
+    with pytest.raises(UsageError, match="at least one"):
+        table.search(vector, k=0)
+    with pytest.raises(UsageError, match="40 finite numbers"):
+        table.search(np.ones(3))
+    with pytest.raises(UsageError, match="finite"):
+        table.search(vector * np.nan)
+    with pytest.raises(TableError, match="no document 'zz'"):
+        table.search(like="zz")
+
+
+def test_without_a_text_index_or_texts(lab, uri, halves):
+    table = make_table(lab, uri, halves)
+    with pytest.raises(TableError, match=r"no text index yet: build it first \(moee index"):
+        table.search("apple", mode="text")
+    bare = VectorTable.create(f"{uri}2", spec=lab.spec(), meaning=lab.MEANING, halves=(H, R), with_text=False)
+    with pytest.raises(UsageError, match="stores no texts"):
+        bare.search("apple", mode="text")
+    assert bare.search(np.ones(H + R)).num_rows == 0
+
+
+def test_words_need_a_calibration(table):
+    with pytest.raises(TableError, match="made elsewhere"):
+        table.search("apple")
+
+
+def test_the_model_found_here_must_be_the_one_that_made_the_vectors(lab, uri):
+    """A table whose stored meaning is of another checkpoint under the same name."""
+    from pipeline.embedding.encoder import Encoder
+
+    encoder = Encoder("mini")
+    random = np.random.default_rng(0)
+    calibration = Calibration.fit(*(random.standard_normal((9, size)) for size in encoder.halves))
+    common = {"spec": encoder.spec, "calibration": calibration, "halves": encoder.halves}
+    other = VectorTable.create(f"{uri}-other", meaning={**encoder.meaning, "checkpoint": "elsewhere"}, **common)
+    with pytest.raises(FingerprintError, match="checkpoint: the table has 'elsewhere'"):
+        other.search("words")
+    same = VectorTable.create(uri, meaning=encoder.meaning, **common)
+    assert same.search("words", k=3).num_rows == 0
+    assert same.encoder.fingerprint == same.fingerprint
+
+
+def test_vector_index_with_later_rows(lab, uri, halves):
+    table = make_table(lab, uri, halves)
+    kinds = {info.column: info.kind for info in table.index(min_rows=N)}
+    assert kinds == {"id": "BTree", "text": "Inverted", "vector": "IVF_RQ"}
+    new = np.random.default_rng(3).standard_normal((5, H + R)).astype(np.float32)
+    table.add([f"d{number}" for number in range(N, N + 5)], new)
+    assert {info.missing for info in table.index()} == {0}
+    assert numbers_of(table.search(new[2], k=1)) == [N + 2]
+    query = combine(halves, "sum", ALPHA)[17]
+    scores = combine(halves, "sum", ALPHA) @ query
+    found = [number for number in numbers_of(table.search(query, k=10)) if number < N]
+    assert np.isin(found, np.argsort(-scores)[:10]).mean() >= 0.9
+
+
+def test_unfitting_dimension_gets_another_index(lab, uri):
+    table = VectorTable.create(uri, spec=lab.spec(), meaning=lab.MEANING, halves=(5, 6))
+    table.add([f"d{n}" for n in range(300)], np.random.default_rng(0).standard_normal((300, 11)))
+    assert {info.column: info.kind for info in table.index(min_rows=300)}["vector"] == "IVF_SQ"
+
+
+def test_spec_with_no_alpha_for_concat(lab):
+    with pytest.raises(SpecError):
+        lab.spec(combine="concat").resolve({})
