@@ -52,7 +52,8 @@ def _help() -> str:
             "",
             *lines,
             "",
-            "moee COMMAND --help says more; --json gives one JSON object on stdout; exit status 0, 1 (error), 2 (usage).",
+            "moee COMMAND --help says more; --json gives one JSON object on stdout.",
+            "Exit status: 0 done, 1 error, 2 wrong usage.",
         ]
     )
 

@@ -33,10 +33,11 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     from pipeline.table import VectorTable
 
     table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
-    info = {**table.info(), "topics": _topics(table)}
+    info: dict[str, Any] = {**table.info(), "topics": _topics(table)}
     if arguments.rejects:
-        info["listed_rejects"] = table.rejects().slice(0, max(arguments.n, 0)).to_pylist()
-        _show_rejects(output.people, info["listed_rejects"], info["rejects"]["total"])
+        listed = table.rejects().slice(0, max(arguments.n, 0)).to_pylist()
+        info["listed_rejects"] = listed
+        _show_rejects(output.people, listed, info["rejects"]["total"])
     else:
         _show(output.people, info)
     output.result(info)
@@ -70,7 +71,7 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         "files": f"{info['files']:,} finished",
         "fingerprint": info["fingerprint"],
         "spec": ", ".join(f"{name}={value}" for name, value in info["spec"].items() if value is not None),
-        "vector": f"{info['dim']} numbers, halves {info['halves'][0]} + {info['halves'][1]}",
+        "vector": f"{info['columns']['vector']}, halves {info['halves'][0]} + {info['halves'][1]}",
         "reader": ", ".join(f"{name}={value}" for name, value in reader.items()),
         "columns": ", ".join(info["columns"]),
         "indexes": ", ".join(f"{index['column']} ({index['kind']})" for index in info["indexes"]) or "none",

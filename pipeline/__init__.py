@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.embedding.encoder import Encoder
-    from pipeline.flow.embed import embed, embed_dataset
+    from pipeline.flow.dataset import embed_dataset
+    from pipeline.flow.embed import embed
     from pipeline.spec import EmbeddingSpec
     from pipeline.table.vector_table import VectorTable
     from pipeline.topics.load import load_topics
@@ -22,7 +23,7 @@ _HOME = {
     "Encoder": "pipeline.embedding.encoder",
     "VectorTable": "pipeline.table.vector_table",
     "embed": "pipeline.flow.embed",
-    "embed_dataset": "pipeline.flow.embed",
+    "embed_dataset": "pipeline.flow.dataset",
     "load_topics": "pipeline.topics.load",
 }
 

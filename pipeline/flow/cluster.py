@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,8 +40,9 @@ busy otherwise, a replica of two threads made 2,500 tokens/s spinning and 7,500 
 LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
-"""For a cluster of our own: no reports to anybody."""
+"""For a cluster of our own: no reports to anybody, and the core's internal messages stay in its log files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +104,14 @@ def _connect(address: str | None) -> None:
     with warnings.catch_warnings():
         # lance and lancedb warn of every fork; Ray's children replace themselves by exec at once.
         warnings.filterwarnings("ignore", message=r".*(fork-safe|fork support)")
-        ray.init(
-            address="local",
-            num_cpus=os.cpu_count(),
-            include_dashboard=False,
-            object_store_memory=LOCAL_STORE_BYTES,
-            **quiet,
-        )
+        with contextlib.nullcontext() if verbose else _silent_stderr():
+            ray.init(
+                address="local",
+                num_cpus=os.cpu_count(),
+                include_dashboard=False,
+                object_store_memory=LOCAL_STORE_BYTES,
+                **quiet,
+            )
 
 
 @contextmanager
@@ -160,6 +164,20 @@ def unwrapped(error: BaseException) -> MoeeError:
         queue += [getattr(current, "cause", None), current.__cause__, current.__context__]
     cause = getattr(error, "cause", None) or error
     return RunError(f"a worker failed with {type(cause).__name__}: {_last_line(cause)} (--debug shows where)")
+
+
+@contextmanager
+def _silent_stderr() -> Generator[None]:
+    """Ray's core announces on the bare file descriptor that `LOCAL_ENVIRONMENT` made it quiet."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _first_line(error: BaseException) -> str:

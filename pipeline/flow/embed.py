@@ -29,6 +29,7 @@ from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
 from pipeline.models import describe
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, Staged, TableLocation, VectorTable
+from pipeline.table.files import begin_files
 from pipeline.table.rejects import reject_counts
 from pipeline.table.runs import finish_run, new_run, start_run
 
@@ -163,6 +164,7 @@ class _Job:
             raise unwrapped(error) from error
         run = new_run()
         start_run(self.location, run, self._command())
+        begin_files(self.location, ((file.uri, file.version) for file in self.work.present), run)
         committer = self._committer(run)
         status: Literal["finished", "failed", "interrupted"] = "failed"
         try:

@@ -54,6 +54,11 @@ class Work:
     changed: tuple[str, ...]
 
     @property
+    def present(self) -> list[SourceFile]:
+        """The files that are as the table knows them, or new to it."""
+        return [file for file in self.files if file.uri not in set(self.changed)]
+
+    @property
     def rows(self) -> int | None:
         """Rows to read; None where a stream's length is unknown until it has been read."""
         parts = [part for unit in self.units for part in unit.parts]

@@ -12,8 +12,8 @@ __all__ = ["EmbedReport"]
 class EmbedReport:
     """The outcome of an `embed`.
 
-    documents, tokens, rejects: added by this run · seconds: of the whole run; startup_seconds: of it,
-    until the first replica began · table_rows, table_rejects: in the table afterwards · reasons: this table's rejects by reason.
+    documents, tokens, rejects: added by this run · seconds: of the whole run; startup_seconds: of it, until the first
+    replica began · table_rows, table_rejects: in the table afterwards · reasons: all its rejects by reason.
     """
 
     table: str

@@ -1,8 +1,8 @@
-"""Input files that are finished as a whole: the ledger's coarse half, so that a stream need not be read again."""
+"""Input files, begun and finished: the ledger's coarse half, so that a finished stream need not be read again."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -10,11 +10,11 @@ from pipeline.table.schema import FILES
 from pipeline.table.store import read_all, upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["FileRecord", "read_files", "record_files"]
+__all__ = ["FileRecord", "begin_files", "read_files", "record_files"]
 
 
 class FileRecord(Protocol):
@@ -41,23 +41,33 @@ class FileRecord(Protocol):
         ...
 
 
+def begin_files(location: TableLocation, files: Iterable[tuple[str, str]], run: str) -> None:
+    """Note the (uri, version) of files that a run is about to read; what is recorded as complete stays so.
+
+    A file that changes after a run was interrupted is known by this: rows of its older version may be in the table.
+    """
+    rows = [_row(uri, version, None, None, run, complete=False) for uri, version in sorted(set(files))]
+    _write(location, rows, unless="target.complete")
+
+
 def record_files(location: TableLocation, records: Sequence[FileRecord], run: str) -> None:
     """Upsert `records` as complete, one row per uri and version."""
     distinct = {(record.uri, record.version): record for record in records}
-    rows = [
-        {
-            "uri": record.uri,
-            "version": record.version,
-            "slices": record.slices,
-            "rows": record.rows,
-            "complete": True,
-            "run": run,
-        }
-        for record in distinct.values()
-    ]
-    upsert(location.sibling("files"), pa.Table.from_pylist(rows, schema=FILES), ["uri", "version"])
+    _write(
+        location,
+        [_row(each.uri, each.version, each.slices, each.rows, run, complete=True) for each in distinct.values()],
+    )
 
 
 def read_files(location: TableLocation) -> pa.Table:
     """All file records of a table."""
     return read_all(location.sibling("files"), FILES)
+
+
+def _row(uri: str, version: str, slices: int | None, rows: int | None, run: str, *, complete: bool) -> dict[str, Any]:
+    return {"uri": uri, "version": version, "slices": slices, "rows": rows, "complete": complete, "run": run}
+
+
+def _write(location: TableLocation, rows: list[dict[str, Any]], unless: str | None = None) -> None:
+    table = pa.Table.from_pylist(rows, schema=FILES)
+    upsert(location.sibling("files"), table, ["uri", "version"], unless=unless)

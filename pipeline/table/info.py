@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
 from pipeline.table.files import read_files
 from pipeline.table.indexes import list_indexes
 from pipeline.table.location import COMPANIONS
@@ -37,7 +39,7 @@ def describe(location: TableLocation, dataset: lance.LanceDataset) -> dict[str, 
             "columns": {field.name: str(field.type) for field in dataset.schema},
             "indexes": [asdict(index) for index in list_indexes(dataset)],
             "rejects": {"total": sum(rejects.values()), "reasons": rejects},
-            "files": read_files(location).num_rows,
+            "files": int(np.sum(read_files(location).column("complete").to_numpy(zero_copy_only=False))),
             "runs": [_run(row) for row in read_runs(location).to_pylist()],
             "companions": [suffix for suffix in COMPANIONS if f"{location.name}.{suffix}" in names],
         }

@@ -64,7 +64,7 @@ FILES: Final = pa.schema(
         pa.field("run", pa.string()),
     ]
 )
-"""The ledger's coarse half: input files, by version, all of whose slices are in the table or the rejects."""
+"""The ledger's coarse half: input files by version; ``complete``: all slices are in the table or the rejects."""
 
 RUNS: Final = pa.schema(
     [

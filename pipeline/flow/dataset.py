@@ -1,0 +1,126 @@
+"""The embedding as one step of anybody's Ray Data pipeline: a dataset with texts in, the same one with vectors out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+from ray.data import ActorPoolStrategy
+
+from pipeline.embedding.calibration import Calibration
+from pipeline.flow.cluster import Replicas, replica_resources
+from pipeline.flow.parcel import from_ipc, to_ipc
+from pipeline.models import describe
+
+if TYPE_CHECKING:
+    from pipeline.spec import EmbeddingSpec
+
+__all__ = ["VectorStage", "embed_dataset"]
+
+BATCH_ROWS: Final = 1024
+"""Rows embedded together: enough to sort by length and fill token batches."""
+
+
+def embed_dataset(
+    dataset: ray.data.Dataset,
+    spec: EmbeddingSpec | str | None = None,
+    *,
+    text: str = "text",
+    calibration: Calibration | None = None,
+    replicas: str | int | tuple[int, int] | None = None,
+    device: str = "auto",
+) -> ray.data.Dataset:
+    """Add vectors to a Ray dataset, lazily.
+
+    Args:
+        dataset: any; its other columns pass through.
+        spec: what the vectors mean; None: the built-in model with its defaults.
+        text: the column that holds the texts.
+        calibration: ``VectorTable.calibration`` for vectors that compare with a table's, or one made by
+            `Encoder.calibrate`; None: that of the package's reference texts.
+        replicas: as in `embed`.
+        device: as in `embed`.
+
+    Returns:
+        The dataset with the columns vector (list of D float32), hs_norm, rw_norm (float32), n_tokens (int32),
+        truncated (bool) and reject: null, or why the row has no vector.
+    """
+    resolved, _, _ = describe(spec)
+    pool, resources, threads = replica_resources(Replicas.parse(replicas), device)
+    packed = to_ipc((calibration or _reference_calibration(resolved, device, threads, resources)).to_arrow())
+    options: dict[str, Any] = resources
+    return dataset.map_batches(
+        VectorStage,
+        fn_constructor_args=(resolved, packed, text, device, threads),
+        compute=ActorPoolStrategy(min_size=pool.least, max_size=pool.most),
+        batch_size=BATCH_ROWS,
+        batch_format="pyarrow",
+        **options,
+    )
+
+
+class VectorStage:
+    """Batches of rows → the same rows with vectors. Holds the replica; a plain callable outside Ray."""
+
+    def __init__(self, spec: EmbeddingSpec, calibration: bytes, text: str, device: str, threads: int | None) -> None:
+        if threads is not None:
+            import torch
+
+            torch.set_num_threads(threads)
+        from pipeline.embedding.encoder import Encoder
+
+        self._encoder = Encoder(spec, device, calibration=Calibration.from_arrow(from_ipc(calibration)))
+        self._text = text
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Appends the columns that `embed_dataset` lists."""
+        texts = batch.column(self._text).cast(pa.large_string())
+        blank = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), False)
+        reject = pc.if_else(pc.is_null(texts), "null text", pc.if_else(blank, "empty", pa.scalar(None, pa.string())))
+        good = pc.is_null(reject).to_numpy().astype(bool)
+        made = self._encoder.vectors_of(self._encoder.tokenize(texts.filter(pa.array(good)).to_pylist()))
+        columns = {
+            "vector": _spread_vectors(made.vectors, good),
+            "hs_norm": _spread(made.hidden_norms, good),
+            "rw_norm": _spread(made.routing_norms, good),
+            "n_tokens": _spread(made.n_tokens, good),
+            "truncated": _spread(made.truncated, good),
+            "reject": reject,
+        }
+        for name, column in columns.items():
+            batch = batch.append_column(name, column)
+        return batch
+
+
+def _spread(values: np.ndarray, good: np.ndarray) -> pa.Array:
+    """Values of the good rows in their places, null elsewhere."""
+    whole = np.zeros(len(good), values.dtype)
+    whole[good] = values
+    return pa.array(whole, mask=~good)
+
+
+def _spread_vectors(vectors: np.ndarray, good: np.ndarray) -> pa.Array:
+    """A list<float32> column: a list is empty of memory where there is no vector, and null."""
+    lengths = np.where(good, vectors.shape[1], 0)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1)), mask=pa.array(~good))
+
+
+def _reference_calibration(
+    spec: EmbeddingSpec, device: str, threads: int | None, resources: dict[str, float]
+) -> Calibration:
+    task: Any = ray.remote(_calibrate_on_reference).options(**resources)
+    return Calibration.from_arrow(from_ipc(ray.get(task.remote(spec, device, threads))))
+
+
+def _calibrate_on_reference(spec: EmbeddingSpec, device: str, threads: int | None) -> bytes:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    from pipeline.embedding.encoder import Encoder
+
+    return to_ipc(Encoder(spec, device).calibration.to_arrow())
