@@ -32,6 +32,7 @@ from pipeline.table import Committer, Staged, TableLocation, VectorTable
 from pipeline.table.files import begin_files
 from pipeline.table.rejects import reject_counts
 from pipeline.table.runs import finish_run, new_run, start_run
+from pipeline.table.store import refuse_unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -114,6 +115,8 @@ def embed(
     resolved, meaning, _ = describe(_asked(spec, existing))
     if existing is not None:
         existing.check(meaning)
+    else:
+        refuse_unwritable(location)
     listener.phase("listing")
     work = _plan(source, location, existing, chosen)
     if not work.units and existing is not None:

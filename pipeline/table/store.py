@@ -11,6 +11,7 @@ import re
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lance
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["create_dataset", "open_dataset", "open_with_lancedb", "read_all", "storage_errors", "table_names", "upsert"]
+__all__ = [
+    "create_dataset",
+    "open_dataset",
+    "open_with_lancedb",
+    "read_all",
+    "refuse_unwritable",
+    "storage_errors",
+    "table_names",
+    "upsert",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +127,26 @@ def create_dataset(location: TableLocation, schema: pa.Schema) -> tuple[lance.La
                 raise
             return found, False
     return created, True
+
+
+def refuse_unwritable(location: TableLocation) -> None:
+    """Find out before an hour of work, and without leaving anything behind, that a local directory cannot be written.
+
+    Raises:
+        TableError: files cannot be made there. Object storage is not asked: its answer comes with the first write.
+    """
+    if not location.is_local:
+        return
+    directory = Path(location.directory)
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    with storage_errors("write to", location):
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            with TemporaryFile(dir=directory):
+                pass
+        finally:
+            for path in missing:
+                path.rmdir()
 
 
 def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:

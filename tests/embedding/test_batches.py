@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def test_the_budget_is_kept_and_an_over_long_text_is_alone(lengths, budget, layo
 @given(lengths, st.integers(1, 4000), layouts)
 def test_no_batch_could_have_taken_the_next_text(lengths, budget, layout):
     batches = plan_batches(lengths, budget, layout)
-    for batch, following in zip(batches, batches[1:], strict=False):
+    for batch, following in pairwise(batches):
         assert cost(lengths[np.append(batch, following[0])], layout) > budget
 
 

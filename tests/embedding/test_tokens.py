@@ -26,8 +26,8 @@ def ids_of(tokens, row):
 def test_any_text_becomes_tokens_within_the_limit(texts):
     tokens = Tokenizer(MINI, "prompteol", 40)(texts)
     assert len(tokens) == len(texts)
-    assert ((1 <= tokens.lengths) & (tokens.lengths <= 40)).all()
-    assert ((0 <= tokens.starts) & (tokens.starts < tokens.stops) & (tokens.stops <= tokens.lengths)).all()
+    assert ((tokens.lengths >= 1) & (tokens.lengths <= 40)).all()
+    assert ((tokens.starts >= 0) & (tokens.starts < tokens.stops) & (tokens.stops <= tokens.lengths)).all()
     assert tokens.ids.sum() >= 0
     assert len(tokens.ids) == tokens.lengths.sum()
 

@@ -109,12 +109,12 @@ class TestLoading:
 
     def test_a_damaged_file_is_refused(self, saved):
         (saved / "model.safetensors").write_bytes(b"not a checkpoint")
-        with pytest.raises(ModelError, match="damaged|cannot be loaded"):
+        with pytest.raises(ModelError, match=r"damaged|cannot be loaded"):
             self.load(saved)
 
     def test_an_unknown_architecture_is_refused(self, saved):
         (saved / "config.json").write_text('{"model_type": "nonsense"}')
-        with pytest.raises(ModelError, match="config.json"):
+        with pytest.raises(ModelError, match=r"config\.json"):
             self.load(saved)
 
     def test_a_dense_checkpoint_is_no_replica(self, tmp_path):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import UsageError
+from pipeline.errors import TableError, UsageError
 from pipeline.table.location import TableLocation, object_store_options
 from pipeline.table.store import short_reason
 
@@ -60,3 +60,13 @@ def test_errors_become_one_line():
     raw = "LanceError(IO): Generic S3 error: Error performing GET request: no route, /x/rust/src/a.rs:12:3\nmore"
     assert short_reason(OSError(raw)) == "no route"
     assert short_reason(OSError("")) == "OSError"
+
+
+def test_a_place_that_cannot_be_written_is_found_out_without_leaving_anything(tmp_path):
+    from pipeline.table.store import refuse_unwritable
+
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TableError, match="cannot write to"):
+        refuse_unwritable(TableLocation.parse(tmp_path / "file" / "lake" / "docs"))
+    refuse_unwritable(TableLocation.parse(tmp_path / "new" / "lake" / "docs"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
