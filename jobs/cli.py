@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "index": "build or refresh a table's indexes",
     "topics": "fit topics on a table's vectors, and show them",
     "inspect": "what a table holds: spec, rows, rejects, runs, topics",
+    "evaluate": "how good a model's vectors are, against baselines",
 }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.command import Command, Output, parse_pairs, run_command
 
 if TYPE_CHECKING:
-    import argparse
-
     from pipeline.flow.report import EmbedReport
 
 __all__ = ["COMMAND"]
@@ -128,10 +127,9 @@ def _then_topics(arguments: argparse.Namespace, report: EmbedReport, output: Out
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 COMMAND: Final = Command(

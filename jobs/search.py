@@ -64,7 +64,7 @@ def show_hits(console: Console, hits: pa.Table) -> None:
         return
     metadata = [name for name in hits.column_names if name not in INTERNAL]
     view = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    view.add_column("score", justify="right", no_wrap=True)
+    view.add_column("score", justify="right", no_wrap=True, min_width=6)
     for name in metadata:
         view.add_column(name, no_wrap=True, style="cyan", max_width=24)
     view.add_column("text" if "text" in hits.column_names else "id", no_wrap=True, overflow="ellipsis", max_width=100)

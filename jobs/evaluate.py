@@ -1,0 +1,190 @@
+"""``moee evaluate``: how good a model's vectors are, every way to make them side by side, against baselines."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.table import Table
+
+from jobs.command import Command, Output, parse_pairs, run_command
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+
+    from pipeline.spec import EmbeddingSpec
+
+__all__ = ["COMMAND"]
+
+PROMPTS: Final = ("none", "prompteol")
+POOLINGS: Final = ("last", "mean")
+ROUTINGS: Final = ("scores", "logits")
+
+HEADERS: Final = {"precision@10": "P@10", "v_measure": "V"}
+
+Row = dict[str, Any]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``moee evaluate``."""
+    parser.add_argument("source", nargs="*", help="labelled documents: path, directory or glob, as for embed")
+    parser.add_argument("--label", metavar="COLUMN", help="the column with the labels")
+    parser.add_argument("--text", metavar="COLUMN", help="text column (default: found by name)")
+    parser.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="documents to measure on")
+    parser.add_argument(
+        "--fit-where", action="append", default=[], metavar="FIELD=VALUE", help="documents to fit TF-IDF on (all)"
+    )
+    parser.add_argument("--sts", nargs="+", default=[], type=Path, metavar="FILE", help="SemEval similarity files")
+    parser.add_argument("--model", default="mini", help="hub id, directory, or mini")
+    parser.add_argument("--limit", type=int, metavar="N", help="a random N of the documents")
+    parser.add_argument("--wide", action="store_true", help="all prompts, poolings and routings, not the default alone")
+    parser.add_argument("--no-baselines", action="store_true", help="leave TF-IDF and random weights out")
+    parser.add_argument("--device", default="auto")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    """Measure, and show one table."""
+    if bool(arguments.source) != bool(arguments.label):
+        raise UsageError("evaluate: labelled documents need --label COLUMN, and the other way round")
+    if not arguments.source and not arguments.sts:
+        raise UsageError("evaluate: give labelled documents with --label, or --sts FILE")
+    rows: list[Row] = []
+    if arguments.source:
+        rows += _on_labels(arguments, output)
+    for path in arguments.sts:
+        rows += _on_sts(path, arguments, output)
+    _show(rows, output)
+    output.result({"model": arguments.model, "results": rows})
+
+
+def _on_labels(arguments: argparse.Namespace, output: Output) -> list[Row]:
+    import numpy as np
+
+    from pipeline.embedding.evaluation import label_scores, tfidf_vectors
+
+    measured = _documents(arguments, parse_pairs(arguments.where, "--where"))
+    texts, labels = measured["text"], np.array(measured[arguments.label])
+    output.progress.print(f"{len(texts):,} documents, {len(set(labels.tolist()))} labels")
+    rows: list[Row] = []
+    for way, vectors in _ways(arguments, texts, output):
+        rows.append({**way, **_as_row(label_scores(vectors, labels))})
+    if not arguments.no_baselines:
+        fitting = _documents(arguments, parse_pairs(arguments.fit_where, "--fit-where"))["text"]
+        rows.append({"model": "TF-IDF + SVD 256", **_as_row(label_scores(tfidf_vectors(fitting, texts), labels))})
+    return rows
+
+
+def _on_sts(path: Path, arguments: argparse.Namespace, output: Output) -> list[Row]:
+    from pipeline.embedding.evaluation import read_sts, spearman
+
+    if not path.is_file():
+        raise UsageError(f"--sts {path}: no such file")
+    gold, first, second = read_sts(path)
+    return [
+        {**way, "sts": path.name, "spearman": round(spearman(vectors[: len(gold)], vectors[len(gold) :], gold), 4)}
+        for way, vectors in _ways(arguments, first + second, output)
+    ]
+
+
+def _ways(arguments: argparse.Namespace, texts: Sequence[str], output: Output) -> Iterator[tuple[Row, np.ndarray]]:
+    """Every way to make vectors of these texts: how, and the vectors."""
+    from pipeline.embedding.evaluation import random_twin
+    from pipeline.models import describe
+    from pipeline.spec import EmbeddingSpec
+
+    default, _, checkpoint = describe(arguments.model)
+    yield from _ways_of(_specs(default, wide=arguments.wide), arguments.model, arguments.device, texts, output)
+    if not arguments.no_baselines:
+        with TemporaryDirectory() as folder:
+            random_twin(checkpoint, Path(folder))
+            twin = EmbeddingSpec(**{**default.model_dump(), "model": folder, "revision": None})
+            yield from _ways_of([twin], "random weights", arguments.device, texts, output)
+
+
+def _specs(default: EmbeddingSpec, *, wide: bool) -> list[EmbeddingSpec]:
+    if not wide:
+        return [default]
+    return [
+        default.model_copy(update={"prompt": prompt, "pooling": pooling, "routing": routing})
+        for prompt, pooling, routing in product(PROMPTS, POOLINGS, ROUTINGS)
+    ]
+
+
+def _ways_of(
+    specs: Sequence[EmbeddingSpec], name: str, device: str, texts: Sequence[str], output: Output
+) -> Iterator[tuple[Row, np.ndarray]]:
+    from pipeline.embedding.encoder import Encoder
+    from pipeline.embedding.evaluation import calibrated_halves, combinations
+
+    for spec in specs:
+        with output.progress.status(f"{name}: {spec.prompt}, {spec.pooling}, {spec.routing} …"):
+            halves = calibrated_halves(Encoder(spec, device), texts)
+        way = {"model": name, "prompt": spec.prompt, "pooling": spec.pooling, "routing": spec.routing}
+        for combination, vectors in combinations(halves):
+            is_default = combination == (f"sum {spec.alpha:g}" if spec.combine == "sum" else spec.combine)
+            yield {**way, "combine": combination, "default": is_default}, vectors
+
+
+def _documents(arguments: argparse.Namespace, where: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The checked documents that `where` selects: text, label."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from pipeline.corpus import ReaderOptions, keep_schema, list_sources, plan, read_unit, resolve_columns
+
+    files = list_sources(arguments.source)
+    columns = tuple(dict.fromkeys([arguments.label, *where]))
+    options = resolve_columns(files, ReaderOptions(text=arguments.text, keep=columns))
+    keep = keep_schema(files, options)
+    tables = [batch.documents for unit in plan(files, options) for batch in read_unit(unit, options, keep=keep)]
+    table = pa.concat_tables(tables)
+    for name, value in where.items():
+        table = table.filter(pc.equal(table.column(name).cast(pa.string()), value))
+    table = table.filter(pc.is_valid(table.column(arguments.label)))
+    if arguments.limit is not None:
+        table = table.take(np.random.default_rng(0).permutation(table.num_rows)[: arguments.limit])
+    if not table.num_rows:
+        raise UsageError(f"no document is left for {dict(where)}")
+    return table.select(["text", arguments.label]).to_pydict()
+
+
+def _as_row(scores: Any) -> Row:
+    return {"precision@10": round(scores.precision, 4), "v_measure": round(scores.v_measure, 4)}
+
+
+def _show(rows: Sequence[Row], output: Output) -> None:
+    names = [
+        name
+        for name in ("model", "prompt", "pooling", "routing", "combine", "precision@10", "v_measure", "sts", "spearman")
+        if any(name in row for row in rows)
+    ]
+    view = Table(box=None, pad_edge=False, header_style="bold")
+    for name in names:
+        view.add_column(HEADERS.get(name, name), no_wrap=True)
+    for row in rows:
+        cells = (f"{value:.3f}" if isinstance(value := row.get(name, ""), float) else str(value) for name in names)
+        view.add_row(*cells, style="bold" if row.get("default") else None)
+    output.people.print(view, soft_wrap=False)
+
+
+COMMAND: Final = Command(
+    name="evaluate",
+    help="Measure a model's vectors on labelled documents or similarity files, against TF-IDF and random weights.",
+    configure=configure,
+    run=run,
+    examples=(
+        "moee evaluate posts.parquet --label newsgroup --where split=test --fit-where split=train",
+        "moee evaluate --sts STS2016.input.txt --model allenai/OLMoE-1B-7B-0924 --wide",
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(run_command(COMMAND))
