@@ -33,7 +33,6 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Collect, embed, search, find topics, and say what to try next."""
     from pipeline.flow.embed import embed
     from pipeline.flow.progress import TerminalProgress
-    from pipeline.models import mini
     from pipeline.table import VectorTable
 
     started = time.monotonic()
@@ -43,8 +42,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     _step(output, 1, "Documents: docstrings of the standard library and of the installed packages")
     people.print(f"  {_collect(corpus, arguments.documents):,} documents in {corpus}", markup=False)
 
-    weights = "trained to be small" if mini.is_trained() else "random weights: everything runs, little is meant"
-    _step(output, 2, f"Embedding with the built-in model 'mini' ({weights})")
+    _step(output, 2, "Embedding with the built-in model 'mini'")
     with TerminalProgress(output.progress) as progress:
         report = embed(str(corpus), name, listener=progress, keep=("package",))
     people.print(f"  {report.summary()}", markup=False)

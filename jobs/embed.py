@@ -106,13 +106,6 @@ def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: O
 
 
 def _warn(report: EmbedReport, output: Output) -> None:
-    from pipeline.models import MINI, mini
-
-    if report.model == MINI and not mini.is_trained():
-        output.progress.print(
-            "note: the built-in model has random weights: good for trying things out, its vectors mean little",
-            style="yellow",
-        )
     for uri in report.changed_files:
         output.progress.print(f"changed since it was embedded, left alone: {uri}", style="yellow", markup=False)
 

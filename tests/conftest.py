@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -14,10 +15,10 @@ import pytest
 
 @pytest.fixture(scope="session")
 def encoder():
-    """The built-in model in float32, so that results can be compared to rounding."""
+    """The built-in model in float32 with the paper's prompt and pooling; float32 compares to rounding."""
     from pipeline import EmbeddingSpec, Encoder
 
-    return Encoder(EmbeddingSpec(dtype="float32"), device="cpu")
+    return Encoder(EmbeddingSpec(dtype="float32", prompt="prompteol", pooling="last", alpha=1.0), device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -256,7 +256,7 @@ class _Job:
             EmbedStage,
             fn_constructor_args=(self.spec, to_ipc(table.calibration.to_arrow()), self.options.device, threads),
             fn_constructor_kwargs={"with_text": "text" in table.schema.names},
-            compute=ActorPoolStrategy(min_size=pool.least, max_size=pool.most),
+            compute=ActorPoolStrategy(min_size=min(pool.least, len(units)), max_size=min(pool.most, len(units))),
             batch_size=1,
             batch_format="pyarrow",
             zero_copy_batch=True,

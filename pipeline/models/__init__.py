@@ -1,6 +1,7 @@
 """Where checkpoints come from, what identifies their content, and which defaults they bring.
 
-`locate` turns a spec's model name into a `Checkpoint` on this machine's disk: ``mini`` is the built-in model, a
+`locate` turns a spec's model name into a `Checkpoint` on this machine's disk: ``mini`` is the built-in model, which
+ships in the folder of that name (its ``CARD.md`` says what it was trained on, how good it is and what it is not); a
 directory is taken as it is, anything else is a hub id. Only configuration, tokenizer and safetensors files are
 ever fetched. Loading the weights is `pipeline.replica`.
 """
@@ -17,7 +18,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import ModelError
-from pipeline.models import mini
 from pipeline.models.content import content_hash
 from pipeline.spec import EmbeddingSpec
 
@@ -31,6 +31,7 @@ __all__ = ["MINI", "Checkpoint", "describe", "locate", "reference_texts"]
 logger = logging.getLogger(__name__)
 
 MINI: Final = "mini"
+"""The built-in model; `jobs.train_mini` is its recipe."""
 DEFAULTS_FILE: Final = "moee.json"
 """A checkpoint may carry this file: spec fields that hold where the user left them open."""
 
@@ -67,7 +68,7 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
     """
     commit = None
     if model == MINI:
-        path = mini.directory()
+        path = Path(str(resources.files(__name__).joinpath(MINI)))
     elif Path(model).expanduser().is_dir():
         path = Path(model).expanduser().resolve()
     elif model.startswith((".", "/", "~")) or model.count("/") != 1:

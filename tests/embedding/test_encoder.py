@@ -30,8 +30,9 @@ def test_a_small_budget_changes_nothing(encoder, texts):
     np.testing.assert_allclose(tight.encode(texts), encoder.encode(texts), atol=1e-5)
 
 
-def test_bf16_vectors_stay_close_in_any_batch(texts):
-    encoder = Encoder(EmbeddingSpec(), device="cpu")
+@pytest.mark.parametrize(("prompt", "pooling"), [("{text}", "mean"), ("prompteol", "last")])
+def test_bf16_vectors_stay_close_in_any_batch(texts, prompt, pooling):
+    encoder = Encoder(EmbeddingSpec(prompt=prompt, pooling=pooling), device="cpu")
     together = encoder.encode(texts)
     alone = np.stack([encoder.encode(text) for text in texts])
     cosines = (together * alone).sum(axis=1)
@@ -77,7 +78,11 @@ def test_raw_halves_agree_with_transformers_itself(texts, pooling, routing):
 
 @pytest.mark.parametrize("how", ["sum", "concat", "hs", "rw"])
 def test_vectors_are_unit_length_and_of_the_promised_dimension(encoder, texts, how):
-    other = Encoder(EmbeddingSpec(dtype="float32", combine=how), device="cpu", calibration=encoder.calibration)
+    other = Encoder(
+        encoder.spec.model_copy(update={"combine": how, "alpha": 1.0 if how == "sum" else None}),
+        device="cpu",
+        calibration=encoder.calibration,
+    )
     vectors = other.encode(texts)
     assert vectors.shape == (len(texts), other.dimension)
     assert vectors.dtype == np.float32
@@ -117,9 +122,10 @@ def test_similarity_is_the_scores_of_a_search(encoder, texts):
 
 
 def test_queries_may_be_asked_differently(encoder):
-    spec = EmbeddingSpec(dtype="float32", query_prompt="none")
+    spec = encoder.spec.model_copy(update={"query_prompt": "none"})
     asking = Encoder(spec, device="cpu", calibration=encoder.calibration)
-    plain = Encoder(EmbeddingSpec(dtype="float32", prompt="none"), device="cpu", calibration=encoder.calibration)
+    other = encoder.spec.model_copy(update={"prompt": "none"})
+    plain = Encoder(other, device="cpu", calibration=encoder.calibration)
     np.testing.assert_allclose(asking.encode_query("cats"), plain.encode("cats"), atol=1e-5)
     np.testing.assert_allclose(asking.encode_document("cats"), encoder.encode("cats"), atol=1e-5)
 
@@ -138,7 +144,8 @@ def test_fingerprints_tell_specs_and_calibrations_apart(encoder):
 
 def test_routing_layers_choose_columns(encoder, texts):
     raw = encoder.encode_raw(texts[:3])
-    some = Encoder(EmbeddingSpec(dtype="float32", routing_layers=(1, 3)), device="cpu", calibration=encoder.calibration)
+    spec = encoder.spec.model_copy(update={"routing_layers": (1, 3)})
+    some = Encoder(spec, device="cpu", calibration=encoder.calibration)
     experts = raw.routing_weights.shape[1] // 4
     chosen = np.r_[experts : 2 * experts, 3 * experts : 4 * experts]
     np.testing.assert_allclose(some.encode_raw(texts[:3]).routing_weights, raw.routing_weights[:, chosen], atol=1e-5)
@@ -167,7 +174,7 @@ def test_calibrating_needs_more_than_one_text(encoder):
     ("spec", "error", "message"),
     [
         (EmbeddingSpec(model="/no/such/place"), ModelError, "no such directory"),
-        (EmbeddingSpec(max_tokens=3), SpecError, "alone takes"),
+        (EmbeddingSpec(prompt="prompteol", max_tokens=3), SpecError, "alone takes"),
         (EmbeddingSpec(max_tokens=1_000_000), SpecError, "positions end at"),
         (EmbeddingSpec(routing_layers=(9,)), ModelError, "MoE layers 0 to 3"),
         (EmbeddingSpec(quantization="nf4"), ModelError, "quantization"),

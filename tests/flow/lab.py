@@ -19,8 +19,8 @@ import zstandard
 
 ROOT = Path(__file__).parents[2]
 
-SPEC = {"max_tokens": 24}
-"""Short prompts, so that runs and calibrations are quick."""
+SPEC = {"max_tokens": 24, "pooling": "last"}
+"""Short prompts, so that runs and calibrations are quick; a pooling that does not depend on the model's default."""
 
 THEMES = {
     "space": "orbit rocket moon shuttle launch satellite planet lunar telescope astronaut",

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models import describe, locate, mini, reference_texts
+from pipeline.models import describe, locate, reference_texts
 from pipeline.models.content import content_hash
 from pipeline.spec import EmbeddingSpec
 
@@ -53,10 +53,12 @@ def test_a_cache_that_cannot_be_written_is_done_without(copy, monkeypatch):
     assert len(content_hash(copy, ["*.json"])) == 32
 
 
-def test_random_weights_are_the_same_every_time(tmp_path):
-    mini.make_random(tmp_path / "a")
-    mini.make_random(tmp_path / "b")
-    assert content_hash(tmp_path / "a", ["*"]) == content_hash(tmp_path / "b", ["*"])
+def test_the_built_in_model_is_small_and_says_what_it_wants():
+    mini = locate("mini")
+    assert sum(file.stat().st_size for file in mini.path.iterdir()) <= 24_000_000
+    assert mini.config["model_type"] == "olmoe"
+    spec, _, _ = describe("mini")
+    assert dict(mini.defaults).items() <= spec.model_dump().items()
 
 
 @pytest.mark.parametrize(

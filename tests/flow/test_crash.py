@@ -1,0 +1,92 @@
+"""Promise 2, exactly once, through the whole job: driver and Ray are killed half-way, then the command runs again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lance
+import pytest
+
+from pipeline import VectorTable, embed
+
+pytestmark = pytest.mark.cluster
+
+DRIVER = Path(__file__).with_name("slow_driver.py")
+ROWS = 240
+
+
+@pytest.fixture
+def driver(lab, tmp_path):
+    """The slow driver as a process in a session of its own, with a Ray cluster of its own."""
+    started = []
+
+    def start(corpus, table):
+        command = [sys.executable, str(DRIVER), str(corpus), table]
+        process = subprocess.Popen(
+            command,
+            env=lab.environment(tmp_path / "home"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        kill_with_children(process)
+        process.stderr.close()
+
+
+def test_a_run_killed_half_way_is_finished_by_the_next(ray_cluster, lab, driver, tmp_path):
+    corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
+    lab.write(corpus / "a.parquet", lab.documents(ROWS // 2, "a"))
+    empty = {"id": "b-empty", "text": " ", "theme": "none"}
+    lab.write(corpus / "b.jsonl", [empty, *lab.documents(ROWS // 2, "b"), lab.documents(1, "a")[0]])
+
+    process = driver(corpus, table)
+    wait_for_commit(process, table)
+    assert kill_with_children(process) > 3  # the driver, GCS, raylet, workers
+    committed = lab.stored(table)
+    assert 0 < len(committed) < ROWS, "the kill came too late to be in the middle"
+
+    report = embed(str(corpus), table)
+    rows = lab.stored(table)
+    assert report.documents == ROWS - len(committed)
+    assert set(rows) == {row["id"] for name in "ab" for row in lab.documents(ROWS // 2, name)}
+    assert {name: rows[name] for name in committed} == committed
+    rejects = VectorTable.open(table).rejects().to_pylist()
+    assert sorted((row["id"], row["reason"]) for row in rejects) == [("a-0", "duplicate id"), ("b-empty", "empty")]
+    assert embed(str(corpus), table).nothing_to_do
+    assert VectorTable.open(table).runs()["status"].to_pylist() == ["running", "finished"]
+
+
+def wait_for_commit(process, table):
+    """Until the table has rows."""
+    deadline = time.monotonic() + 180
+    while not Path(f"{table}.lance").exists() or not lance.dataset(f"{table}.lance").count_rows():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def kill_with_children(process):
+    """SIGKILL for a process and all that descend from it, at once; how many there were."""
+    import psutil
+
+    if process.poll() is not None:
+        return 0
+    top = psutil.Process(process.pid)
+    top.suspend()  # so that it starts no more
+    family = [*top.children(recursive=True), top]
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=30)
+    process.wait(timeout=30)
+    return len(family)

@@ -1,0 +1,101 @@
+"""``moee embed``: figures for programs, a line for people, one clear line for what cannot be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import lancedb
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+def test_first_a_table_then_nothing_to_do(moee, ray_cluster, lab, tmp_path):
+    source = lab.write(tmp_path / "a.csv", [*lab.documents(5), {"id": "", "text": "no id", "theme": "none"}])
+    command = ("embed", source, "--table", tmp_path / "lake" / "docs", "--max-tokens", 24, "--keep", "theme")
+    first = moee(*command, "--json")
+    assert first.status == 0
+    figures = {name: first.json[name] for name in ("documents", "rejects", "table_rows", "nothing_to_do", "reasons")}
+    assert figures == {
+        "documents": 5,
+        "rejects": 1,
+        "table_rows": 5,
+        "nothing_to_do": False,
+        "reasons": {"missing id": 1},
+    }
+    assert "5 documents (" in first.err
+    again = moee(*command)
+    assert again.status == 0
+    assert again.out == (
+        f"nothing to do: all of 1 files is in the table; {tmp_path}/lake/docs holds 5 documents "
+        "and 1 rejects (1 missing id)\n"
+    )
+    assert moee(*command, "--json").json["nothing_to_do"] is True
+
+
+def test_a_plan_says_what_would_be_done_and_does_nothing(moee, news, lab, tmp_path):
+    lab.write(tmp_path / "in" / "a.parquet", lab.documents(7))
+    outcome = moee("embed", tmp_path / "in", "--table", tmp_path / "lake" / "docs", "--plan")
+    assert outcome.status == 0
+    assert "1 files (0.0 MB), 0 of them finished: 7 rows left in 1 work units" in outcome.out
+    assert not (tmp_path / "lake").exists()
+    plan = moee("embed", news.source, "--table", news.table, "--plan", "--json").json
+    assert (plan["files"], plan["finished_files"], plan["units"], plan["keep"]) == (1, 1, 0, ["theme"])
+
+
+def test_another_pooling_is_refused_by_name(moee, news):
+    outcome = moee("embed", news.source, "--table", news.table, "--pooling", "mean", "--json")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.error.endswith("pooling: the table has 'last', this is 'mean'")
+
+
+def test_other_columns_than_the_tables_are_wrong_usage(moee, news):
+    outcome = moee("embed", news.source, "--table", news.table, "--text", "theme")
+    assert outcome.status == 2
+    assert "made with text column 'text', which is fixed" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("source", "table", "options", "what"),
+    [
+        ("nowhere", "lake/docs", (), "nowhere: no such file or directory"),
+        ("empty", "lake/docs", (), "no readable file in this directory"),
+        ("good.jsonl", "lake/docs", ("--text", "body"), "no column 'body' in the input; there are: id, text, theme"),
+        ("good.jsonl", "good.jsonl/docs", (), "good.jsonl/docs"),
+        ("corrupt", "lake/docs", (), "x.parquet"),
+    ],
+)
+def test_bad_input_is_status_1_and_one_line(moee, lab, tmp_path, monkeypatch, source, table, options, what):
+    monkeypatch.chdir(tmp_path)
+    lab.write(tmp_path / "good.jsonl", lab.documents(2))
+    for name in ("empty", "corrupt"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "corrupt" / "x.parquet").write_bytes(b"PAR1 broken")
+    outcome = moee("embed", source, "--table", table, *options)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert what in outcome.error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["corrupt", "empty", "good.jsonl"]
+
+
+def test_in_a_process_of_its_own_on_a_machine_that_has_nothing_yet(lab, tmp_path):
+    """The console script, its own Ray cluster, an empty home and no cache; then plain LanceDB reads the table."""
+    lab.write(tmp_path / "docs.jsonl", lab.documents(12))
+    script = shutil.which("moee", path=str(Path(sys.executable).parent))
+    command = [script or "moee", "embed", "docs.jsonl", "--table", "lake/docs", "--max-tokens", "24", "--json"]
+    environment = lab.environment(tmp_path / "home", MOEE_CACHE=str(tmp_path / "home" / "cache"))
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["documents"] == 12
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert "12 documents (" in done.stderr.splitlines()[-1]
+    code = f"import lancedb; print(lancedb.connect({str(tmp_path / 'lake')!r}).open_table('docs').count_rows())"
+    assert lancedb.connect(tmp_path / "lake").open_table("docs").count_rows() == 12
+    alone = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert alone.stdout == "12\n"

@@ -1,0 +1,99 @@
+"""The command as a Ray job: a real head node, ``ray job submit``, and the table is there."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import lancedb
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+def free_ports(count, start=6390, stop=10000):
+    """Ports below those that Ray gives to its workers."""
+    found = []
+    for port in range(start, stop):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture
+def head(lab, tmp_path):
+    """A head node with the Jobs API, in a home and a short temporary folder of its own: (address, environment)."""
+    port, dashboard, client = free_ports(3)
+    folder = tempfile.mkdtemp(prefix="moee-", dir="/tmp")  # sockets lie below; their paths must be short
+    environment = lab.environment(tmp_path / "home", RAY_TMPDIR=folder)
+    command = [
+        RAY, "start", "--head", "--block", "--num-cpus", "2", "--object-store-memory", "300000000",
+        "--node-ip-address", "127.0.0.1", "--port", str(port), "--ray-client-server-port", str(client),
+        "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), "--temp-dir", folder,
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield f"http://127.0.0.1:{dashboard}", environment
+    finally:
+        stop(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stop(process):
+    """End the head node and all that it started, and nothing else."""
+    import psutil
+
+    if process.poll() is not None:
+        return
+    top = psutil.Process(process.pid)
+    top.suspend()  # so that it starts no more
+    family = [*top.children(recursive=True), top]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    psutil.wait_procs(family, timeout=30)
+    process.wait(timeout=30)
+
+
+def submit(head, folder, *command):
+    """``ray job submit`` and wait for its end; a head that has just come up has no agent for jobs for some seconds."""
+    address, environment = head
+    job = [RAY, "job", "submit", "--address", address, "--working-dir", str(folder), "--", *map(str, command)]
+    deadline = time.monotonic() + 120
+    while True:
+        done = subprocess.run(job, env=environment, capture_output=True, text=True, timeout=240, check=False)
+        early = "No available agent" in done.stderr or "Failed to connect" in done.stderr
+        if not early or time.monotonic() > deadline:
+            return done
+        time.sleep(1)
+
+
+def test_embed_as_a_ray_job(head, lab, tmp_path):
+    source = lab.write(tmp_path / "docs.jsonl", [*lab.documents(12), {"id": "nothing", "text": "", "theme": "none"}])
+    table = tmp_path / "lake" / "docs"
+    folder = tmp_path / "work"
+    folder.mkdir()
+    embed = (sys.executable, "-m", "jobs.embed")
+    done = submit(head, folder, *embed, source, "--table", table, "--max-tokens", 24)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "succeeded" in done.stdout
+    assert "12 documents (" in done.stdout
+    assert lancedb.connect(table.parent).open_table("docs").count_rows() == 12
+
+    failed = submit(head, folder, *embed, tmp_path / "nowhere", "--table", table)
+    assert failed.returncode == 1
+    assert "nowhere: no such file or directory" in failed.stdout
+    assert "Traceback" not in failed.stdout
