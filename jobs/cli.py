@@ -54,7 +54,7 @@ def _help() -> str:
             *lines,
             "",
             "moee COMMAND --help says more; --json gives one JSON object on stdout.",
-            "Exit status: 0 done, 1 error, 2 wrong usage.",
+            "Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted.",
         ]
     )
 

@@ -16,14 +16,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
-from rich.logging import RichHandler
 
 from pipeline.errors import MoeeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Command", "Output", "parse_pairs", "run_command"]
+__all__ = ["Command", "Output", "parse_pairs", "printable", "run_command", "snippet"]
 
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
@@ -109,11 +108,34 @@ def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
     return parsed
 
 
+def snippet(text: str, room: int) -> str:
+    """The beginning of a text on one line of `room` characters."""
+    flat = printable(" ".join(text[: 4 * room].split()))
+    return flat if len(flat) <= room else f"{flat[: room - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Without what would move a terminal's cursor or change its colours."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 class _Parser(argparse.ArgumentParser):
     """Argparse, with one line for a wrong call instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message} ({self.prog} --help)\n")
+
+
+class _ConsoleHandler(logging.Handler):
+    """One line a record, above whatever progress is being shown."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        self._console.print(f"{record.levelname.lower()}: {self.format(record)}", style=style, markup=False)
 
 
 def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
@@ -126,8 +148,9 @@ def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
 def _set_up(progress: Console, *, debug: bool) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see pipeline.flow.cluster.WORKER_ENVIRONMENT
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    handler = RichHandler(console=progress, show_time=debug, show_path=debug, show_level=debug, markup=False)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(message)s", force=True)
+    handler = _ConsoleHandler(progress)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("pipeline", "jobs"):
         logging.getLogger(ours).setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:

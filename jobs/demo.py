@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     for query in QUERIES:
         hits = table.search(query, k=3, columns=["id", "package", "text"])
         people.print(f'  "{query}"', style="bold")
-        show_hits(people, hits)
+        show_hits(people, hits, indent="  ")
         searches[query] = hits.to_pylist()
 
     _step(output, 4, "Topics")

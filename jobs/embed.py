@@ -70,7 +70,6 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     spec = {name: value for name in SPEC_FIELDS if (value := getattr(arguments, name)) is not None}
     with TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
-    _warn(report, output)
     output.people.print(report.summary(), markup=False)
     topics = _then_topics(arguments, report, output) if arguments.then else {}
     output.result({**report.to_json(), **topics})
@@ -90,7 +89,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: Output) -> None:
-    from pipeline.flow.embed import EmbedOptions, plan_embed
+    from pipeline.flow.embed import plan_embed
+    from pipeline.flow.options import EmbedOptions
 
     plan = plan_embed(arguments.source, arguments.table, EmbedOptions(**options)).to_json()
     rows = "an unknown number of" if plan["rows"] is None else f"{plan['rows']:,}"
@@ -103,11 +103,6 @@ def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: O
     for uri in plan["changed_files"]:
         output.people.print(f"changed since it was embedded, left alone: {uri}", markup=False)
     output.result(plan)
-
-
-def _warn(report: EmbedReport, output: Output) -> None:
-    for uri in report.changed_files:
-        output.progress.print(f"changed since it was embedded, left alone: {uri}", style="yellow", markup=False)
 
 
 def _then_topics(arguments: argparse.Namespace, report: EmbedReport, output: Output) -> dict[str, Any]:

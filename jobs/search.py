@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
+from rich.text import Text
 
-from jobs.command import Command, Output, parse_pairs, run_command
+from jobs.command import Command, Output, parse_pairs, printable, run_command, snippet
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -57,34 +57,18 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     output.result({"table": str(table.location), "query": query, "like": arguments.like, "hits": hits.to_pylist()})
 
 
-def show_hits(console: Console, hits: pa.Table) -> None:
-    """Rank, score, id, metadata, and the beginning of the text."""
+def show_hits(console: Console, hits: pa.Table, indent: str = "") -> None:
+    """Two lines a hit: score, id and metadata; the beginning of the text."""
     if not hits.num_rows:
-        console.print("no document matches")
-        return
-    metadata = [name for name in hits.column_names if name not in INTERNAL]
-    view = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    view.add_column("score", justify="right", no_wrap=True, min_width=6)
-    for name in metadata:
-        view.add_column(name, no_wrap=True, style="cyan", max_width=24)
-    view.add_column("text" if "text" in hits.column_names else "id", no_wrap=True, overflow="ellipsis", max_width=100)
+        console.print(f"{indent}no document matches")
     for row in hits.to_pylist():
-        view.add_row(f"{row['_score']:.3f}", *(_cell(row[name]) for name in metadata), _snippet(row))
-    console.print(view, soft_wrap=False)
-
-
-def _snippet(row: dict[str, Any]) -> str:
-    return _escape(" ".join(str(row.get("text") or row["id"])[:400].split())[:160])
-
-
-def _cell(value: Any) -> str:
-    return _escape("" if value is None else str(value))
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape("".join(character if character.isprintable() else " " for character in text))
+        metadata = [f"{name}={row[name]}" for name in row if name not in INTERNAL and row[name] is not None]
+        head = Text(f"{indent}{row['_score']:.3f}  ", style="bold")
+        head.append(printable("  ".join([row["id"], *metadata])), style="cyan")
+        console.print(head)
+        if row.get("text"):
+            room = max(console.width, 80) - len(indent) - 7
+            console.print(Text(f"{indent}       {snippet(row['text'], room)}"))
 
 
 COMMAND: Final = Command(

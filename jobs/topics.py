@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from jobs.command import Command, Output, parse_pairs, run_command
+from jobs.command import Command, Output, parse_pairs, run_command, snippet
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,21 +88,18 @@ def fit_and_show(
 
 
 def show_topics(console: Console, topics: Topics, limit: int) -> None:
-    """The largest topics: id, size, words, the beginning of an example."""
+    """The largest topics: number, size, words, and below them the beginning of an example."""
     model = topics.model
     console.print(
         f"{model.topics} topics over {model.documents:,} documents, {model.outliers:,} in none "
         f"({100 * model.outliers / max(model.documents, 1):.0f} %); version {model.version}"
     )
-    view = Table(box=None, pad_edge=False, header_style="bold")
-    view.add_column("topic", justify="right")
-    view.add_column("size", justify="right")
-    view.add_column("words", max_width=64)
-    view.add_column("for example", no_wrap=True, overflow="ellipsis", max_width=60)
     for topic in topics.overview(limit=limit, examples=1):
-        example = " ".join(topic.examples[0].text.split())[:120] if topic.examples else ""
-        view.add_row(str(topic.topic), f"{topic.size:,}", escape(_words(topic)), escape(example))
-    console.print(view, soft_wrap=False)
+        head = Text(f"{topic.topic:>5}  {topic.size:>7,}  ", style="bold")
+        head.append(_words(topic), style="cyan")
+        console.print(head)
+        if topic.examples:
+            console.print(Text(f"{'':16}{snippet(topic.examples[0].text, max(console.width, 80) - 16)}", style="dim"))
 
 
 def _words(topic: TopicView, count: int = 8) -> str:

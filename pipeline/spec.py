@@ -92,10 +92,15 @@ class EmbeddingSpec(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "spec"
+            if first["type"] == "extra_forbidden":
+                known = ", ".join(type(self).model_fields)
+                raise SpecError(f"{field}: a spec has no such field; there are: {known}") from error
             raise SpecError(f"{field}={first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from error
 
     def resolve(self, defaults: Mapping[str, Any]) -> Self:
         """Fill what was left open: first from the model's `defaults`, then from the paper's."""
+        if self.routing_layers is not None and len(set(self.routing_layers)) < len(self.routing_layers):
+            raise SpecError(f"routing_layers={self.routing_layers}: each layer once")
         filled = {**PAPER_DEFAULTS, **defaults}
         open_fields = {name: value for name, value in filled.items() if getattr(self, name) is None}
         combine = self.combine or open_fields.get("combine")
@@ -103,7 +108,10 @@ class EmbeddingSpec(BaseModel):
             if self.alpha is not None:
                 raise SpecError(f"alpha={self.alpha}: only combine='sum' has a weight; combine is {combine!r}")
             open_fields.pop("alpha", None)
-        return type(self)(**{**self.model_dump(), **open_fields})
+        resolved = {**self.model_dump(), **open_fields}
+        if resolved["query_prompt"] == resolved["prompt"]:
+            resolved["query_prompt"] = None
+        return type(self)(**resolved)
 
     def meaning(self, checkpoint: str, tokenizer: str) -> Meaning:
         """The resolved spec as content: what two comparable vectors must share, calibration apart.
@@ -137,8 +145,10 @@ def fingerprint_of(meaning: Meaning, calibration: str) -> str:
 def differing_fields(stored: Meaning, offered: Meaning) -> list[str]:
     """One phrase for each field in which two meanings differ, in the order of the field's name."""
     names = sorted(stored.keys() | offered.keys())
-    return [
-        f"{name}: the table has {stored.get(name, 'the default')!r}, this is {offered.get(name, 'the default')!r}"
-        for name in names
-        if stored.get(name) != offered.get(name)
-    ]
+    return [_difference(name, stored, offered) for name in names if stored.get(name) != offered.get(name)]
+
+
+def _difference(name: str, stored: Meaning, offered: Meaning) -> str:
+    if name in {"checkpoint", "tokenizer"}:
+        return f"{name}: the files of the model are not those that the table was made with"
+    return f"{name}: the table has {stored.get(name, 'the default')!r}, this is {offered.get(name, 'the default')!r}"

@@ -75,6 +75,18 @@ def test_an_unresolved_spec_has_no_meaning():
         EmbeddingSpec().meaning("c", "t")
 
 
+def test_what_says_the_same_means_the_same():
+    plain = EmbeddingSpec(prompt="none").resolve({})
+    assert EmbeddingSpec(prompt="none", query_prompt="none").resolve({}) == plain
+    with pytest.raises(SpecError, match="each layer once"):
+        EmbeddingSpec(routing_layers=(0, 0)).resolve({})
+
+
+def test_another_model_is_said_in_words():
+    (difference,) = differing_fields(RESOLVED.meaning("files:1", "t"), RESOLVED.meaning("files:2", "t"))
+    assert "files of the model are not those" in difference
+
+
 def test_the_field_that_differs_is_named():
     other = EmbeddingSpec(pooling="mean").resolve({}).meaning("c", "t")
     (difference,) = differing_fields(RESOLVED.meaning("c", "t"), other)

@@ -46,6 +46,10 @@ class BertopicBackend(ABC):
     embed_documents = embed
     embed_words = embed
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002
+        """Scikit-learn's protocol; an encoder has nothing to search over."""
+        return {}
+
     def fit(self, texts: Sequence[str], y: object = None) -> Self:  # noqa: ARG002
         """Scikit-learn's protocol; there is nothing to learn."""
         return self

@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipeline.errors import UsageError
+
 __all__ = ["SAMPLE_SIZE", "Calibration", "Halves", "choose_sample", "text_hash"]
 
 SAMPLE_SIZE: Final = 2048
@@ -46,8 +48,10 @@ class Calibration:
     def fit(cls, hidden: np.ndarray, routing: np.ndarray) -> Calibration:
         """From the raw halves of a sample: float [n, H] and float [n, R], n at least 2."""
         if len(hidden) < 2 or len(hidden) != len(routing):
-            raise ValueError(f"calibration needs at least two documents with both halves, not {len(hidden)}")
+            raise UsageError(f"calibration needs at least two documents with both halves, not {len(hidden)}")
         hidden, routing = hidden.astype(np.float64), routing.astype(np.float64)
+        if not hidden.std(axis=0).any():
+            raise UsageError("calibration: all texts of the sample give the same vector; take texts that differ")
         return cls(
             hidden_mean=hidden.mean(axis=0).astype(np.float32),
             hidden_deviation=hidden.std(axis=0).astype(np.float32),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 import torch
@@ -99,7 +99,6 @@ class Encoder(BertopicBackend):
         self._replica = Replica.load(
             checkpoint,
             dtype=self.spec.dtype,
-            quantization=self.spec.quantization,
             device=device,
             routing=self.spec.routing or "scores",
             routing_layers=self.spec.routing_layers,
@@ -186,6 +185,8 @@ class Encoder(BertopicBackend):
         """Scores float32 [len(a), len(b)] between vectors of this encoder; `alpha` as in a search."""
         how, weight = self.spec.combine or "sum", self.spec.alpha
         a, b = np.atleast_2d(a), np.atleast_2d(b)
+        if not a.size or not b.size:
+            return np.zeros((a.size and len(a), b.size and len(b)), np.float32)
         if alpha is None or alpha == weight:
             return unit(a) @ unit(b).T
         query_vector(a[0], how, self.halves[0], weight, alpha)  # refuses what a search would refuse
@@ -194,6 +195,7 @@ class Encoder(BertopicBackend):
 
     def _encode(self, texts: str | Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
         single = isinstance(texts, str)
+        _refuse_odd([] if single else texts)
         raw = self._raw([texts] if single else texts, tokenizer)
         vectors = self._combined(self.calibration.apply(raw.hidden_state, raw.routing_weights))
         return vectors[0] if single else vectors
@@ -231,6 +233,12 @@ class Encoder(BertopicBackend):
                 left = np.concatenate([rows, *batches])
                 batches = [left[b] for b in plan_batches(tokens.lengths[left], self._budget, self._replica.layout)]
         return hidden, routing
+
+
+def _refuse_odd(texts: Sequence[Any]) -> None:
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UsageError(f"encode: text {place} is {type(text).__name__}, not a string")
 
 
 def _tokenized_ahead(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[Tokens]:

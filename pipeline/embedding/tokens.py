@@ -10,7 +10,7 @@ cut by characters before tokenizing, so that a megabyte costs what `max_tokens` 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -101,7 +101,7 @@ class Tokenizer:
     def __init__(self, directory: Path, prompt: str, max_tokens: int) -> None:
         self._template = prompt_template(prompt)
         self._max_tokens = max_tokens
-        self._backend = _fast_tokenizer(directory)
+        self._backend, self._nothing = _fast_tokenizer(directory)
         around = len(self._backend.encode(self._template.fill("a").full).ids) - 1
         if around >= max_tokens:
             raise SpecError(
@@ -137,32 +137,38 @@ class Tokenizer:
         start, stop = _token_span(encoding, prompt)
         surplus = len(ids) - self._max_tokens
         if surplus > 0:
-            cut = max(stop - surplus, start)
-            ids, stop = (ids[:cut] + ids[stop:])[: self._max_tokens], cut
+            rest = _first_of_prompt(encoding, prompt, stop)
+            cut = max(rest - surplus, start)
+            ids, stop = (ids[:cut] + ids[rest:])[: self._max_tokens], cut
+        if not ids:  # an empty text in a prompt that is nothing but the text
+            ids = [self._nothing]
         if start >= stop:  # no token of its own: the mean is taken over the whole prompt
             start, stop = 0, len(ids)
         return ids, start, stop, surplus > 0
 
 
 def _token_span(encoding: Encoding, prompt: FilledPrompt) -> tuple[int, int]:
-    """The tokens that hold at least one of the text's characters."""
-    first = _token_at(encoding, range(prompt.start, prompt.stop))
-    if first is None:
-        return 0, 0
-    last = _token_at(encoding, range(prompt.stop - 1, prompt.start - 1, -1))
-    return first, first + 1 if last is None else last + 1
+    """The tokens that hold at least one of the text's characters, wholly or in part."""
+    own = [
+        token
+        for token, ((first, last), special) in enumerate(
+            zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+        )
+        if not special and first < prompt.stop and last > prompt.start
+    ]
+    return (own[0], own[-1] + 1) if own else (0, 0)
 
 
-def _token_at(encoding: Encoding, characters: range) -> int | None:
-    """The token of the first of these characters that belongs to one; white space may belong to none."""
-    for character in characters:
-        token = encoding.char_to_token(character)
-        if token is not None:
-            return token
-    return None
+def _first_of_prompt(encoding: Encoding, prompt: FilledPrompt, stop: int) -> int:
+    """The first token behind the text, or the text's last one where it holds characters of the prompt as well.
+
+    Such a token (a full stop and the quotation mark behind it, say) belongs to the prompt when a text is cut.
+    """
+    return stop - 1 if stop and encoding.offsets[stop - 1][1] > prompt.stop else stop
 
 
-def _fast_tokenizer(directory: Path):  # noqa: ANN202  (tokenizers.Tokenizer; the stub package has no such name)
+def _fast_tokenizer(directory: Path) -> tuple[Any, int]:
+    """The checkpoint's `tokenizers.Tokenizer`, and the token that stands for no text at all."""
     from transformers import AutoTokenizer
 
     try:
@@ -175,4 +181,5 @@ def _fast_tokenizer(directory: Path):  # noqa: ANN202  (tokenizers.Tokenizer; th
         raise ModelError(f"the tokenizer in {directory} has no fast form (tokenizer.json), which tells where texts lie")
     backend.no_padding()
     backend.no_truncation()
-    return backend
+    ends = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, 0)
+    return backend, next(token for token in ends if token is not None)

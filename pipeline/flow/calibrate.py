@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
 
 from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
 from pipeline.flow.parcel import to_ipc
+from pipeline.flow.planning import CANDIDATES
 from pipeline.models import reference_texts
 
 if TYPE_CHECKING:
@@ -17,14 +18,11 @@ if TYPE_CHECKING:
 
     from pipeline.corpus import WorkUnit
     from pipeline.flow.stages import ReadStage
-    from pipeline.spec import EmbeddingSpec
+    from pipeline.flow.worker import EncoderPlan
 
 __all__ = ["calibrate", "sample_texts"]
 
 logger = logging.getLogger(__name__)
-
-CANDIDATES: Final = 4 * SAMPLE_SIZE
-"""Documents among which the sample is drawn, in the order of the plan."""
 
 
 def sample_texts(units: Sequence[WorkUnit], read: ReadStage) -> list[str]:
@@ -45,28 +43,14 @@ def sample_texts(units: Sequence[WorkUnit], read: ReadStage) -> list[str]:
 
 
 def calibrate(
-    spec: EmbeddingSpec,
-    units: Sequence[WorkUnit],
-    read: ReadStage,
-    *,
-    device: str,
-    resources: Mapping[str, float],
-    threads: int | None,
+    encoder: EncoderPlan, units: Sequence[WorkUnit], read: ReadStage, resources: Mapping[str, Any]
 ) -> tuple[bytes, tuple[int, int]]:
     """Calibrate on the cluster, where the replicas will be: (calibration as Arrow IPC, sizes (H, R) of the halves)."""
     task: Any = ray.remote(_calibrate).options(**resources, max_retries=1)
-    return ray.get(task.remote(spec, tuple(units), read, device, threads))
+    return ray.get(task.remote(encoder, tuple(units), read))
 
 
-def _calibrate(
-    spec: EmbeddingSpec, units: Sequence[WorkUnit], read: ReadStage, device: str, threads: int | None
-) -> tuple[bytes, tuple[int, int]]:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    from pipeline.embedding.encoder import Encoder
-
-    encoder = Encoder(spec, device)
-    calibration = encoder.calibrate(sample_texts(units, read))
-    return to_ipc(calibration.to_arrow()), encoder.halves
+def _calibrate(encoder: EncoderPlan, units: Sequence[WorkUnit], read: ReadStage) -> tuple[bytes, tuple[int, int]]:
+    built = encoder.build()
+    calibration = built.calibrate(sample_texts(units, read))
+    return to_ipc(calibration.to_arrow()), built.halves

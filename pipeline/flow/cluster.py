@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import ray
 from ray.data import DataContext
+from ray.exceptions import RayError
 
 from pipeline.errors import MoeeError, RunError, UsageError
 
@@ -133,7 +134,7 @@ def quiet_data() -> Generator[DataContext]:
         loud.setLevel(level)
 
 
-def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas, dict[str, float], int | None]:
+def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas, dict[str, Any], int | None]:
     """What each replica asks the cluster for: the pool's bounds, Ray's resources, and threads (None: not on CPUs)."""
     have = ray.cluster_resources()
     gpus, cpus = int(have.get("GPU", 0)), have.get("CPU", 1.0)
@@ -158,7 +159,7 @@ def unwrapped(error: BaseException) -> MoeeError:
         current = queue.pop(0)
         if current is None or id(current) in seen:
             continue
-        if isinstance(current, MoeeError):
+        if isinstance(current, MoeeError) and not isinstance(current, RayError):  # Ray's wrapper is both
             return current
         seen.add(id(current))
         queue += [getattr(current, "cause", None), current.__cause__, current.__context__]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,15 +11,20 @@ import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy
 
-from pipeline.embedding.calibration import Calibration
+from pipeline.errors import UsageError
 from pipeline.flow.cluster import Replicas, replica_resources
-from pipeline.flow.parcel import from_ipc, to_ipc
+from pipeline.flow.parcel import to_ipc
+from pipeline.flow.worker import EncoderPlan
 from pipeline.models import describe
 
 if TYPE_CHECKING:
+    from pipeline.embedding.calibration import Calibration
     from pipeline.spec import EmbeddingSpec
 
 __all__ = ["VectorStage", "embed_dataset"]
+
+MADE: Final = {"vector", "hs_norm", "rw_norm", "n_tokens", "truncated", "reject"}
+"""The columns that are added."""
 
 BATCH_ROWS: Final = 1024
 """Rows embedded together: enough to sort by length and fill token batches."""
@@ -48,31 +54,30 @@ def embed_dataset(
         The dataset with the columns vector (list of D float32), hs_norm, rw_norm (float32), n_tokens (int32),
         truncated (bool) and reject: null, or why the row has no vector.
     """
-    resolved, _, _ = describe(spec)
+    _refuse_columns(dataset, text)
+    resolved, meaning, _ = describe(spec)
     pool, resources, threads = replica_resources(Replicas.parse(replicas), device)
-    packed = to_ipc((calibration or _reference_calibration(resolved, device, threads, resources)).to_arrow())
-    options: dict[str, Any] = resources
+    plan = EncoderPlan(resolved, meaning, device, threads)
+    if calibration is None:
+        task: Any = ray.remote(_calibrated_on_reference).options(**resources)
+        packed = ray.get(task.remote(plan))
+    else:
+        packed = to_ipc(calibration.to_arrow())
     return dataset.map_batches(
         VectorStage,
-        fn_constructor_args=(resolved, packed, text, device, threads),
+        fn_constructor_args=(replace(plan, calibration=packed), text),
         compute=ActorPoolStrategy(min_size=pool.least, max_size=pool.most),
         batch_size=BATCH_ROWS,
         batch_format="pyarrow",
-        **options,
+        **resources,
     )
 
 
 class VectorStage:
     """Batches of rows → the same rows with vectors. Holds the replica; a plain callable outside Ray."""
 
-    def __init__(self, spec: EmbeddingSpec, calibration: bytes, text: str, device: str, threads: int | None) -> None:
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
-        from pipeline.embedding.encoder import Encoder
-
-        self._encoder = Encoder(spec, device, calibration=Calibration.from_arrow(from_ipc(calibration)))
+    def __init__(self, encoder: EncoderPlan, text: str) -> None:
+        self._encoder = encoder.build()
         self._text = text
 
     def __call__(self, batch: pa.Table) -> pa.Table:
@@ -109,18 +114,17 @@ def _spread_vectors(vectors: np.ndarray, good: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.reshape(-1)), mask=pa.array(~good))
 
 
-def _reference_calibration(
-    spec: EmbeddingSpec, device: str, threads: int | None, resources: dict[str, float]
-) -> Calibration:
-    task: Any = ray.remote(_calibrate_on_reference).options(**resources)
-    return Calibration.from_arrow(from_ipc(ray.get(task.remote(spec, device, threads))))
+def _refuse_columns(dataset: ray.data.Dataset, text: str) -> None:
+    """Say at once what can be known of the columns without running the dataset."""
+    names = dataset.columns(fetch_if_missing=False)
+    if names is None:
+        return
+    if text not in names:
+        raise UsageError(f"no column {text!r} in the dataset; there are: {', '.join(names)}")
+    taken = sorted(set(names) & MADE)
+    if taken:
+        raise UsageError(f"the dataset has a column {taken[0]!r}, which the embedding makes: rename or drop it")
 
 
-def _calibrate_on_reference(spec: EmbeddingSpec, device: str, threads: int | None) -> bytes:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
-    from pipeline.embedding.encoder import Encoder
-
-    return to_ipc(Encoder(spec, device).calibration.to_arrow())
+def _calibrated_on_reference(plan: EncoderPlan) -> bytes:
+    return to_ipc(plan.build().calibration.to_arrow())

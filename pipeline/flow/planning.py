@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -18,19 +19,20 @@ from pipeline.corpus import (
     resolve_columns,
     slice_id,
 )
+from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.errors import SourceError, UsageError
 from pipeline.table import Ledger, VectorTable
 from pipeline.table.files import FileRecord, read_files
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy as np
 
     from pipeline.table import TableLocation
 
-__all__ = ["MAX_ROWS", "Work", "known_records", "open_if_there", "plan_work", "slices_of"]
+__all__ = ["CANDIDATES", "MAX_ROWS", "Work", "known_records", "open_if_there", "plan_work", "slices_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +40,23 @@ MAX_ROWS: Final = 1024
 """Rows in a work unit: some seconds of a small model on a laptop's CPU, half a second of a large one on a GPU."""
 
 
+CANDIDATES: Final = 4 * SAMPLE_SIZE
+"""Documents among which the calibration sample is drawn, in the order of the plan."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """A plan: what is left to do, and what was found already done.
 
-    `changed`: files that the table holds in another version than the one that is there now; they are left alone.
+    `sample`: the units, limit or not, that hold the documents from which a calibration is drawn. `changed`: files that
+    the table holds in another version than the one that is there now; they are left alone.
     """
 
     options: ReaderOptions
     keep: pa.Schema
     files: tuple[SourceFile, ...]
     units: tuple[WorkUnit, ...]
+    sample: tuple[WorkUnit, ...]
     done: np.ndarray
     finished_files: int
     changed: tuple[str, ...]
@@ -56,7 +64,8 @@ class Work:
     @property
     def present(self) -> list[SourceFile]:
         """The files that are as the table knows them, or new to it."""
-        return [file for file in self.files if file.uri not in set(self.changed)]
+        changed = set(self.changed)
+        return [file for file in self.files if file.uri not in changed]
 
     @property
     def rows(self) -> int | None:
@@ -109,33 +118,35 @@ def plan_work(
     if not files:
         raise SourceError(f"nothing to read in {', '.join(sources)}: it holds only the table {location} itself")
     if table is None:
-        asked = replace(options, slice_rows=min(options.slice_rows, limit or options.slice_rows))
-        settled = resolve_columns(files, asked, storage_options=storage_options)
+        settled = resolve_columns(files, options, storage_options=storage_options)
         keep = keep_schema(files, settled, storage_options=storage_options)
         ledger, seen = Ledger(), {}
     else:
         settled = _fixed_options(table, options)
         keep = pa.schema([table.schema.field(name) for name in settled.keep])
         ledger, seen = Ledger.load(location), _versions_by_uri(location)
-    changed = tuple(sorted(file.uri for file in files if seen.get(file.uri, {file.version}) != {file.version}))
-    present = [file for file in files if file.uri not in set(changed)]
-    done = ledger.done
+    changed = {file.uri for file in files if seen.get(file.uri, {file.version}) != {file.version}}
+    present = [file for file in files if file.uri not in changed]
+    most = MAX_ROWS if limit is None else min(MAX_ROWS, limit)
     units = plan(
         present,
         settled,
-        done=done,
+        done=ledger.done,
         complete_files=ledger.complete_files,
-        max_rows=min(MAX_ROWS, settled.slice_rows),
+        max_rows=most,
         storage_options=storage_options,
     )
+    sample = tuple(_holding(units, CANDIDATES))
+    planned = itertools.chain(sample, units)
     return Work(
         options=settled,
         keep=keep,
         files=tuple(files),
-        units=_limited(units, limit),
-        done=done,
+        units=tuple(planned if limit is None else _holding(planned, limit)),
+        sample=sample,
+        done=ledger.done,
         finished_files=sum((file.uri, file.version) in ledger.complete_files for file in present),
-        changed=changed,
+        changed=tuple(sorted(changed)),
     )
 
 
@@ -183,15 +194,11 @@ def _versions_by_uri(location: TableLocation) -> dict[str, set[str]]:
     return versions
 
 
-def _limited(units: Iterable[WorkUnit], limit: int | None) -> tuple[WorkUnit, ...]:
-    """The first units that together hold `limit` rows; whole units, since slices are never parted."""
-    if limit is None:
-        return tuple(units)
-    chosen: list[WorkUnit] = []
-    rows = 0
+def _holding(units: Iterable[WorkUnit], rows: int) -> Iterator[WorkUnit]:
+    """The first units that together hold `rows` rows; streams count as none, since nobody knows."""
+    held = 0
     for unit in units:
-        if rows >= limit:
-            break
-        chosen.append(unit)
-        rows += unit.rows
-    return tuple(chosen)
+        yield unit
+        held += unit.rows
+        if held >= rows:
+            return

@@ -1,8 +1,13 @@
-"""Progress on a terminal: documents, tokens, rate, time left, rejects. Silent where there is none."""
+"""Progress: documents, tokens, rate, time left, rejects.
+
+On a terminal one line that moves; elsewhere (a log file, a Ray job's output) a line for each phase and one every
+`LOG_SECONDS`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+import time
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -11,6 +16,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Listener", "Quiet", "TerminalProgress"]
+
+LOG_SECONDS: Final = 30.0
 
 
 class Listener(Protocol):
@@ -43,10 +50,7 @@ class Quiet:
 
 
 class TerminalProgress:
-    """A line on stderr that follows the run; where stderr is no terminal, a line for each phase.
-
-    Use as a context manager.
-    """
+    """Follows a run on stderr, or on the console given. Use as a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -61,7 +65,9 @@ class TerminalProgress:
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._tokens = self._rejects = 0
+        self._done = self._tokens = self._rejects = 0
+        self._rows: int | None = None
+        self._began = self._printed = 0.0
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -84,20 +90,24 @@ class TerminalProgress:
     def start(self, rows: int | None) -> None:
         """See `Listener`."""
         self.phase("embedding")
+        self._rows, self._began = rows, time.monotonic()
+        self._printed = self._began
         if self._task is not None:
             self._progress.update(self._task, total=rows)
 
     def advance(self, rows: int, tokens: int, rejects: int) -> None:
         """See `Listener`."""
-        if self._task is None:
-            return
+        self._done += rows
         self._tokens += tokens
         self._rejects += rejects
-        self._progress.advance(self._task, rows)
-        task = self._progress.tasks[self._progress.task_ids.index(self._task)]
-        rate = self._tokens / max(task.elapsed or 0, 1e-9)
-        total = "" if task.total is None else f"/{task.total:,.0f}"
-        figures = f"{task.completed:,.0f}{total} documents · {self._tokens:,} tokens · {rate:,.0f}/s"
-        if self._rejects:
-            figures += f" · {self._rejects:,} rejects"
-        self._progress.update(self._task, figures=figures)
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._done, figures=self._figures())
+        elif time.monotonic() - self._printed >= LOG_SECONDS:
+            self._printed = time.monotonic()
+            self._console.print(self._figures(), style="dim", highlight=False)
+
+    def _figures(self) -> str:
+        rate = self._tokens / max(time.monotonic() - self._began, 1e-9)
+        total = "" if self._rows is None else f"/{self._rows:,}"
+        figures = f"{self._done:,}{total} documents · {self._tokens:,} tokens · {rate:,.0f}/s"
+        return f"{figures} · {self._rejects:,} rejects" if self._rejects else figures

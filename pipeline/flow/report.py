@@ -55,8 +55,10 @@ class EmbedReport:
     def summary(self) -> str:
         """One line for people."""
         holds = f"{self.table} holds {self.table_rows:,} documents and {self.table_rejects:,} rejects{self._reasons()}"
+        if self.changed_files:
+            holds += f"; {_files(len(self.changed_files))} changed since embedded and left alone"
         if self.nothing_to_do:
-            return f"nothing to do: all of {self.files:,} files is in the table; {holds}"
+            return f"nothing new to embed in {_files(self.files)}; {holds}"
         return (
             f"{self.documents:,} documents ({self.tokens:,} tokens) in {self.seconds:.1f} s, "
             f"{self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up; {holds}"
@@ -66,3 +68,7 @@ class EmbedReport:
         if not self.reasons:
             return ""
         return " (" + ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.items()) + ")"
+
+
+def _files(count: int) -> str:
+    return f"{count:,} file" + ("" if count == 1 else "s")

@@ -14,10 +14,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from pipeline.corpus import DocumentBatch, ReaderOptions, WorkUnit, read_unit
-from pipeline.embedding.calibration import Calibration
 from pipeline.embedding.rows import embed_documents
 from pipeline.embedding.tokens import Tokenizer
-from pipeline.flow.parcel import Parcel, concat, from_ipc
+from pipeline.flow.parcel import Parcel, concat
 from pipeline.models import locate
 from pipeline.table import stage
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from pipeline.flow.worker import EncoderPlan
     from pipeline.spec import EmbeddingSpec
     from pipeline.table import TableLocation
 
@@ -87,23 +87,12 @@ class EmbedStage:
     """Parcels of tokenized documents → parcels of table rows. Holds the replica; one to an actor.
 
     Args:
-        spec: resolved.
-        calibration: the table's, as Arrow IPC (`Calibration.to_arrow`).
-        device: for the replica.
-        threads: CPU threads for the replica; None: leave them alone.
+        encoder: how to build it, calibration included.
         with_text: whether rows keep their text.
     """
 
-    def __init__(
-        self, spec: EmbeddingSpec, calibration: bytes, device: str, threads: int | None, *, with_text: bool
-    ) -> None:
-        if threads is not None:
-            import torch
-
-            torch.set_num_threads(threads)
-        from pipeline.embedding.encoder import Encoder
-
-        self._encoder = Encoder(spec, device, calibration=Calibration.from_arrow(from_ipc(calibration)))
+    def __init__(self, encoder: EncoderPlan, *, with_text: bool) -> None:
+        self._encoder = encoder.build()
         self._with_text = with_text
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 MINI: Final = "mini"
 """The built-in model; `jobs.train_mini` is its recipe."""
+HUB: Final = "hub:"
 DEFAULTS_FILE: Final = "moee.json"
 """A checkpoint may carry this file: spec fields that hold where the user left them open."""
 
@@ -83,17 +84,31 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(
         name=model,
         path=path,
-        identity=f"hub:{commit}" if commit else f"files:{content_hash(path, WEIGHT_FILES)}",
+        identity=f"{HUB}{commit}" if commit else f"files:{content_hash(path, WEIGHT_FILES)}",
         tokenizer=content_hash(path, TOKENIZER_FILES),
         defaults=_defaults(path),
     )
 
 
 def describe(spec: EmbeddingSpec | str | None) -> tuple[EmbeddingSpec, Meaning, Checkpoint]:
-    """The resolved spec, its meaning and its checkpoint, without loading weights."""
+    """The resolved spec, its meaning and its checkpoint, without loading weights.
+
+    A hub model's revision becomes the commit that was found, so that a branch that moves changes nothing later.
+
+    Raises:
+        ModelError: the model is nowhere, or cannot be loaded as the spec asks.
+        SpecError: the spec contradicts itself.
+    """
     wanted = EmbeddingSpec(model=spec) if isinstance(spec, str) else spec or EmbeddingSpec()
+    if wanted.quantization != "none":
+        raise ModelError(
+            f"quantization={wanted.quantization!r} is not in this version yet: stock 4- and 8-bit loading would leave "
+            "the experts in bf16 without saying so; use quantization='none'"
+        )
     checkpoint = locate(wanted.model, wanted.revision)
     resolved = wanted.resolve(checkpoint.defaults)
+    if checkpoint.identity.startswith(HUB):
+        resolved = resolved.model_copy(update={"revision": checkpoint.identity.removeprefix(HUB)})
     return resolved, resolved.meaning(checkpoint.identity, checkpoint.tokenizer), checkpoint
 
 

@@ -19,7 +19,7 @@ from pipeline.replica.experts import PADDED_GROUPS
 
 if TYPE_CHECKING:
     from pipeline.models import Checkpoint
-    from pipeline.spec import Dtype, Quantization
+    from pipeline.spec import Dtype
 
 __all__ = ["load_model", "resolve_device"]
 
@@ -43,19 +43,12 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
-def load_model(
-    checkpoint: Checkpoint, *, dtype: Dtype, quantization: Quantization, device: torch.device
-) -> PreTrainedModel:
+def load_model(checkpoint: Checkpoint, *, dtype: Dtype, device: torch.device) -> PreTrainedModel:
     """Load the headless model in evaluation mode.
 
     Raises:
         ModelError: the architecture is unknown, the files are damaged or incomplete, or cannot be loaded as asked.
     """
-    if quantization != "none":
-        raise ModelError(
-            f"quantization={quantization!r} is not in this version yet: stock 4- and 8-bit loading would leave the "
-            "experts in bf16 without saying so; use quantization='none'"
-        )
     try:
         config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False)
     except (ValueError, KeyError, OSError) as error:

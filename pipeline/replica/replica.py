@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline.models import Checkpoint
-    from pipeline.spec import Dtype, Pooling, Quantization, Routing
+    from pipeline.spec import Dtype, Pooling, Routing
 
 __all__ = ["Replica", "TokenBatch"]
 
@@ -80,13 +80,12 @@ class Replica:
         checkpoint: Checkpoint,
         *,
         dtype: Dtype,
-        quantization: Quantization,
         device: str,
         routing: Routing,
         routing_layers: tuple[int, ...] | None,
     ) -> Replica:
         """Load a checkpoint onto a device and check it."""
-        model = load_model(checkpoint, dtype=dtype, quantization=quantization, device=resolve_device(device))
+        model = load_model(checkpoint, dtype=dtype, device=resolve_device(device))
         return cls(model, routing=routing, routing_layers=routing_layers)
 
     @property

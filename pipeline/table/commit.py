@@ -258,5 +258,6 @@ class Committer:
         if complete:
             record_files(self.location, complete, self.run)
             reached("files recorded")
+            recorded = {(record.uri, record.version) for record in complete}
             with self._guard:
-                self._files = [record for record in self._files if record not in complete]
+                self._files = [record for record in self._files if (record.uri, record.version) not in recorded]

@@ -7,11 +7,11 @@ in its own source; here it becomes one line of `TableError`.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lance
@@ -130,7 +130,7 @@ def create_dataset(location: TableLocation, schema: pa.Schema) -> tuple[lance.La
 
 
 def refuse_unwritable(location: TableLocation) -> None:
-    """Find out before an hour of work, and without leaving anything behind, that a local directory cannot be written.
+    """Find out before an hour of work that a local directory cannot be written; nothing is made.
 
     Raises:
         TableError: files cannot be made there. Object storage is not asked: its answer comes with the first write.
@@ -138,15 +138,11 @@ def refuse_unwritable(location: TableLocation) -> None:
     if not location.is_local:
         return
     directory = Path(location.directory)
-    missing = [path for path in (directory, *directory.parents) if not path.exists()]
-    with storage_errors("write to", location):
-        directory.mkdir(parents=True, exist_ok=True)
-        try:
-            with TemporaryFile(dir=directory):
-                pass
-        finally:
-            for path in missing:
-                path.rmdir()
+    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    if not nearest.is_dir():
+        raise TableError(f"cannot write to {location}: {nearest} is not a directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise TableError(f"cannot write to {location}: no permission to write in {nearest}")
 
 
 def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:

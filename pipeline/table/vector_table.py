@@ -9,7 +9,7 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from pipeline.errors import FingerprintError, TableError, TableNotFoundError
+from pipeline.errors import FingerprintError, TableError, TableNotFoundError, UsageError
 from pipeline.spec import EmbeddingSpec, differing_fields
 from pipeline.table.additions import Added, add_rows
 from pipeline.table.calibrations import load_calibration
@@ -75,9 +75,10 @@ class VectorTable:
         uri: str | os.PathLike[str] | TableLocation,
         *,
         spec: EmbeddingSpec,
-        meaning: Meaning,
+        meaning: Meaning | None = None,
         calibration: Calibration | None = None,
-        halves: tuple[int, int],
+        halves: tuple[int, int] | None = None,
+        dim: int | None = None,
         keep: pa.Schema | None = None,
         with_text: bool = True,
         reader: Mapping[str, Any] | None = None,
@@ -87,10 +88,12 @@ class VectorTable:
 
         Args:
             uri: ``DIRECTORY/NAME`` or its URL form.
-            spec: resolved: no field that decides the vectors is open.
-            meaning: the spec as content, `EmbeddingSpec.meaning`.
-            calibration: of the vectors to come; None for vectors made elsewhere, which no text query can meet.
-            halves: (H, R); for ``hs`` and ``rw`` only one of them is stored.
+            spec: what the vectors mean; resolved, where `meaning` is given.
+            meaning: the spec as content, `EmbeddingSpec.meaning`; None: the vectors are made elsewhere, by a model that
+                `spec` only names, and no text query can meet them.
+            calibration: of the vectors to come; None for vectors made elsewhere.
+            halves: (H, R); for ``hs`` and ``rw`` only one of them is stored. Goes with `meaning`.
+            dim: D, for vectors made elsewhere.
             keep: metadata columns, nullable.
             with_text: whether documents' texts are stored.
             reader: reader options to fix in the table.
@@ -101,6 +104,8 @@ class VectorTable:
             TableError: nothing can be written there.
         """
         location = TableLocation.parse(uri, storage_options)
+        if meaning is None or halves is None:
+            spec, meaning, halves = _made_elsewhere(spec, dim)
         dataset = create_table(
             location, spec, meaning, calibration, halves, keep=keep, with_text=with_text, reader=dict(reader or {})
         )
@@ -124,9 +129,6 @@ class VectorTable:
 
     def __repr__(self) -> str:
         return f"VectorTable({str(self.location)!r}, model={self.spec.model!r}, fingerprint={self.fingerprint!r})"
-
-    def __len__(self) -> int:
-        return self.count_rows()
 
     @property
     def name(self) -> str:
@@ -170,7 +172,8 @@ class VectorTable:
             differences.append(f"calibration: the table has {self.calibration_hash!r}, this is {calibration!r}")
         if differences:
             raise FingerprintError(
-                f"these vectors do not compare with those in {self.location}: " + "; ".join(differences)
+                f"these vectors do not compare with those in {self.location}, made with model {self.spec.model!r}: "
+                f"{'; '.join(differences)}. Use the table's own spec, or another table"
             )
 
     @cached_property
@@ -297,3 +300,10 @@ class VectorTable:
         if value is None:
             raise TableError(f"{self.location} was not made by this package: its schema has no moee.{name}")
         return value
+
+
+def _made_elsewhere(spec: EmbeddingSpec, dim: int | None) -> tuple[EmbeddingSpec, Meaning, tuple[int, int]]:
+    if dim is None or dim < 1:
+        raise UsageError("create: for vectors made elsewhere say dim=D; for this package's own give meaning and halves")
+    named = EmbeddingSpec(model=spec.model, revision=spec.revision, combine="hs").resolve({})
+    return named, named.meaning(f"elsewhere:{spec.model}", ""), (dim, 0)

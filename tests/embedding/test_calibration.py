@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.embedding.calibration import Calibration, choose_sample
+from pipeline.errors import UsageError
 
 RNG = np.random.default_rng(5)
 HIDDEN, ROUTING = RNG.normal(3, 2, (200, 6)).astype(np.float32), RNG.random((200, 4)).astype(np.float32)
@@ -44,8 +45,10 @@ def test_a_calibration_survives_arrow_and_keeps_its_hash():
 
 
 def test_one_document_is_no_sample():
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(UsageError, match="at least two"):
         Calibration.fit(HIDDEN[:1], ROUTING[:1])
+    with pytest.raises(UsageError, match="texts that differ"):
+        Calibration.fit(np.repeat(HIDDEN[:1], 4, axis=0), np.repeat(ROUTING[:1], 4, axis=0))
 
 
 @given(st.lists(st.text(max_size=4), max_size=60), st.randoms(), st.integers(0, 20))

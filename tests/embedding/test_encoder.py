@@ -106,6 +106,26 @@ def test_no_text_raises(encoder, text):
     assert abs(np.linalg.norm(vector) - 1) < 1e-4
 
 
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+@pytest.mark.parametrize("prompt", ["{text}", "none"])
+def test_an_empty_text_leaves_its_neighbours_alone(encoder, prompt, pooling):
+    spec = encoder.spec.model_copy(update={"prompt": prompt, "pooling": pooling})
+    other = Encoder(spec, device="cpu", calibration=encoder.calibration)
+    together = other.encode(["hello there", "", "cats"])
+    assert np.isfinite(together).all()
+    for row, text in enumerate(["hello there", "", "cats"]):
+        np.testing.assert_allclose(other.encode(text), together[row], atol=1e-5)
+
+
+def test_what_is_not_text_is_refused_by_its_place(encoder):
+    with pytest.raises(UsageError, match="text 1 is NoneType"):
+        encoder.encode(["fine", None])
+
+
+def test_it_can_be_cloned_as_scikit_learn_does(encoder):
+    assert encoder.get_params() == {}
+
+
 def test_no_texts_give_no_vectors(encoder):
     assert encoder.encode([]).shape == (0, encoder.dimension)
 

@@ -21,10 +21,11 @@ def ids_of(tokens, row):
     return tokens.take(np.array([row])).ids.tolist()
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(max_size=300), max_size=8))
-def test_any_text_becomes_tokens_within_the_limit(texts):
-    tokens = Tokenizer(MINI, "prompteol", 40)(texts)
+@pytest.mark.parametrize("prompt", ["prompteol", "none", "{text}", "q: {text}"])
+@settings(max_examples=40, deadline=None)
+@given(texts=st.lists(st.text(max_size=300), max_size=8))
+def test_any_text_becomes_tokens_within_the_limit(prompt, texts):
+    tokens = Tokenizer(MINI, prompt, 40)(texts)
     assert len(tokens) == len(texts)
     assert ((tokens.lengths >= 1) & (tokens.lengths <= 40)).all()
     assert ((tokens.starts >= 0) & (tokens.starts < tokens.stops) & (tokens.stops <= tokens.lengths)).all()
@@ -39,9 +40,33 @@ def test_the_cut_takes_the_texts_end_and_leaves_the_prompt(tokenizer):
     assert cut.truncated.all()
     assert not whole.truncated.any()
     assert cut.lengths[0] == 40
-    own = cut.stops[0] - cut.starts[0]
-    tail = whole.lengths[0] - whole.stops[0]
-    assert ids_of(cut, 0) == ids_of(whole, 0)[: whole.starts[0] + own] + ids_of(whole, 0)[-tail:]
+    kept = cut.stops[0]
+    assert ids_of(cut, 0)[:kept] == ids_of(whole, 0)[:kept]
+    assert ids_of(cut, 0)[kept:] == ids_of(whole, 0)[kept - 40 :]
+
+
+@pytest.mark.parametrize("text", ["日本", "😀", "a b", "naïve café", "שלום", "x"])
+def test_all_tokens_of_a_bare_text_are_its_own(text):
+    tokens = Tokenizer(MINI, "{text}", 40)([text])
+    assert (tokens.starts[0], tokens.stops[0]) == (0, tokens.lengths[0])
+
+
+@given(st.text(alphabet="ab .,?!\"'日é", min_size=1, max_size=200), st.integers(20, 60))
+@settings(max_examples=80, deadline=None)
+def test_a_cut_leaves_the_prompt_as_it_is(text, limit):
+    """Wherever the cut falls and whatever merges with the quotation mark: what stands behind the text stays."""
+    from transformers import AutoTokenizer
+
+    tokens = Tokenizer(MINI, "prompteol", limit)([text * 10])
+    decoded = AutoTokenizer.from_pretrained(MINI).decode(ids_of(tokens, 0))
+    assert decoded.startswith('this sentence : "')
+    assert decoded.endswith('" means in one word:"')
+
+
+def test_no_text_and_no_prompt_is_still_a_token():
+    tokens = Tokenizer(MINI, "{text}", 40)(["", "word"])
+    assert tokens.lengths[0] == 1
+    assert (tokens.starts[0], tokens.stops[0]) == (0, 1)
 
 
 def test_a_text_that_fits_is_tokenized_as_it_stands(tokenizer):

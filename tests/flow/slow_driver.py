@@ -9,10 +9,8 @@ import sys
 import time
 
 from pipeline import embed
-from pipeline.flow import embed as embed_module
+from pipeline.flow import job, options, planning
 from pipeline.flow.progress import Quiet
-
-SLICE_ROWS = 8
 
 
 class Slow(Quiet):
@@ -21,7 +19,7 @@ class Slow(Quiet):
 
 
 if __name__ == "__main__":
-    embed_module.MAX_ROWS = SLICE_ROWS
+    options.SLICE_ROWS = planning.MAX_ROWS = job.MAX_ROWS = 8
     embed(
         sys.argv[1],
         sys.argv[2],

@@ -9,6 +9,7 @@ import pytest
 from pipeline import EmbeddingSpec, VectorTable, embed_dataset
 from pipeline.flow.dataset import VectorStage
 from pipeline.flow.parcel import to_ipc
+from pipeline.flow.worker import EncoderPlan
 
 pytestmark = pytest.mark.cluster
 
@@ -39,7 +40,8 @@ def test_a_dataset_gets_the_vectors_of_the_table(mixed, lab):
 
 def test_the_stage_is_a_plain_callable(mixed, lab):
     table = VectorTable.open(mixed.table)
-    stage = VectorStage(table.spec, to_ipc(table.calibration.to_arrow()), "text", "cpu", None)
+    encoder = EncoderPlan(table.spec, table.meaning, "cpu", None, to_ipc(table.calibration.to_arrow()))
+    stage = VectorStage(encoder, "text")
     text = lab.stored(mixed.table)["g-0"]["text"]
     made = stage(pa.table({"text": ["", text, None], "kept": [1, 2, 3]}))
     assert made.column_names == ["text", "kept", *COLUMNS]

@@ -10,6 +10,7 @@ from pipeline.corpus import ReaderOptions
 from pipeline.flow.parcel import Parcel, concat, from_ipc, to_ipc
 from pipeline.flow.planning import known_records, plan_work, slices_of
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
+from pipeline.flow.worker import EncoderPlan
 from pipeline.table import Committer, Staged, TableLocation
 
 pytestmark = pytest.mark.cluster
@@ -35,7 +36,8 @@ def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
     location, spec = twin.location, twin.spec
     work = plan_work([str(mixed.corpus)], location, twin, ReaderOptions())
     read = ReadStage(spec=spec, options=work.options, keep=work.keep, done=work.done)
-    embed = EmbedStage(spec, to_ipc(twin.calibration.to_arrow()), "cpu", None, with_text=True)
+    encoder = EncoderPlan(spec, twin.meaning, "cpu", None, to_ipc(twin.calibration.to_arrow()))
+    embed = EmbedStage(encoder, with_text=True)
     write = StageStage(location)
     tokens = 0
     with Committer(location, "loop", slices_of=lambda record: slices_of(record, work.options)) as committer:
@@ -66,7 +68,8 @@ def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
 
 def test_reading_skips_what_is_done(mixed):
     table = VectorTable.open(mixed.table)
-    fresh = plan_work([str(mixed.corpus)], TableLocation.parse("elsewhere/none"), None, ReaderOptions(keep=("theme",)))
+    options = ReaderOptions(keep=("theme",), slice_rows=table.reader["slice_rows"])
+    fresh = plan_work([str(mixed.corpus)], TableLocation.parse("elsewhere/none"), None, options)
     known = plan_work([str(mixed.corpus)], table.location, table, ReaderOptions())
     assert fresh.units
     assert known.units == ()

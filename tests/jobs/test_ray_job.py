@@ -33,14 +33,19 @@ def free_ports(count, start=6390, stop=10000):
 
 @pytest.fixture
 def head(lab, tmp_path):
-    """A head node with the Jobs API, in a home and a short temporary folder of its own: (address, environment)."""
-    port, dashboard, client = free_ports(3)
+    """A head node with the Jobs API, in a home and a short temporary folder of its own: (address, environment).
+
+    All its ports are its own: with a default agent port taken by another cluster of this machine, no job ever starts.
+    """
+    port, dashboard, client, agent, agent_grpc, metrics = free_ports(6)
     folder = tempfile.mkdtemp(prefix="moee-", dir="/tmp")  # sockets lie below; their paths must be short
     environment = lab.environment(tmp_path / "home", RAY_TMPDIR=folder)
     command = [
         RAY, "start", "--head", "--block", "--num-cpus", "2", "--object-store-memory", "300000000",
         "--node-ip-address", "127.0.0.1", "--port", str(port), "--ray-client-server-port", str(client),
         "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), "--temp-dir", folder,
+        "--dashboard-agent-listen-port", str(agent), "--dashboard-agent-grpc-port", str(agent_grpc),
+        "--metrics-export-port", str(metrics),
     ]  # fmt: skip
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

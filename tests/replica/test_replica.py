@@ -93,7 +93,7 @@ class TestLoading:
     def load(self, path):
         from pipeline.models import locate
 
-        return load_model(locate(str(path)), dtype="float32", quantization="none", device=torch.device("cpu"))
+        return load_model(locate(str(path)), dtype="float32", device=torch.device("cpu"))
 
     def test_a_whole_checkpoint_loads(self, saved):
         assert self.load(saved).config.model_type == "mixtral"
