@@ -68,16 +68,20 @@ class PromptTemplate:
         return f"{self.before}{PLACE}{self.after}"
 
     def fill(self, text: str) -> FilledPrompt:
-        """Put `text` in place.
+        """Put `text` in place, rewritten where the paper's prompts rewrite it.
 
         Lone surrogates, which no tokenizer accepts, become the replacement character.
         """
         text = text.encode("utf-8", "replace").decode("utf-8")
+        if self.rewrites and text and not text.endswith(_SENTENCE_ENDS):
+            text += "."
+        return self.around(text)
+
+    def around(self, text: str) -> FilledPrompt:
+        """The prompt around a text to which nothing is added."""
         if not self.rewrites:
             start = len(self.before)
             return FilledPrompt(f"{self.before}{text}{self.after}", start, start + len(text))
-        if text and not text.endswith(_SENTENCE_ENDS):
-            text += "."
         text = text.replace('"', "'").replace("_", " ")
         before, after = self.before.replace("_", " "), self.after.replace("_", " ")
         full = f"{before}{text}{after}"

@@ -102,7 +102,10 @@ class Tokenizer:
         self._template = prompt_template(prompt)
         self._max_tokens = max_tokens
         self._backend, self._nothing = _fast_tokenizer(directory)
-        around = len(self._backend.encode(self._template.fill("a").full).ids) - 1
+        shortest = self._template.around("a")
+        encoding = self._backend.encode(shortest.full)
+        self._after = encoding.ids[_first_of_prompt(encoding, shortest, _token_span(encoding, shortest)[1]) :]
+        around = len(encoding.ids) - 1
         if around >= max_tokens:
             raise SpecError(
                 f"max_tokens={max_tokens}: the prompt {prompt!r} alone takes {around} tokens; "
@@ -135,16 +138,16 @@ class Tokenizer:
             encoding = self._backend.encode(prompt.full)
         ids = encoding.ids
         start, stop = _token_span(encoding, prompt)
-        surplus = len(ids) - self._max_tokens
-        if surplus > 0:
+        truncated = len(ids) > self._max_tokens or len(text) > limit
+        if truncated:
             rest = _first_of_prompt(encoding, prompt, stop)
-            cut = max(rest - surplus, start)
-            ids, stop = (ids[:cut] + ids[rest:])[: self._max_tokens], cut
+            stop = max(min(rest, self._max_tokens - len(self._after)), start)
+            ids = ids[:stop] + self._after
         if not ids:  # an empty text in a prompt that is nothing but the text
             ids = [self._nothing]
         if start >= stop:  # no token of its own: the mean is taken over the whole prompt
             start, stop = 0, len(ids)
-        return ids, start, stop, surplus > 0
+        return ids, start, stop, truncated
 
 
 def _token_span(encoding: Encoding, prompt: FilledPrompt) -> tuple[int, int]:
