@@ -86,7 +86,7 @@ def test_a_second_run_changes_nothing_and_says_so(mixed, lab, monkeypatch):
     report = embed(str(mixed.corpus), mixed.table, lab.SPEC, keep=("theme",))
     after = VectorTable.open(mixed.table)
     assert report.nothing_to_do
-    assert report.summary().startswith("nothing to do: all of 8 files is in the table")
+    assert report.summary().startswith("nothing new to embed in 8 files")
     assert report.table_rows == mixed.report.table_rows
     assert after.dataset().version == before.dataset().version
     assert after.runs().num_rows == 1

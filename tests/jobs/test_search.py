@@ -24,13 +24,13 @@ def test_hits_for_programs(moee, news):
     assert set(outcome.json["hits"][0]) >= {"id", "text", "theme", "source", "row"}
 
 
-def test_hits_for_people_show_whole_scores_on_a_narrow_page(moee, news):
-    outcome = moee("search", news.table, QUERY, "-k", 3)
-    head, *lines = outcome.out.splitlines()
-    assert head.split() == ["score", "theme", "text"]
-    assert len(lines) == 3
-    best = moee("search", news.table, QUERY, "-k", 1, "--json").json["hits"][0]
-    assert lines[0].split()[:2] == [f"{best['_score']:.3f}", best["theme"]]
+def test_hits_for_people_are_two_lines_each(moee, news):
+    lines = moee("search", news.table, QUERY, "-k", 3).out.splitlines()
+    best, *_ = moee("search", news.table, QUERY, "-k", 3, "--json").json["hits"]
+    assert len(lines) == 6
+    assert lines[0].split() == [f"{best['_score']:.3f}", best["id"], f"theme={best['theme']}"]
+    assert lines[1].strip() == best["text"]
+    assert max(map(len, lines)) <= 80
 
 
 def test_alpha_weighs_the_routing_half_of_the_query(moee, news):

@@ -221,7 +221,7 @@ def test_the_model_found_here_must_be_the_one_that_made_the_vectors(lab, uri):
     calibration = Calibration.fit(*(random.standard_normal((9, size)) for size in encoder.halves))
     common = {"spec": encoder.spec, "calibration": calibration, "halves": encoder.halves}
     other = VectorTable.create(f"{uri}-other", meaning={**encoder.meaning, "checkpoint": "elsewhere"}, **common)
-    with pytest.raises(FingerprintError, match="checkpoint: the table has 'elsewhere'"):
+    with pytest.raises(FingerprintError, match="checkpoint: the files of the model are not those"):
         other.search("words")
     same = VectorTable.create(uri, meaning=encoder.meaning, **common)
     assert same.search("words", k=3).num_rows == 0

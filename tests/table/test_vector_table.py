@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.embedding.calibration import Calibration
 from pipeline.errors import FingerprintError, TableError, TableNotFoundError, UsageError
+from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, TableLocation, VectorTable, stage
 from pipeline.table.calibrations import store_calibration
 from pipeline.table.runs import finish_run, new_run, start_run
@@ -81,7 +82,7 @@ def test_calibration_left_by_a_creator_that_died(lab, uri):
 
 def test_check_names_the_fields(table, lab):
     table.check(lab.MEANING)
-    with pytest.raises(FingerprintError, match="tokenizer: the table has 'lab', this is 'other'"):
+    with pytest.raises(FingerprintError, match="tokenizer: the files of the model are not those"):
         table.check({**lab.MEANING, "tokenizer": "other"})
     with pytest.raises(FingerprintError, match="calibration"):
         table.check(lab.MEANING, "abc")
@@ -202,3 +203,13 @@ def test_an_open_table_sees_later_commits(table, lab):
     VectorTable.open(table.location).add(["new"], lab.vectors(1, seed=5))
     assert "new" in table.search(np.ones(8), k=10).column("id").to_pylist()
     assert lancedb.connect(table.location.directory).open_table("lab").count_rows() == 4
+
+
+def test_vectors_made_elsewhere_need_a_name_and_a_dimension(tmp_path):
+    table = VectorTable.create(tmp_path / "lake" / "mine", spec=EmbeddingSpec(model="my-model"), dim=3)
+    vectors = np.eye(3, dtype=np.float32)
+    assert table.add(["a", "b", "c"], vectors, texts=["x", "y", "z"]).rows == 3
+    hits = table.search(vectors[1], k=1)
+    assert hits.column("id").to_pylist() == ["b"]
+    with pytest.raises(UsageError, match="dim=D"):
+        VectorTable.create(tmp_path / "lake" / "other", spec=EmbeddingSpec(model="my-model"))
