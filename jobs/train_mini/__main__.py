@@ -1,4 +1,4 @@
-"""`python -m train_mini --newsgroups FILE --textbooks FILE --work DIR --out DIR`.
+"""`python -m jobs.train_mini --newsgroups FILE --textbooks FILE --work DIR --out DIR`.
 
 Each stage leaves its result in the work directory and is skipped when that is there; the last
 stage also resumes from its own checkpoint. Remove the directory to start anew.
