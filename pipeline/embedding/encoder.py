@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
@@ -19,6 +18,7 @@ from pipeline.embedding.bertopic_backend import BertopicBackend
 from pipeline.embedding.calibration import Calibration, Halves
 from pipeline.embedding.combine import combine, dimension, query_vector, split, unit
 from pipeline.embedding.tokens import Tokenizer, Tokens
+from pipeline.embedding.vectors import RawVectors, Vectors
 from pipeline.errors import FingerprintError, SpecError, UsageError
 from pipeline.models import describe, reference_texts
 from pipeline.replica.replica import Replica
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.spec import EmbeddingSpec, Meaning
 
-__all__ = ["Encoder", "RawVectors", "Vectors"]
+__all__ = ["Encoder"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,34 +38,6 @@ TOKEN_BUDGET: Final = {"cpu": 8192, "cuda": 32768}
 
 TEXTS_AT_A_TIME: Final = 2048
 """Texts tokenized together: while they run, the next ones are tokenized."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawVectors:
-    """What the replica says of n texts, before calibration.
-
-    hidden_state float32 [n, H] · routing_weights float32 [n, R] · n_tokens int32 [n], prompt included · truncated
-    bool [n], whether the text was cut.
-    """
-
-    hidden_state: np.ndarray
-    routing_weights: np.ndarray
-    n_tokens: np.ndarray
-    truncated: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Vectors:
-    """MoEE vectors float32 [n, D] with what a table stores beside them.
-
-    hidden_norms, routing_norms float32 [n]: lengths of the z-scored halves · n_tokens int32 [n] · truncated bool [n].
-    """
-
-    vectors: np.ndarray
-    hidden_norms: np.ndarray
-    routing_norms: np.ndarray
-    n_tokens: np.ndarray
-    truncated: np.ndarray
 
 
 class Encoder(BertopicBackend):

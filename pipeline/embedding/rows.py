@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.documents import REJECTS_SCHEMA
-from pipeline.embedding.encoder import Vectors
 from pipeline.embedding.tokens import Tokens
+from pipeline.embedding.vectors import Vectors
 from pipeline.errors import MoeeError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.embedding.prompts import prompt_template
 from pipeline.errors import ModelError, SpecError
-from pipeline.replica.replica import TokenBatch
+from pipeline.replica.batch import TokenBatch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

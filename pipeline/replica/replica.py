@@ -7,13 +7,13 @@ padded batches, and where those differ too it refuses to work (DESIGN.md, promis
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 
 from pipeline.errors import ModelError
+from pipeline.replica.batch import TokenBatch
 from pipeline.replica.load import load_model, resolve_device
 from pipeline.replica.packing import PACKED_ATTENTION, Layout, lay_out
 from pipeline.replica.tap import RouterTap, score_function
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.models import Checkpoint
     from pipeline.spec import Dtype, Pooling, Routing
 
-__all__ = ["Replica", "TokenBatch"]
+__all__ = ["Replica"]
 
 logger = logging.getLogger(__name__)
 
@@ -36,20 +36,6 @@ PROBE_COSINE: Final = {"float32": 1 - 1e-5, "bfloat16": 0.97, "float16": 0.99}
 
 A random 8-layer OLMoE in bf16 is at .995 and above; attention that leaks into the neighbour is below .9.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class TokenBatch:
-    """Token sequences, one after another, with the part of each that is the document's own text.
-
-    ids int32 [total] · lengths int64 [n], all ≥ 1 · starts, stops int64 [n]: the text's tokens, ``0 ≤ start < stop ≤
-    length``.
-    """
-
-    ids: np.ndarray
-    lengths: np.ndarray
-    starts: np.ndarray
-    stops: np.ndarray
 
 
 class Replica:
