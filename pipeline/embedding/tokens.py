@@ -123,7 +123,7 @@ class Tokenizer:
         ]
         lengths = np.array([len(ids) for ids, _, _, _ in rows], dtype=np.int64)
         return Tokens(
-            ids=np.fromiter((token for ids, _, _, _ in rows for token in ids), dtype=np.int32, count=lengths.sum()),
+            ids=np.concatenate([np.zeros(0, np.int32), *(np.array(ids, np.int32) for ids, _, _, _ in rows)]),
             lengths=lengths,
             starts=np.array([start for _, start, _, _ in rows], dtype=np.int64),
             stops=np.array([stop for _, _, stop, _ in rows], dtype=np.int64),
