@@ -63,7 +63,8 @@ class Encoder(BertopicBackend):
         token_budget: int | None = None,
     ) -> None:
         self.spec, self.meaning, checkpoint = describe(spec)
-        prompt = self.spec.prompt or "none"
+        prompt = self.spec.prompt
+        assert prompt is not None  # resolved
         self._tokenizer = Tokenizer(checkpoint.path, prompt, self.spec.max_tokens)
         self._query_tokenizer = self._tokenizer
         if self.spec.query_prompt not in {None, prompt}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from pipeline.flow.worker import EncoderPlan
 
 __all__ = ["calibrate", "sample_texts"]
-
-logger = logging.getLogger(__name__)
 
 
 def sample_texts(units: Sequence[WorkUnit], read: ReadStage) -> list[str]:

@@ -8,7 +8,6 @@ committed stays; running the same command again goes on from there (`pipeline.ta
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from pipeline.spec import EmbeddingSpec, Meaning
 
 __all__ = ["Job", "report"]
-
-logger = logging.getLogger(__name__)
 
 READ_TASKS: Final = 512
 """At most so many blocks of work units; a block's units are read one after another by one task."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from pipeline.table import TableLocation
 
 __all__ = ["CANDIDATES", "MAX_ROWS", "Work", "known_records", "open_if_there", "plan_work", "slices_of"]
-
-logger = logging.getLogger(__name__)
 
 MAX_ROWS: Final = 1024
 """Rows in a work unit: some seconds of a small model on a laptop's CPU, half a second of a large one on a GPU."""

@@ -7,7 +7,6 @@ Every stage takes and gives blocks of parcels; called in a Python loop they do t
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbedStage", "ReadStage", "StageStage"]
 
-logger = logging.getLogger(__name__)
-
 
 @lru_cache(maxsize=4)
 def _tokenizer(directory: Path, prompt: str, max_tokens: int) -> Tokenizer:
@@ -59,7 +56,8 @@ class ReadStage:
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yields one block for each batch of documents."""
         checkpoint = locate(self.spec.model, self.spec.revision)
-        tokenizer = _tokenizer(checkpoint.path, self.spec.prompt or "none", self.spec.max_tokens)
+        assert self.spec.prompt is not None  # resolved
+        tokenizer = _tokenizer(checkpoint.path, self.spec.prompt, self.spec.max_tokens)
         for line in block.column("unit").to_pylist():
             for batch in self.read(WorkUnit.from_json(line)):
                 tokens = tokenizer(batch.documents.column("text").to_pylist())

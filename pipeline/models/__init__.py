@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import logging
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from pipeline.spec import Meaning
 
 __all__ = ["MINI", "Checkpoint", "describe", "locate", "reference_texts"]
-
-logger = logging.getLogger(__name__)
 
 MINI: Final = "mini"
 """The built-in model; `jobs.train_mini` is its recipe."""

@@ -6,7 +6,6 @@ transformers would only report (weights that the files lack, and that would stay
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from pipeline.spec import Dtype
 
 __all__ = ["load_model", "resolve_device"]
-
-logger = logging.getLogger(__name__)
 
 
 def resolve_device(device: str) -> torch.device:

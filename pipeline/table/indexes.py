@@ -6,7 +6,6 @@ recall@10 is 1.0 also at 2,048 dimensions. Rows written after a build are search
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
 
 __all__ = ["MIN_ROWS", "IndexInfo", "build_indexes", "has_index", "list_indexes"]
-
-logger = logging.getLogger(__name__)
 
 MIN_ROWS: Final = 10_000
 """Below, comparing with every vector is fast and exact."""

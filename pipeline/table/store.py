@@ -6,7 +6,6 @@ in its own source; here it becomes one line of `TableError`.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from contextlib import contextmanager
@@ -38,8 +37,6 @@ __all__ = [
     "table_names",
     "upsert",
 ]
-
-logger = logging.getLogger(__name__)
 
 _RUST_PLACE: Final = re.compile(r",?\s*/\S+\.rs:\d+(:\d+)?|Encountered internal error\. Please file a bug report.*")
 _NOISE: Final = re.compile(r"^(LanceError\(\w+\): |Generic \w+ error: |Error performing \w+ request: )+")
