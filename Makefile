@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint format bench clean
+.PHONY: setup demo test lint format bench bench-flow soak clean
 
 setup: $(READY)
 
@@ -31,6 +31,15 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/bench/encoder.py
+	$(BIN)/python tests/bench/quantization.py
+
+bench-flow: $(READY)
+	$(BIN)/python tests/bench/flow.py
+	$(BIN)/python tests/bench/planning.py
+	$(BIN)/python tests/bench/commits.py
+
+soak: $(READY)
+	$(BIN)/python -m pytest tests/soak -m soak -s -p no:randomly $(SOAK)
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis demo

@@ -20,7 +20,9 @@ COMMANDS: Final = {
     "search": "the documents nearest to a query",
     "index": "build or refresh a table's indexes",
     "topics": "fit topics on a table's vectors, and show them",
+    "delete": "remove documents for good",
     "inspect": "what a table holds: spec, rows, rejects, runs, topics",
+    "models": "which models are supported; what one checkpoint is",
     "evaluate": "how good a model's vectors are, against baselines",
 }
 

@@ -30,12 +30,37 @@ SPEC_FIELDS: Final = (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee embed``."""
-    parser.add_argument("source", nargs="+", help="path, directory, glob or URL of Parquet, JSONL, CSV, text or Lance")
+    parser.add_argument(
+        "source", nargs="+", help="path, directory, glob or URL of Parquet, JSONL, CSV, text, Lance, WARC or WebDataset"
+    )
     parser.add_argument("--table", required=True, metavar="DIR/NAME", help="the table; made on first use")
     parser.add_argument("--text", metavar="COLUMN", help="text column (default: text, content, body or document)")
     parser.add_argument("--id", metavar="COLUMN", help="id column (default: id; else derived from file and row)")
     parser.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help="metadata columns to keep")
     parser.add_argument("--limit", type=_positive, metavar="N", help="stop after about N rows of input")
+    parser.add_argument(
+        "--chunk", metavar="WINDOW[:OVERLAP]", help="split long documents into chunks of so many tokens, a row each"
+    )
+    parser.add_argument(
+        "--prune", action="store_true", help="remove what the table has of files below the sources that are gone"
+    )
+    parser.add_argument(
+        "--retry-rejects", action="store_true", help="also try rejected documents again whose reason can pass"
+    )
+    parser.add_argument(
+        "--max-rejects", metavar="N|P%", help="stop when more of the input than that is rejected (default: never)"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="wait for another run on this table to end (0)"
+    )
+    parser.add_argument(
+        "--dedup",
+        action="store_true",
+        help="do not embed a text again that the table has; its row gets the same vector",
+    )
+    parser.add_argument(
+        "--drop-duplicates", action="store_true", help="do not store a text again either: later copies are rejects"
+    )
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument("--replicas", metavar="N|MIN:MAX", help="model replicas (default: one a GPU, or one on CPUs)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -81,6 +106,13 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "id": arguments.id,
         "keep": tuple(arguments.keep),
         "limit": arguments.limit,
+        "prune": arguments.prune,
+        "dedup": arguments.dedup,
+        "drop_duplicates": arguments.drop_duplicates,
+        "chunk": arguments.chunk,
+        "retry_rejects": arguments.retry_rejects,
+        "max_rejects": arguments.max_rejects,
+        "wait": arguments.wait,
         "replicas": arguments.replicas,
         "device": arguments.device,
         "with_text": not arguments.no_text,
@@ -100,8 +132,9 @@ def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: O
         f"id {'derived' if plan['id'] is None else 'from ' + repr(plan['id'])}",
         markup=False,
     )
-    for uri in plan["changed_files"]:
-        output.people.print(f"changed since it was embedded, left alone: {uri}", markup=False)
+    for kind, uris in (("changed, its rows will be exchanged", "changed_files"), ("gone, to be pruned", "gone_files")):
+        for uri in plan[uris]:
+            output.people.print(f"{kind}: {uri}", markup=False)
     output.result(plan)
 
 

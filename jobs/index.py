@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
 COMMAND: Final = Command(
     name="index",
-    help="Build or refresh the nearest-neighbour, id and full-text indexes of a table.",
+    help="Build or refresh the nearest-neighbour, id and full-text indexes of a table; join its small fragments.",
     configure=configure,
     run=run,
     examples=("moee index lake/docs",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output, parse_pairs, run_command
+from jobs.command import Command, Output, parse_pairs, printable, run_command
 from pipeline.errors import TopicError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee inspect``."""
     parser.add_argument("table", metavar="DIR/NAME")
     parser.add_argument("--rejects", action="store_true", help="list the rejected documents, each with its reason")
+    parser.add_argument("--reason", metavar="REASON", help="list the rejects of this reason only")
     parser.add_argument("-n", type=int, default=50, help="how many rejects to list (50)")
     parser.add_argument(
         "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
@@ -31,13 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Look into the table and show it."""
     from pipeline.table import VectorTable
+    from pipeline.table.rejects import list_rejects
 
     table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
     info: dict[str, Any] = {**table.info(), "topics": _topics(table)}
-    if arguments.rejects:
-        listed = table.rejects().slice(0, max(arguments.n, 0)).to_pylist()
+    if arguments.rejects or arguments.reason is not None:
+        listed = list_rejects(table.location, arguments.n, arguments.reason).to_pylist()
         info["listed_rejects"] = listed
-        _show_rejects(output.people, listed, info["rejects"]["total"])
+        _show_rejects(output.people, listed, info["rejects"], arguments.reason)
     else:
         _show(output.people, info)
     output.result(info)
@@ -68,7 +70,7 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         "rows": f"{info['rows']:,} in {info['fragments']:,} fragments",
         "version": f"{info['version']} ({info['versions']} kept), changed {info['changed']}",
         "rejects": f"{rejects['total']:,}" + (f" ({reasons})" if reasons else ""),
-        "files": f"{info['files']:,} finished",
+        "files": f"{info['files']:,} finished{_waiting(**info['waiting'])}",
         "fingerprint": info["fingerprint"],
         "spec": ", ".join(f"{name}={value}" for name, value in info["spec"].items() if value is not None),
         "vector": f"{info['columns']['vector']}, halves {info['halves'][0]} + {info['halves'][1]}",
@@ -87,19 +89,32 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         )
 
 
+def _waiting(files: int, slices: int) -> str:
+    if not files:
+        return ""
+    return f"; {files:,} changed, {slices:,} of their slices staged (the next run goes on with them)"
+
+
 def _topic_line(topics: dict[str, Any] | None) -> str:
     if topics is None:
         return "none yet (moee topics fit)"
     return f"version {topics['version']}: {topics['topics']} topics, {topics['outliers']:,} documents in none"
 
 
-def _show_rejects(console: Console, rejects: list[dict[str, Any]], total: int) -> None:
-    for reject in rejects:
-        place = f"{reject['source']}:{reject['row']}" if reject["row"] >= 0 else reject["source"]
+def _show_rejects(console: Console, listed: list[dict[str, Any]], rejects: dict[str, Any], reason: str | None) -> None:
+    """How many there are of each reason, then the documents: stage, reason, detail, place."""
+    reasons: dict[str, int] = rejects["reasons"]
+    total = rejects["total"] if reason is None else reasons.get(reason, 0)
+    for name, count in reasons.items():
+        console.print(f"{count:>9,}  {name}", markup=False)
+    if not reasons:
+        console.print("no rejects")
+    for reject in listed:
+        place = f"{reject['source']}:{reject['row']}" if reject["row"] >= 0 else f"{reject['source']} (slice)"
         detail = f": {reject['detail']}" if reject["detail"] else ""
-        console.print(f"{reject['stage']:7} {reject['reason']}{detail}  {place}", markup=False)
-    if total > len(rejects):
-        console.print(f"… and {total - len(rejects):,} more (-n)")
+        console.print(printable(f"{reject['stage']:7} {reject['reason']}{detail}  {place}"), markup=False)
+    if total > len(listed):
+        console.print(f"… and {total - len(listed):,} more (-n, --reason, --json)")
 
 
 COMMAND: Final = Command(

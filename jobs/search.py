@@ -30,7 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=["vector", "text", "hybrid"], default="vector")
     parser.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="only where they are equal")
     parser.add_argument("--where-sql", metavar="EXPR", help="only where this SQL condition holds")
-    parser.add_argument("--like", metavar="ID", help="the neighbours of this document, instead of a query")
+    parser.add_argument("--like", metavar="ID", help="the neighbours of this document or chunk, instead of a query")
+    parser.add_argument("--by-document", action="store_true", help="each document once, by its best chunk")
     parser.add_argument(
         "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
     )
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         where_sql=arguments.where_sql,
         mode=arguments.mode,
         like=arguments.like,
+        by_document=arguments.by_document,
     )
     show_hits(output.people, hits)
     output.result({"table": str(table.location), "query": query, "like": arguments.like, "hits": hits.to_pylist()})

@@ -8,6 +8,7 @@
     ├── TableError                a table that cannot be created, opened, read or written
     │   ├── TableNotFoundError
     │   ├── FingerprintError      vectors of another meaning (promise 4: no silent mixing)
+    │   ├── LeaseError            another driver is at work on the table
     │   └── CommitError           a commit that lost its race more often than is plausible
     ├── TopicError                topics that cannot be fitted, read or shown
     └── RunError                  a job that went wrong as a whole
@@ -20,6 +21,7 @@ from __future__ import annotations
 __all__ = [
     "CommitError",
     "FingerprintError",
+    "LeaseError",
     "ModelError",
     "MoeeError",
     "RunError",
@@ -66,6 +68,10 @@ class TableNotFoundError(TableError):
 
 class FingerprintError(TableError):
     """The vectors in the table and the ones offered were made under different specs or calibrations."""
+
+
+class LeaseError(TableError):
+    """Another driver is at work on the table, or has taken it over."""
 
 
 class CommitError(TableError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pipeline.corpus.documents import REJECTS_SCHEMA, check, documents_schema
 from pipeline.corpus.readers import ReaderOptions, count_rows, keep_schema, resolve_columns
-from pipeline.corpus.slices import FileRecord, Slice, UnitPart, WorkUnit, plan, slice_id
+from pipeline.corpus.slices import FileRecord, Slice, UnitPart, WorkUnit, plan, slice_id, slice_ids
 from pipeline.corpus.sources import SourceFile, list_sources
-from pipeline.corpus.units import DocumentBatch, read_unit
+from pipeline.corpus.units import DocumentBatch, read_slices, read_unit
 
 __all__ = [
     "REJECTS_SCHEMA",
@@ -23,7 +23,9 @@ __all__ = [
     "keep_schema",
     "list_sources",
     "plan",
+    "read_slices",
     "read_unit",
     "resolve_columns",
     "slice_id",
+    "slice_ids",
 ]

@@ -70,7 +70,7 @@ def to_rows(
     if options.id is None or file.format == "text":
         ids = _derived_ids(file.uri, raw.rows)
     else:
-        ids = _column(table, options.id, pa.string(), misfits)
+        ids = _column(_without_nan(table, options.id), options.id, pa.string(), misfits)
     columns: dict[str, Any] = {
         "id": ids,
         "text": text,
@@ -105,6 +105,15 @@ def _column(
         reason = "not UTF-8" if "utf8" in detail.lower() else "malformed row"
         misfits.setdefault(index, (reason, f"{name}: {detail}"))
     return fitted
+
+
+def _without_nan(table: pa.Table, name: str) -> pa.Table:
+    """Not a number is no id; as text it would be one, and the same for all such rows."""
+    column = table.column(name)
+    if not pa.types.is_floating(column.type):
+        return table
+    given = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    return table.set_column(table.column_names.index(name), name, given)
 
 
 def _repeat(value: Any, of: pa.DataType, times: int) -> pa.Array:

@@ -1,8 +1,8 @@
 """Reading any format: which columns there are, how many rows, and the rows themselves.
 
 Parquet, Lance and text files know their rows beforehand and can be read from any row on (`extents`, `read_rows`).
-JSON lines and delimited text are streams: only their end tells how long they are, and one reader reads all of one
-(`read_stream`).
+JSON lines, delimited text and archives are streams: only their end tells how long they are, and one reader reads all
+of one (`read_stream`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.formats import delimited, json_lines, parquet, plain_text
+from pipeline.corpus.formats import delimited, json_lines, parquet, plain_text, warc, webdataset
 from pipeline.corpus.formats.base import BadRow, Extent, RawRows, ReaderOptions, Skip, UnreadableError
 from pipeline.corpus.formats.columns import plain_type
 from pipeline.errors import SourceError, UsageError
@@ -21,7 +21,7 @@ from pipeline.errors import SourceError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.sources import Format, SourceFile
 
 __all__ = [
     "RESERVED_COLUMNS",
@@ -48,14 +48,22 @@ RESERVED_COLUMNS: Final = frozenset(
 )
 """Names that a metadata column cannot have, because the table uses them itself."""
 
+_STREAMS: Final[Mapping[Format, Any]] = {
+    "jsonl": json_lines,
+    "csv": delimited,
+    "tsv": delimited,
+    "warc": warc,
+    "webdataset": webdataset,
+}
 _EXPANSION: Final = 4
 """How much larger than its file a compressed text is taken to be."""
 _TEXT_NAMES: Final = ("content", "body", "document")
+_ID_NAMES: Final = ("id", webdataset.KEY)
 
 
 def is_stream(file: SourceFile) -> bool:
     """Whether the file's rows can only be counted by reading all of it."""
-    return file.format in {"jsonl", "csv", "tsv"}
+    return file.format in _STREAMS
 
 
 def file_schema(file: SourceFile, *, storage_options: Mapping[str, Any] | None = None) -> pa.Schema:
@@ -69,9 +77,9 @@ def file_schema(file: SourceFile, *, storage_options: Mapping[str, Any] | None =
         return parquet.schema(file, storage_options)
     if file.format == "lance":
         return _lance().schema(file, storage_options)
-    if file.format == "jsonl":
-        return json_lines.schema(file, storage_options)
-    return plain_text.SCHEMA if file.format == "text" else delimited.schema(file, storage_options)
+    if file.format in {"text", "warc"}:
+        return plain_text.SCHEMA if file.format == "text" else warc.SCHEMA
+    return _STREAMS[file.format].schema(file, storage_options)
 
 
 def _lance() -> Any:
@@ -104,8 +112,8 @@ def resolve_columns(
 ) -> ReaderOptions:
     """The options with text and id settled, checked against the first file that can be read.
 
-    Text is the column ``text``, else the only one of ``content``, ``body`` and ``document``. Id is the column ``id``
-    if there is one; else it stays None: derived.
+    Text is the column ``text``, else the only one of ``content``, ``body`` and ``document``. Id is the column ``id``,
+    else ``__key__``, which every WebDataset has; else it stays None: derived.
 
     Raises:
         UsageError: `slice_rows` is not positive, or a metadata column has a name that the table uses itself.
@@ -121,7 +129,7 @@ def resolve_columns(
     resolved = replace(
         options,
         text=text,
-        id=options.id or ("id" if "id" in schema.names and text != "id" else None),
+        id=options.id or next((name for name in _ID_NAMES if name in schema.names and name != text), None),
         keep=tuple(dict.fromkeys(options.keep)),
     )
     for name in resolved.columns:
@@ -242,5 +250,4 @@ def read_stream(
         UnreadableError: the file is damaged, or lacks a column; rows before the damage are given first.
         SourceError: its storage failed.
     """
-    stream = json_lines.stream if file.format == "jsonl" else delimited.stream
-    return stream(file, options, keep, skip, storage_options)
+    return _STREAMS[file.format].stream(file, options, keep, skip, storage_options)

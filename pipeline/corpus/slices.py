@@ -41,6 +41,7 @@ __all__ = [
     "finished",
     "plan",
     "slice_id",
+    "slice_ids",
     "slice_of",
 ]
 
@@ -53,22 +54,30 @@ Done = Collection[int] | np.ndarray | None
 Count = Callable[[SourceFile], tuple[Extent, ...] | None]
 """How a file's rows are stored; None where only reading it tells."""
 
-_LARGE_GROUP: Final = 128 << 20
+_LARGE_GROUP: Final = 16 << 20
 _MAX_PASSES: Final = 16
 
 
 def slice_id(uri: str, version: str, start: int, stop: int, options: ReaderOptions) -> int:
     """64 bits, signed, over file, version, range and resolved reader options."""
-    reader = [options.text, options.id, list(options.keep), options.slice_rows]
-    return _hash(f"{_file_key(uri, version, reader)}|{start}|{stop}")
-
-
-def _file_key(uri: str, version: str, reader: list[Any]) -> str:
-    return json.dumps([uri, version, reader], separators=(",", ":"))
-
-
-def _hash(key: str) -> int:
+    key = f"{_file_key(uri, version, options)}|{start}|{stop}"
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def slice_ids(uri: str, version: str, starts: np.ndarray, options: ReaderOptions) -> np.ndarray:
+    """`slice_id` of the slices that begin at the rows `starts`, int64 [n]."""
+    begun = blake2b(_file_key(uri, version, options).encode(), digest_size=8)
+    digests: list[bytes] = []
+    for start in starts.tolist():
+        digest = begun.copy()
+        digest.update(b"|%d|%d" % (start, start + options.slice_rows))
+        digests.append(digest.digest())
+    return np.frombuffer(b"".join(digests), ">i8").astype(np.int64)
+
+
+def _file_key(uri: str, version: str, options: ReaderOptions) -> str:
+    reader = [options.text, options.id, list(options.keep), options.slice_rows]
+    return json.dumps([uri, version, reader], separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +110,14 @@ class FileRecord:
 class UnitPart:
     """The slices of one file in a unit; None for a stream, which is read whole.
 
-    `rows` is the number of rows of the whole file where it is known.
+    `rows` is the number of rows of the whole file where it is known. `last`: nothing of the file is planned after this
+    part, so that its record travels with it; such a part may have no slice left.
     """
 
     file: SourceFile
     slices: tuple[Slice, ...] | None
     rows: int | None = None
+    last: bool = False
 
     def record(self, options: ReaderOptions) -> FileRecord | None:
         """What the file's record will be when all its slices are finished; None for a stream."""
@@ -144,7 +155,7 @@ class WorkUnit:
 def _part(fields: dict[str, Any]) -> UnitPart:
     slices = fields["slices"]
     given = None if slices is None else tuple(Slice(**each) for each in slices)
-    return UnitPart(SourceFile(**fields["file"]), given, fields["rows"])
+    return UnitPart(SourceFile(**fields["file"]), given, fields["rows"], fields["last"])
 
 
 def finished(done: Done) -> Callable[[int], bool]:
@@ -153,8 +164,12 @@ def finished(done: Done) -> Callable[[int], bool]:
         return lambda _: False
     if not isinstance(done, np.ndarray):
         return done.__contains__
-    ids = done if bool((done[1:] >= done[:-1]).all()) else np.sort(done)
+    ids = _sorted(done)
     return lambda slice_: bool((at := ids.searchsorted(slice_)) < len(ids) and ids[at] == slice_)
+
+
+def _sorted(ids: np.ndarray) -> np.ndarray:
+    return ids if bool((ids[1:] >= ids[:-1]).all()) else np.sort(ids)
 
 
 def plan(
@@ -171,13 +186,14 @@ def plan(
     """Everything that is not finished, as work units in the order of files and rows.
 
     A unit holds at most `max_rows` rows and about `max_bytes` bytes, unless it is one slice or one stream that is
-    larger. A Parquet row group beyond 128 MiB gets larger units, a sixteenth of it each: every unit decodes its row
+    larger. A Parquet row group beyond 16 MiB gets larger units, a sixteenth of it each: every unit decodes its row
     group from the beginning. A damaged file is planned as a stream: its reader finds out and rejects it.
 
     Args:
         files: in any order.
         options: resolved reader options.
-        done: ids of finished slices; streams that hold some are planned all the same, their reader skips.
+        done: ids of finished slices; streams that hold some are planned all the same, their reader skips. A file of
+            which nothing but its record is missing is planned without slices.
         complete_files: (uri, version) of files of which nothing is left to do; they are not even counted.
         max_rows: see above.
         max_bytes: see above.
@@ -188,12 +204,12 @@ def plan(
         SourceError: from `count`, when a storage fails.
     """
     counted = count or (lambda file: extents(file, options, storage_options=storage_options))
-    is_done = finished(done)
+    ids = _sorted(done if isinstance(done, np.ndarray) else np.fromiter(done or (), np.int64))
     bundle = _Bundle()
     for file in sorted(set(files), key=lambda each: each.uri):
         if (file.uri, file.version) in complete_files:
             continue
-        for item in _items(file, options, counted, is_done, max_rows, max_bytes):
+        for item in _items(file, options, counted, ids, (max_rows, max_bytes)):
             if bundle.items and not bundle.fits(item):
                 yield bundle.take()
             bundle.add(item)
@@ -203,7 +219,7 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One slice or one stream; `bounds`: the rows and bytes of the unit that it goes into."""
+    """One slice or one stream, or with neither a file's `last` word; `bounds`: rows and bytes of the unit it is for."""
 
     file: SourceFile
     slice: Slice | None
@@ -211,6 +227,7 @@ class _Item:
     rows: int
     bytes: int
     bounds: tuple[int, int]
+    last: bool = False
 
 
 @dataclass(slots=True)
@@ -220,6 +237,8 @@ class _Bundle:
     bytes: int = 0
 
     def fits(self, item: _Item) -> bool:
+        if item.last and item.file is self.items[-1].file:
+            return True
         rows, size = item.bounds
         same_bounds = item.bounds == self.items[0].bounds
         return same_bounds and self.rows + item.rows <= rows and self.bytes + item.bytes <= size
@@ -230,63 +249,82 @@ class _Bundle:
         self.bytes += item.bytes
 
     def take(self) -> WorkUnit:
-        parts = tuple(
-            UnitPart(file, tuple(each.slice for each in items if each.slice is not None) if known else None, rows)
-            for (file, rows, known), items in groupby(
-                self.items, key=lambda each: (each.file, each.file_rows, each.slice is not None)
-            )
-        )
+        parts = [_part_of(list(items)) for _, items in groupby(self.items, key=lambda each: each.file)]
         self.items, self.rows, self.bytes = [], 0, 0
-        return WorkUnit(parts)
+        return WorkUnit(tuple(parts))
+
+
+def _part_of(items: list[_Item]) -> UnitPart:
+    first = items[0]
+    if first.file_rows is None:
+        return UnitPart(first.file, None)
+    slices = tuple(each.slice for each in items if each.slice is not None)
+    return UnitPart(first.file, slices, first.file_rows, items[-1].last)
 
 
 def _items(
-    file: SourceFile,
-    options: ReaderOptions,
-    count: Count,
-    is_done: Callable[[int], bool],
-    max_rows: int,
-    max_bytes: int,
+    file: SourceFile, options: ReaderOptions, count: Count, done: np.ndarray, bounds: tuple[int, int]
 ) -> Iterator[_Item]:
+    """What is left of a file: its slices and its last word, or the stream that it is."""
     try:
         known = count(file)
     except UnreadableError:
         known = None
     if known is None:
-        yield _Item(file, None, None, 1, inflated_size(file), (max_rows, max_bytes))
+        yield _Item(file, None, None, 1, inflated_size(file), bounds)
         return
-    rows = sum(extent.rows for extent in known)
-    key = _file_key(file.uri, file.version, [options.text, options.id, list(options.keep), options.slice_rows])
-    for start, size, extent in _slice_starts(known, options.slice_rows):
-        nominal = start + options.slice_rows
-        slice_ = Slice(_hash(f"{key}|{start}|{nominal}"), start, min(nominal, rows))
-        if not is_done(slice_.id):
-            bounds = _bounds(extent, max_rows, max_bytes)
-            yield _Item(file, slice_, rows, slice_.stop - start, size, bounds)
+    layout = _Layout.of(known)
+    starts = np.arange(0, layout.rows, options.slice_rows)
+    ids = slice_ids(file.uri, file.version, starts, options)
+    left = np.flatnonzero(~_among(ids, done))
+    stops = np.minimum(starts[left] + options.slice_rows, layout.rows)
+    sizes = layout.bytes_between(starts[left], stops)
+    extents_ = layout.extents_at(starts[left])
+    for number, start, stop, size, extent in zip(ids[left], starts[left], stops, sizes, extents_, strict=True):
+        slice_ = Slice(int(number), int(start), int(stop))
+        yield _Item(file, slice_, layout.rows, slice_.stop - slice_.start, int(size), _bounds(known[extent], bounds))
+    yield _Item(file, None, layout.rows, 0, 0, bounds, last=True)
 
 
-def _bounds(extent: Extent, max_rows: int, max_bytes: int) -> tuple[int, int]:
+def _among(ids: np.ndarray, sorted_ids: np.ndarray) -> np.ndarray:
+    """For each of `ids` whether it is one of `sorted_ids`, bool [n]."""
+    if not len(sorted_ids):
+        return np.zeros(len(ids), bool)
+    at = np.minimum(np.searchsorted(sorted_ids, ids), len(sorted_ids) - 1)
+    return sorted_ids[at] == ids
+
+
+def _bounds(extent: Extent, usual: tuple[int, int]) -> tuple[int, int]:
+    rows, size = usual
     if not extent.sequential or extent.bytes <= _LARGE_GROUP:
-        return max_rows, max_bytes
-    return max(max_rows, -(-extent.rows // _MAX_PASSES)), max(max_bytes, -(-extent.bytes // _MAX_PASSES))
+        return usual
+    return max(rows, -(-extent.rows // _MAX_PASSES)), max(size, -(-extent.bytes // _MAX_PASSES))
 
 
-def _slice_starts(known: tuple[Extent, ...], slice_rows: int) -> Iterator[tuple[int, int, Extent]]:
-    """Each slice's first row, its bytes (estimated), and the extent that holds its first row."""
-    filled = [extent for extent in known if extent.rows]
-    index, extent_start = 0, 0
-    for start in range(0, sum(extent.rows for extent in filled), slice_rows):
-        while start >= extent_start + filled[index].rows:
-            extent_start += filled[index].rows
-            index += 1
-        yield start, _bytes_between(filled, index, extent_start, start, start + slice_rows), filled[index]
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where a file's extents end: rows int64 [n + 1], bytes float64 [n + 1], both from 0."""
 
+    row_ends: np.ndarray
+    byte_ends: np.ndarray
 
-def _bytes_between(filled: list[Extent], index: int, extent_start: int, start: int, stop: int) -> int:
-    size = 0.0
-    while index < len(filled) and extent_start < stop:
-        extent = filled[index]
-        extent_stop = extent_start + extent.rows
-        size += extent.bytes * (min(stop, extent_stop) - max(start, extent_start)) / extent.rows
-        extent_start, index = extent_stop, index + 1
-    return int(size)
+    @classmethod
+    def of(cls, known: tuple[Extent, ...]) -> _Layout:
+        rows = np.fromiter((extent.rows for extent in known), np.int64)
+        sizes = np.fromiter((extent.bytes if extent.rows else 0 for extent in known), np.float64)
+        return cls(np.concatenate([[0], rows.cumsum()]), np.concatenate([[0.0], sizes.cumsum()]))
+
+    @property
+    def rows(self) -> int:
+        return int(self.row_ends[-1])
+
+    def bytes_between(self, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+        """Estimated bytes of each range of rows."""
+        return self._bytes_before(stops) - self._bytes_before(starts)
+
+    def extents_at(self, rows: np.ndarray) -> np.ndarray:
+        """The number of the extent that holds each row."""
+        return np.searchsorted(self.row_ends, rows, side="right") - 1
+
+    def _bytes_before(self, rows: np.ndarray) -> np.ndarray:
+        return np.interp(rows, self.row_ends, self.byte_ends)

@@ -22,11 +22,11 @@ from pipeline.errors import SourceError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["SUPPORTED_SUFFIXES", "Compression", "Format", "SourceFile", "list_sources"]
+__all__ = ["SUPPORTED_SUFFIXES", "Compression", "Format", "SourceFile", "absolute", "list_sources", "version_of"]
 
 log = logging.getLogger(__name__)
 
-Format = Literal["parquet", "jsonl", "csv", "tsv", "text", "lance"]
+Format = Literal["parquet", "jsonl", "csv", "tsv", "text", "lance", "warc", "webdataset"]
 Compression = Literal["gzip", "zstd", "bz2", "xz"]
 
 _FORMATS: Final[Mapping[str, Format]] = {
@@ -41,6 +41,9 @@ _FORMATS: Final[Mapping[str, Format]] = {
     ".md": "text",
     ".rst": "text",
     ".lance": "lance",
+    ".warc": "warc",
+    ".wet": "warc",
+    ".tar": "webdataset",
 }
 _COMPRESSIONS: Final[Mapping[str, Compression]] = {
     ".gz": "gzip",
@@ -49,12 +52,11 @@ _COMPRESSIONS: Final[Mapping[str, Compression]] = {
     ".bz2": "bz2",
     ".xz": "xz",
 }
-_STREAMS: Final = frozenset({"jsonl", "csv", "tsv", "text"})
-SUPPORTED_SUFFIXES: Final = (
-    f"{', '.join(_FORMATS)}; text formats also with {', '.join(name for name in _COMPRESSIONS if name != '.zstd')}"
-)
+_COMPRESSED_WHOLE: Final = frozenset({"jsonl", "csv", "tsv", "text", "warc", "webdataset"})
+_ALSO_COMPRESSED: Final = ", ".join(name for name in _COMPRESSIONS if name != ".zstd")
+SUPPORTED_SUFFIXES: Final = f"{', '.join(_FORMATS)}; all but Parquet and Lance also with {_ALSO_COMPRESSED}"
 
-_ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "blob_id", "content_md5")
+_ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "blob_id", "xet_hash", "content_md5")
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
@@ -93,14 +95,16 @@ def list_sources(sources: Sequence[str], *, storage_options: Mapping[str, Any] |
 def _expand(source: str, storage_options: Mapping[str, Any] | None) -> list[SourceFile]:
     if not source.strip():
         raise SourceError("an empty SOURCE: give a path, a directory, a glob or a URL")
-    fs, path = filesystem(_absolute(source) if is_local(source) else source, storage_options)
+    fs, path = filesystem(absolute(source) if is_local(source) else source, storage_options)
     try:
         fs.invalidate_cache()
         infos, what = _matches(fs, path)
     except FileNotFoundError as error:
-        raise SourceError(f"{source}: no such file or directory") from error
+        hint = "; a private dataset needs HF_TOKEN" if source.startswith("hf://") else ""
+        raise SourceError(f"{source}: no such file or directory{hint}") from error
     except Exception as error:  # storage clients raise classes of their own
         raise SourceError(f"{source}: cannot be listed: {type(error).__name__}: {error}") from error
+    infos = [info for info in infos if not (what == "directory" and _is_card(fs, info))]
     files = [file for info in infos if (file := _source_file(fs, info, storage_options)) is not None]
     if files:
         return files
@@ -111,8 +115,8 @@ def _expand(source: str, storage_options: Mapping[str, Any] | None) -> list[Sour
     raise SourceError(f"{source}: no readable file in this {what}; readable are: {SUPPORTED_SUFFIXES}")
 
 
-def _absolute(source: str) -> str:
-    """Without ``..``, so that one file has one URI; links stay as they are."""
+def absolute(source: str) -> str:
+    """A local path without ``..``, so that one file has one URI; links stay as they are."""
     return os.path.abspath(Path(local_path(source)).expanduser())  # noqa: PTH100 - Path.absolute() keeps ``..``
 
 
@@ -162,6 +166,11 @@ def _hidden(path: str) -> bool:
     return posixpath.basename(path.rstrip("/")).startswith((".", "_"))
 
 
+def _is_card(fs: Any, info: Mapping[str, Any]) -> bool:
+    """A dataset's card on the hub: it is about the documents, and none of them unless it is named."""
+    return str(fs.unstrip_protocol(info["name"])).startswith("hf://") and info["name"].endswith("/README.md")
+
+
 def _is_lance(path: str) -> bool:
     return path.rstrip("/").endswith(".lance")
 
@@ -172,9 +181,15 @@ def _format_of(name: str) -> tuple[Format, Compression | None] | None:
     if compression is not None:
         suffix = posixpath.splitext(stem)[1]
     format_ = _FORMATS.get(suffix)
-    if format_ is None or (compression is not None and format_ not in _STREAMS):
+    if format_ is None or (compression is not None and format_ not in _COMPRESSED_WHOLE):
         return None
     return format_, compression
+
+
+def version_of(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any] | None) -> str | None:
+    """The version of the file of which fsspec says `info`; None where it is none that can be read."""
+    file = _source_file(fs, info, storage_options)
+    return None if file is None else file.version
 
 
 def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any] | None) -> SourceFile | None:

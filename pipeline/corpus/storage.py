@@ -46,6 +46,8 @@ _OBJECT_STORE_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
         "azure_storage_tenant_id": "tenant_id",
     },
 }
+_ONLY_FOR_HUB: Final = {"hf_token": "token", "hf_endpoint": "endpoint"}
+"""The hub is given nothing else: a token or endpoint without prefix is that of the table's storage."""
 _NOT_FOR_FSSPEC: Final = {"allow_http", "aws_allow_http", "aws_virtual_hosted_style_request", "timeout"}
 
 
@@ -66,6 +68,8 @@ def local_path(url: str) -> str:
 def _fsspec_options(scheme: str, storage_options: Mapping[str, Any] | None) -> dict[str, Any]:
     if not storage_options or scheme in {"file", "local", "memory"}:
         return {}
+    if scheme == "hf":
+        return {_ONLY_FOR_HUB[name]: value for name, value in storage_options.items() if name in _ONLY_FOR_HUB}
     names = _OBJECT_STORE_NAMES.get(_EXTRAS.get(scheme, ""), {})
     options = {
         names.get(name.lower(), name): value

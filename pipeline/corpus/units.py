@@ -39,7 +39,7 @@ from pipeline.corpus.slices import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["DocumentBatch", "read_unit"]
+__all__ = ["DocumentBatch", "read_slices", "read_unit"]
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class DocumentBatch:
     """Some slices, whole.
 
     `documents` has the columns of `documents_schema`, `rejects` those of `REJECTS_SCHEMA`. `slices` are the ids of
-    all slices in the batch, also of those without a document. `finished_files` are the streams whose last slice is in
-    this batch; a batch may consist of these alone.
+    all slices in the batch, also of those without a document. `finished_files` are the files of which nothing is
+    planned behind this batch; a batch may consist of these alone.
     """
 
     documents: pa.Table
@@ -113,6 +113,27 @@ def read_unit(
             batch.add(piece)
     if batch.pieces:
         yield batch.take()
+
+
+def read_slices(
+    unit: WorkUnit,
+    options: ReaderOptions,
+    *,
+    keep: pa.Schema,
+    is_done: Callable[[int], bool],
+    storage_options: Mapping[str, Any] | None = None,
+) -> Iterator[DocumentBatch]:
+    """As `read_unit`, but each slice alone, and given out before the next one is touched.
+
+    For each slice of a stream `is_done` is asked once, in order, when the slice's bytes have been read and before they
+    are parsed.
+    """
+    reading = _Reading(options, keep, is_done, storage_options)
+    for part in unit.parts:
+        for piece in _pieces(part, reading):
+            batch = _Batch(keep)
+            batch.add(piece)
+            yield batch.take()
 
 
 @dataclass(slots=True)
@@ -212,11 +233,13 @@ def _stream(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:
 
 
 def _known_slices(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:
-    """Slices of a file that can be read from any row on; neighbours in one pass."""
+    """Slices of a file that can be read from any row on, neighbours in one pass; behind the last ones its record."""
     todo = [each for each in part.slices or () if not reading.is_done(each.id)]
     cuts = [0, *(index for index, (a, b) in enumerate(pairwise(todo), 1) if a.stop != b.start), len(todo)]
     for start, stop in pairwise(cuts):
         yield from _run(part, todo[start:stop], reading)
+    if part.last:
+        yield _Piece(None, record=part.record(reading.options))
 
 
 def _run(part: UnitPart, run: list[Slice], reading: _Reading) -> Iterator[_Piece]:

@@ -25,9 +25,13 @@ from pipeline.replica.replica import Replica
 from pipeline.spec import differing_fields, fingerprint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from pipeline.replica.footprint import Footprint
     from pipeline.spec import EmbeddingSpec, Meaning
+
+    Launched = tuple[np.ndarray, Callable[[], tuple[np.ndarray, np.ndarray]]]
+    """Rows of a batch, and what waits for its results."""
 
 __all__ = ["Encoder"]
 
@@ -75,6 +79,7 @@ class Encoder(BertopicBackend):
             device=device,
             routing=self.spec.routing or "scores",
             routing_layers=self.spec.routing_layers,
+            quantization=self.spec.quantization,
         )
         positions = self._replica.max_positions
         if positions is not None and self.spec.max_tokens > positions:
@@ -86,6 +91,11 @@ class Encoder(BertopicBackend):
     def halves(self) -> tuple[int, int]:
         """(H, R): sizes of hidden state and routing weights."""
         return self._replica.halves
+
+    @property
+    def weights(self) -> tuple[Footprint, ...]:
+        """What the model's weights take, kind by kind: as they are held, and as they would in the spec's dtype."""
+        return self._replica.weights
 
     @property
     def dimension(self) -> int:
@@ -142,6 +152,11 @@ class Encoder(BertopicBackend):
         """Queries → vectors as `encode`, asked with the spec's query prompt where it has one."""
         return self._encode(texts, self._query_tokenizer)
 
+    def raw_of(self, tokens: Tokens) -> RawVectors:
+        """Hidden states and routing weights of tokenized texts, before calibration."""
+        hidden, routing = self._run(tokens)
+        return RawVectors(hidden, routing, tokens.lengths.astype(np.int32), tokens.truncated)
+
     def vectors_of(self, tokens: Tokens) -> Vectors:
         """Tokenized documents → vectors with what a table stores beside them."""
         hidden, routing = self._run(tokens)
@@ -189,23 +204,37 @@ class Encoder(BertopicBackend):
         )
 
     def _run(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-        """Raw halves of tokenized texts, in their order."""
+        """Raw halves of tokenized texts, in their order; one batch is computed while the next is prepared."""
         hidden = np.empty((len(tokens), self.halves[0]), np.float32)
         routing = np.empty((len(tokens), self.halves[1]), np.float32)
         batches = plan_batches(tokens.lengths, self._budget, self._replica.layout)
+
+        def finish(launched: Launched | None) -> None:
+            if launched is not None:
+                rows, results = launched
+                hidden[rows], routing[rows] = results()
+
+        before: Launched | None = None
         while batches:
             rows = batches.pop(0)
             try:
-                hidden[rows], routing[rows] = self._replica.forward(tokens.take(rows), self.spec.pooling or "last")
+                launched = rows, self._replica.launch(tokens.take(rows), self.spec.pooling or "last")
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise
-                torch.cuda.empty_cache()
-                self._budget = max(self._budget // 2, 1)
-                logger.warning("out of memory: batches are now at most %d tokens", self._budget)
                 left = np.concatenate([rows, *batches])
-                batches = [left[b] for b in plan_batches(tokens.lengths[left], self._budget, self._replica.layout)]
+                launched, batches = None, [left[batch] for batch in self._smaller_batches(tokens.lengths[left])]
+            finish(before)
+            before = launched
+        finish(before)
         return hidden, routing
+
+    def _smaller_batches(self, lengths: np.ndarray) -> list[np.ndarray]:
+        """Answer to a lack of memory: half the budget from now on."""
+        torch.cuda.empty_cache()
+        self._budget = max(self._budget // 2, 1)
+        logger.warning("out of memory: batches are now at most %d tokens", self._budget)
+        return plan_batches(lengths, self._budget, self._replica.layout)
 
 
 def _refuse_odd(texts: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ from pipeline.errors import SpecError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NAMED_PROMPTS", "FilledPrompt", "PromptTemplate", "prompt_template"]
+__all__ = ["NAMED_PROMPTS", "FilledPrompt", "PromptTemplate", "prompt_template", "tokenizable"]
 
 PLACE: Final = "{text}"
 
@@ -70,9 +70,9 @@ class PromptTemplate:
     def fill(self, text: str) -> FilledPrompt:
         """Put `text` in place, rewritten where the paper's prompts rewrite it.
 
-        Lone surrogates, which no tokenizer accepts, become the replacement character.
+        Lone surrogates become question marks.
         """
-        text = text.encode("utf-8", "replace").decode("utf-8")
+        text = tokenizable(text)
         if self.rewrites and text and not text.endswith(_SENTENCE_ENDS):
             text += "."
         return self.around(text)
@@ -90,6 +90,11 @@ class PromptTemplate:
         start = max(len(before) - shift, 0)
         stop = min(len(before) + len(text) - shift, len(stripped))
         return FilledPrompt(stripped, start, max(start, stop))
+
+
+def tokenizable(text: str) -> str:
+    """The text with a question mark for each lone surrogate, which no tokenizer accepts; as many characters."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def prompt_template(prompt: str) -> PromptTemplate:

@@ -2,7 +2,8 @@
 
 The whole prompt is tokenized with its text in place, as the authors do, so that merges across the seam come out
 alike; a prompt that is too long loses tokens from the end of its *text*, never from the prompt around it. Texts are
-cut by characters before tokenizing, so that a megabyte costs what `max_tokens` tokens cost.
+cut by characters before tokenizing, so that a megabyte costs what `max_tokens` tokens cost; the tokens are those of
+the whole text.
 
 `Tokens` is plain arrays: it is made on CPUs, travels, and feeds any number of replicas.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.embedding.prompts import prompt_template
+from pipeline.embedding.prompts import prompt_template, tokenizable
 from pipeline.errors import ModelError, SpecError
 from pipeline.replica.batch import TokenBatch
 
@@ -29,10 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Tokenizer", "Tokens"]
 
-CHARACTERS_PER_TOKEN: Final = 12
+CHARACTERS_PER_TOKEN: Final = 6
 """Texts are first cut to this many characters for each token of the limit: English has 4 to 5, white space more.
 
-Where the cut text turns out to hold too few tokens, it is cut again at four times as many.
+Where the cut text does not decide all tokens that are kept, it is cut again at four times as many.
+"""
+
+CUTS: Final = 5
+"""Cuts that are tried, the last at 1,536 characters a token: what is behind them is never read."""
+
+MARGIN: Final = 256
+"""Characters that must lie between a token that is kept and the cut: what is farther off changes no token.
+
+Words end sooner, and in a run without a boundary merges depend on their neighbourhood only.
 """
 
 
@@ -105,40 +115,52 @@ class Tokenizer:
         shortest = self._template.around("a")
         encoding = self._backend.encode(shortest.full)
         self._after = encoding.ids[_first_of_prompt(encoding, shortest, _token_span(encoding, shortest)[1]) :]
-        around = len(encoding.ids) - 1
-        if around >= max_tokens:
+        self._around = len(encoding.ids) - 1
+        if self._around >= max_tokens:
             raise SpecError(
-                f"max_tokens={max_tokens}: the prompt {prompt!r} alone takes {around} tokens; "
-                f"allow at least {around + 1}"
+                f"max_tokens={max_tokens}: the prompt {prompt!r} alone takes {self._around} tokens; "
+                f"allow at least {self._around + 1}"
             )
+
+    @property
+    def room(self) -> int:
+        """Tokens that the prompt leaves for a text, at least 1."""
+        return self._max_tokens - self._around
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Tokenize texts of any kind; nothing in a text raises."""
-        limit = self._max_tokens * CHARACTERS_PER_TOKEN
-        filled = [self._template.fill(text[:limit]) for text in texts]
-        encodings = self._backend.encode_batch([prompt.full for prompt in filled])
-        rows = [
-            self._fit(text, prompt, encoding, limit)
-            for text, prompt, encoding in zip(texts, filled, encodings, strict=True)
-        ]
-        lengths = np.array([len(ids) for ids, _, _, _ in rows], dtype=np.int64)
-        return Tokens(
-            ids=np.concatenate([np.zeros(0, np.int32), *(np.array(ids, np.int32) for ids, _, _, _ in rows)]),
-            lengths=lengths,
-            starts=np.array([start for _, start, _, _ in rows], dtype=np.int64),
-            stops=np.array([stop for _, _, stop, _ in rows], dtype=np.int64),
-            truncated=np.array([cut for _, _, _, cut in rows], dtype=bool),
-        )
+        rows: list[_Row] = [_NO_ROW] * len(texts)
+        pending, limit = range(len(texts)), MARGIN + CHARACTERS_PER_TOKEN * self._max_tokens
+        for cut in range(1, CUTS + 1):
+            filled = [self._template.fill(texts[row][:limit]) for row in pending]
+            encodings = self._backend.encode_batch([prompt.full for prompt in filled])
+            undecided: list[int] = []
+            for row, prompt, encoding in zip(pending, filled, encodings, strict=True):
+                end = prompt.start + limit if len(texts[row]) > limit else None
+                if end is not None and cut < CUTS and not self._decided(encoding, end - MARGIN):
+                    undecided.append(row)
+                else:
+                    rows[row] = self._fit(encoding, prompt, cut=end is not None)
+            if not undecided:
+                break
+            pending, limit = undecided, 4 * limit
+        return _joined(rows)
 
-    def _fit(self, text: str, prompt: FilledPrompt, encoding: Encoding, limit: int) -> tuple[list[int], int, int, bool]:
-        """Token ids, the text's own span among them, and whether the text was cut."""
-        while len(text) > limit and len(encoding.ids) <= self._max_tokens:
-            limit *= 4
-            prompt = self._template.fill(text[:limit])
-            encoding = self._backend.encode(prompt.full)
+    def own_offsets(self, text: str) -> np.ndarray:
+        """Where the tokens of `text`, without any prompt, begin and end: int64 [n, 2], in characters."""
+        encoding = self._backend.encode(tokenizable(text), add_special_tokens=False)
+        return np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+
+    def _decided(self, encoding: Encoding, end: int) -> bool:
+        """Whether a text cut behind the character `end` tells which tokens would be kept of the whole one."""
+        kept = self._max_tokens - len(self._after)
+        return len(encoding) > self._max_tokens and _characters(encoding, kept - 1)[1] <= end
+
+    def _fit(self, encoding: Encoding, prompt: FilledPrompt, *, cut: bool) -> _Row:
+        """The prompt within the limit; `cut`: the text goes on behind what was tokenized."""
         ids = encoding.ids
         start, stop = _token_span(encoding, prompt)
-        truncated = len(ids) > self._max_tokens or len(text) > limit
+        truncated = cut or len(ids) > self._max_tokens
         if truncated:
             rest = _first_of_prompt(encoding, prompt, stop)
             stop = max(min(rest, self._max_tokens - len(self._after)), start)
@@ -150,16 +172,39 @@ class Tokenizer:
         return ids, start, stop, truncated
 
 
+_Row = tuple[list[int], int, int, bool]
+"""Token ids, the text's own span among them, and whether the text was cut."""
+
+_NO_ROW: Final[_Row] = ([], 0, 0, False)
+
+
+def _joined(rows: Sequence[_Row]) -> Tokens:
+    return Tokens(
+        ids=np.concatenate([np.zeros(0, np.int32), *(np.array(ids, np.int32) for ids, _, _, _ in rows)]),
+        lengths=np.array([len(ids) for ids, _, _, _ in rows], dtype=np.int64),
+        starts=np.array([start for _, start, _, _ in rows], dtype=np.int64),
+        stops=np.array([stop for _, _, stop, _ in rows], dtype=np.int64),
+        truncated=np.array([truncated for _, _, _, truncated in rows], dtype=bool),
+    )
+
+
+def _characters(encoding: Encoding, token: int) -> tuple[int, int]:
+    """The characters that `token` holds; none for a token that the tokenizer adds.
+
+    One by one, because handing out all offsets costs as much as tokenizing.
+    """
+    return encoding.token_to_chars(token) or (0, 0)
+
+
 def _token_span(encoding: Encoding, prompt: FilledPrompt) -> tuple[int, int]:
     """The tokens that hold at least one of the text's characters, wholly or in part."""
-    own = [
-        token
-        for token, ((first, last), special) in enumerate(
-            zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
-        )
-        if not special and first < prompt.stop and last > prompt.start
-    ]
-    return (own[0], own[-1] + 1) if own else (0, 0)
+    count = len(encoding)
+    start = next((token for token in range(count) if _characters(encoding, token)[1] > prompt.start), count)
+    for token in range(count - 1, start - 1, -1):
+        first, last = _characters(encoding, token)
+        if first < prompt.stop and last > prompt.start:
+            return start, token + 1
+    return 0, 0
 
 
 def _first_of_prompt(encoding: Encoding, prompt: FilledPrompt, stop: int) -> int:
@@ -167,7 +212,7 @@ def _first_of_prompt(encoding: Encoding, prompt: FilledPrompt, stop: int) -> int
 
     Such a token (a full stop and the quotation mark behind it, say) belongs to the prompt when a text is cut.
     """
-    return stop - 1 if stop and encoding.offsets[stop - 1][1] > prompt.stop else stop
+    return stop - 1 if stop and _characters(encoding, stop - 1)[1] > prompt.stop else stop
 
 
 def _fast_tokenizer(directory: Path) -> tuple[Any, int]:
@@ -176,7 +221,7 @@ def _fast_tokenizer(directory: Path) -> tuple[Any, int]:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ModelError(f"no tokenizer can be read from {directory}: {first[0]}") from error
     backend = getattr(tokenizer, "backend_tokenizer", None)

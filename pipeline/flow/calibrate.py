@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import ray
 
 from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
+from pipeline.flow.hunt import Item, sift
 from pipeline.flow.parcel import to_ipc
 from pipeline.flow.planning import CANDIDATES
+from pipeline.flow.tracker import BUILD, CALIBRATION
 from pipeline.models import reference_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipeline.corpus import WorkUnit
+    from pipeline.embedding.encoder import Encoder
+    from pipeline.flow.hunt import Watch
     from pipeline.flow.stages import ReadStage
     from pipeline.flow.worker import EncoderPlan
 
 __all__ = ["calibrate", "sample_texts"]
 
+COMPANY: Final = 8
+"""Texts that are tried together after a death."""
 
-def sample_texts(units: Sequence[WorkUnit], read: ReadStage) -> list[str]:
-    """The calibration sample: the texts with the lowest hash among the first `CANDIDATES` documents of the plan.
+
+def sample_texts(units: Iterable[WorkUnit], read: ReadStage) -> list[str]:
+    """The calibration sample: the texts with the lowest hash among the plan's first `CANDIDATES` documents or chunks.
 
     A corpus with fewer than `SAMPLE_SIZE` distinct texts is topped up from the package's reference texts.
     """
     found: list[pa.ChunkedArray] = []
     count = 0
-    for batch in (batch for unit in units for batch in read.read(unit)):
-        found.append(batch.documents.column("text"))
-        count += batch.documents.num_rows
+    for parcel in (parcel for unit in units for parcel in read.parcels(unit)):
+        found.append(parcel.rows.column("text"))
+        count += parcel.rows.num_rows
         if count >= CANDIDATES:
             break
     chunks = [chunk for column in found for chunk in column.chunks]
@@ -40,14 +47,28 @@ def sample_texts(units: Sequence[WorkUnit], read: ReadStage) -> list[str]:
 
 
 def calibrate(
-    encoder: EncoderPlan, units: Sequence[WorkUnit], read: ReadStage, resources: Mapping[str, Any]
+    encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage, resources: Mapping[str, Any]
 ) -> tuple[bytes, tuple[int, int]]:
     """Calibrate on the cluster, where the replicas will be: (calibration as Arrow IPC, sizes (H, R) of the halves)."""
-    task: Any = ray.remote(_calibrate).options(**resources, max_retries=1)
-    return ray.get(task.remote(encoder, tuple(units), read))
+    task: Any = ray.remote(_calibrate).options(**resources, max_retries=-1)  # the tracker says when it is enough
+    return ray.get(task.remote(encoder, units, read))
 
 
-def _calibrate(encoder: EncoderPlan, units: Sequence[WorkUnit], read: ReadStage) -> tuple[bytes, tuple[int, int]]:
+def _calibrate(encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage) -> tuple[bytes, tuple[int, int]]:
+    read.watch.begin(f"{BUILD} {CALIBRATION}", BUILD)
     built = encoder.build()
-    calibration = built.calibrate(sample_texts(units, read))
+    read.watch.end(f"{BUILD} {CALIBRATION}")
+    texts = sample_texts(units, read)
+    if read.watch.begin(CALIBRATION, CALIBRATION):
+        texts = _harmless(built, texts, read.watch)
+    calibration = built.calibrate(texts)
+    read.watch.end(CALIBRATION)
     return to_ipc(calibration.to_arrow()), built.halves
+
+
+def _harmless(encoder: Encoder, texts: Sequence[str], watch: Watch) -> list[str]:
+    """The texts without the few in whose company the process died: a sample may lack some, and need not blame one."""
+    starts = range(0, len(texts), COMPANY)
+    items = {Item(CALIBRATION, "", 0, start): range(start, min(start + COMPANY, len(texts))) for start in starts}
+    made, _ = sift(watch, CALIBRATION, items, lambda rows: encoder.encode_raw([texts[row] for row in rows]))
+    return [texts[row] for row in sorted(row for rows, _ in made for row in rows)]

@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 LIGHT_TASK_CPUS: Final = 0.25
 """What reading and staging ask for, so that they find room beside the replicas on two cores."""
 
-BLOCK_BYTES: Final = 1 << 20
-"""Ray Data hands blocks on when they reach this size; a parcel is larger, so each goes on as soon as it is there."""
+BLOCK_BYTES: Final = 1
+"""Ray Data holds rows back until they make a block of this size. Ours are units and parcels, and each goes on as soon
+as it is there: the feed would wait for ever for the end of units that lie in a buffer."""
 
 LOCAL_STORE_BYTES: Final = 1 << 30
 """Object store of a cluster of our own: holds the parcels in flight, never the corpus."""
@@ -42,8 +43,13 @@ LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_num_workers_soft_limit": "16",
 }
-"""For a cluster of our own: no reports to anybody, and the core's internal messages stay in its log files."""
+"""For a cluster of our own: no reports to anybody, internal messages in log files only, and workers that stay.
+
+Ray ends workers beyond one for each CPU when they are idle for a second. Ours take a quarter of a CPU, so on two cores
+it ended and started them all the time, 5 s of imports each: 1,400 documents/s with a stub replica, 6,000 without that.
+"""
 
 
 @dataclass(frozen=True, slots=True)

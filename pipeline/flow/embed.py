@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
@@ -16,16 +16,20 @@ from pipeline.flow.progress import Listener, Quiet
 from pipeline.models import describe
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
-from pipeline.table.store import refuse_unwritable
+from pipeline.table.lease import Lease
+from pipeline.table.retirement import prune
+from pipeline.table.runs import new_run
+from pipeline.table.store import refuse_unwritable, table_version
+from pipeline.table.tidy import tidy, tidy_if_needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.flow.report import EmbedReport
+    from pipeline.models import Checkpoint
+    from pipeline.spec import Meaning
 
 __all__ = ["embed", "plan_embed"]
-
-logger = logging.getLogger(__name__)
 
 Source = str | os.PathLike[str]
 
@@ -36,7 +40,8 @@ def plan_embed(
     """What `embed` would do, without doing any of it."""
     options = options or EmbedOptions()
     location = TableLocation.parse(table, options.storage_options)
-    return _plan(source, location, open_if_there(location), options)
+    existing = open_if_there(location)
+    return _plan(source, location, existing, options if existing is None else options.fixed_by(existing))
 
 
 def embed(
@@ -47,7 +52,7 @@ def embed(
     listener: Listener | None = None,
     **options: Any,
 ) -> EmbedReport:
-    """Embed documents into a table; what the table already has is left alone.
+    """Embed documents into a table: only new files and changed ones, whose rows are exchanged in one commit.
 
     Args:
         source: path, directory, glob or URL, or several of them.
@@ -60,24 +65,61 @@ def embed(
     Raises:
         SourceError, TableError, ModelError, SpecError, FingerprintError: see their names; nothing is half done.
         RunError: the job failed as a whole; what was committed stays, and the next run goes on from there.
+        LeaseError: another driver is at work on the table.
     """
     chosen = EmbedOptions(**options)
     listener = listener or Quiet()
     started = time.monotonic()
     location = TableLocation.parse(table, chosen.storage_options)
+    run = new_run()
+    version = table_version(location)
+    task = _prepare(source, location, spec, chosen, listener)
+    if task.existing is not None and task.work.is_empty:
+        tidy_if_needed(location, run)
+        return report(task.existing, task.work, started)
+    with Lease(location, run, wait=chosen.wait) as lease:
+        if table_version(location) != version:
+            task = _prepare(source, location, spec, chosen, listener)
+        tidy(location, run)
+        pruned = prune(location, task.work.gone)
+        if task.existing is not None and task.work.units.is_empty:
+            return report(task.existing, task.work, started, pruned=pruned)
+        listener.phase("starting Ray")
+        with cluster(), quiet_data():
+            job = Job(run, lease, location, task.work, task.spec, task.meaning, task.options, listener, started)
+            done = job.run(task.existing, pruned)
+        tidy(location, run)
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What a call of `embed` comes down to, seen from the table as it is now."""
+
+    existing: VectorTable | None
+    spec: EmbeddingSpec
+    meaning: Meaning
+    options: EmbedOptions
+    work: Work
+
+
+def _prepare(
+    source: Source | Sequence[Source],
+    location: TableLocation,
+    spec: EmbeddingSpec | str | Mapping[str, Any] | None,
+    options: EmbedOptions,
+    listener: Listener,
+) -> _Task:
     existing = open_if_there(location)
-    resolved, meaning, _ = describe(_asked(spec, existing))
+    resolved, meaning, checkpoint = describe(_asked(spec, existing))
     if existing is None:
         refuse_unwritable(location)
+        _refuse_wide(options, resolved, checkpoint)
     else:
-        _refuse_other(existing, meaning, chosen)
+        _refuse_other(existing, meaning, options)
+        options = options.fixed_by(existing)
     listener.phase("listing")
-    work = _plan(source, location, existing, chosen)
-    if not work.units and existing is not None:
-        return report(existing, work, started)
-    listener.phase("starting Ray")
-    with cluster(), quiet_data():
-        return Job(location, work, resolved, meaning, chosen, listener, started).run(existing)
+    return _Task(existing, resolved, meaning, options, _plan(source, location, existing, options))
 
 
 def _plan(
@@ -86,12 +128,16 @@ def _plan(
     sources = [os.fspath(each) for each in ([source] if isinstance(source, str | os.PathLike) else source)]
     if not sources:
         raise UsageError("no SOURCE given: name at least one path, directory, glob or URL")
-    work = plan_work(
-        sources, location, existing, options.reader, limit=options.limit, storage_options=options.storage_options
+    return plan_work(
+        sources,
+        location,
+        existing,
+        options.reader,
+        limit=options.limit,
+        storage_options=options.storage_options,
+        retry_rejects=options.retry_rejects,
+        prune=options.prune,
     )
-    for uri in work.changed:
-        logger.warning("%s has changed since it was embedded; its rows stay as they are", uri)
-    return work
 
 
 def _asked(spec: EmbeddingSpec | str | Mapping[str, Any] | None, table: VectorTable | None) -> EmbeddingSpec:
@@ -107,7 +153,18 @@ def _asked(spec: EmbeddingSpec | str | Mapping[str, Any] | None, table: VectorTa
     return EmbeddingSpec(**fields)
 
 
+def _refuse_wide(options: EmbedOptions, spec: EmbeddingSpec, checkpoint: Checkpoint) -> None:
+    """Say before anything starts that the windows of a table to be made do not fit its prompt."""
+    if options.chunking is not None:
+        from pipeline.embedding.tokens import Tokenizer
+
+        assert spec.prompt is not None  # resolved
+        options.chunking.refuse_unless_fits(Tokenizer(checkpoint.path, spec.prompt, spec.max_tokens))
+
+
 def _refuse_other(table: VectorTable, meaning: dict[str, Any], options: EmbedOptions) -> None:
     table.check(meaning)
+    if (options.dedup or options.drop_duplicates) and "text" not in table.schema.names:
+        raise UsageError(f"{table.location} stores no texts: there is nothing to compare new ones with")
     if not options.with_text and "text" in table.schema.names:
         raise UsageError(f"{table.location} stores texts, which is fixed: leave --no-text out")

@@ -12,45 +12,55 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import ray
+import pyarrow.compute as pc
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
 from pipeline.embedding.calibration import Calibration
 from pipeline.flow.calibrate import calibrate
 from pipeline.flow.cluster import LIGHT_TASK_CPUS, Replicas, replica_resources, unwrapped
+from pipeline.flow.feed import Feed
+from pipeline.flow.limits import MaxRejects
 from pipeline.flow.parcel import Parcel, from_ipc, to_ipc
-from pipeline.flow.planning import MAX_ROWS, Work, known_records, slices_of
+from pipeline.flow.planning import MAX_ROWS, Work, slices_of
 from pipeline.flow.report import EmbedReport
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
+from pipeline.flow.tracker import start_tracker
 from pipeline.flow.worker import EncoderPlan
 from pipeline.table import Committer, Staged, TableLocation, VectorTable
-from pipeline.table.files import begin_files
+from pipeline.table.files import begin_files, unfinished
+from pipeline.table.info import count_documents
+from pipeline.table.journal import forget
 from pipeline.table.rejects import reject_counts
-from pipeline.table.runs import finish_run, new_run, start_run
+from pipeline.table.retirement import Pruned
+from pipeline.table.runs import finish_run, start_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
+    from pipeline.flow.hunt import Watch
     from pipeline.flow.options import EmbedOptions
     from pipeline.flow.progress import Listener
     from pipeline.spec import EmbeddingSpec, Meaning
+    from pipeline.table.lease import Lease
 
 __all__ = ["Job", "report"]
 
-READ_TASKS: Final = 512
-"""At most so many blocks of work units; a block's units are read one after another by one task."""
-
 FRAGMENTS: Final = 1024
-"""About so many fragments are staged in a run at the least rows each; larger corpora get larger fragments."""
+"""About so many fragments are staged in a run of one parcel each; longer runs get larger fragments."""
+
+PARCELS: Final = 16
+"""At most so many parcels make a fragment: as many are lost when everything dies, and as many are held in memory."""
 
 
 @dataclass(slots=True)
 class Job:
-    """The run of one `embed` call."""
+    """The run of one `embed` call, under the table's lease."""
 
+    run_name: str
+    lease: Lease
     location: TableLocation
     work: Work
     spec: EmbeddingSpec
@@ -61,23 +71,26 @@ class Job:
     tokens: int = 0
     ready: float = 0.0
 
-    def run(self, existing: VectorTable | None) -> EmbedReport:
+    def run(self, existing: VectorTable | None, pruned: Pruned) -> EmbedReport:
         """Create the table where there is none, embed what is planned, and report."""
         pool, resources, threads = replica_resources(Replicas.parse(self.options.replicas), self.options.device)
         encoder = EncoderPlan(self.spec, self.meaning, self.options.device, threads)
+        run = self.run_name
+        watch = start_tracker(self.location, run, forgive=self.options.retry_rejects)
         try:
-            table = self._create(encoder, resources) if existing is None else existing
+            table = self._create(encoder, resources, watch) if existing is None else existing
         except RayError as error:
             raise unwrapped(error) from error
         encoder = replace(encoder, calibration=to_ipc(table.calibration.to_arrow()))
-        run = new_run()
         start_run(self.location, run, self._command())
         committer = self._committer(run)
         status: Literal["finished", "failed", "interrupted"] = "failed"
         try:
             with committer:
-                begin_files(self.location, ((file.uri, file.version) for file in self.work.present), run)
-                self._stream(self._graph(table, encoder, pool, resources), committer)
+                forget(self.location, pc.field("uri").isin(list(self.work.reverted)))
+                begin_files(self.location, ((file.uri, file.version) for file in self.work.units.files), run)
+                feed = Feed.of(self.work.units, width=4 * PARCELS + 8 * pool.most)
+                self._stream(self._graph(feed, table, encoder, pool, resources, watch), committer, feed)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -85,16 +98,24 @@ class Job:
         except RayError as error:
             raise unwrapped(error) from error
         finally:
-            counts = {"documents": committer.rows, "tokens": self.tokens, "rejects": committer.rejects}
+            counts = {"documents": committer.documents, "tokens": self.tokens, "rejects": committer.rejects}
             finish_run(self.location, run, status, **counts)
         return report(
-            table, self.work, self.started, run=run, ready=self.ready, committer=committer, tokens=self.tokens
+            table,
+            self.work,
+            self.started,
+            run=run,
+            ready=self.ready,
+            committer=committer,
+            tokens=self.tokens,
+            pruned=pruned,
+            unfinished=() if self.options.limit else unfinished(self.location, self.work.units.files),
         )
 
-    def _create(self, encoder: EncoderPlan, resources: dict[str, Any]) -> VectorTable:
+    def _create(self, encoder: EncoderPlan, resources: dict[str, Any], watch: Watch) -> VectorTable:
         self.listener.phase("calibrating")
-        packed, halves = calibrate(encoder, self.work.sample, self._read_stage(), resources)
-        reader = self.work.options
+        packed, halves = calibrate(encoder, self.work.units.unlimited(), self._read_stage(watch), resources)
+        reader, chunking = self.work.options, self.options.chunking
         table = VectorTable.create(
             self.location,
             spec=self.spec,
@@ -108,9 +129,11 @@ class Job:
                 "text": reader.text,
                 "id": reader.id,
                 "keep": list(reader.keep),
+                **({} if chunking is None else {"chunk": str(chunking)}),
             },
         )
         table.check(self.meaning)
+        self.options = self.options.fixed_by(table)
         return table
 
     def _committer(self, run: str) -> Committer:
@@ -121,55 +144,75 @@ class Job:
             max_seconds=self.options.commit_seconds,
             unique_ids=self.work.options.id is None,
             slices_of=lambda record: slices_of(record, self.work.options),
+            changed=self.work.new_versions,
+            drop_copies=self.options.drop_duplicates,
+            retry=self.work.retry,
         )
 
-    def _stream(self, blocks: Iterator[pa.Table], committer: Committer) -> None:
+    def _stream(self, blocks: Iterator[pa.Table], committer: Committer, feed: Feed) -> None:
         """Commit what comes out of the graph, until it ends or the limit is reached."""
         self.listener.phase("loading replicas")
-        read = 0
+        read = rejected = 0
+        most = MaxRejects.parse(self.options.max_rejects)
         for parcel in (parcel for block in blocks for parcel in Parcel.from_block(block)):
             if not self.ready:
                 self.ready = time.monotonic() - parcel.seconds
-                self.listener.start(self.work.rows)
+                self.listener.start(feed.rows)
             committer.add(Staged.from_table(parcel.rows), parcel.rejects, parcel.files)
+            feed.release(parcel.n_units)
             self.tokens += parcel.n_tokens
             read += parcel.n_read
             self.listener.advance(parcel.n_read, parcel.n_tokens, parcel.rejects.num_rows)
+            self.lease.check()
+            rejected += parcel.rejects.num_rows
+            most.check(max(rejected, committer.rejects), read, self.location)
             if self.options.limit is not None and read >= self.options.limit:
                 break
-        committer.add(None, None, known_records(self.work.units, self.work.options))
+        most.check(max(rejected, committer.rejects), read, self.location, at_end=True)
 
     def _graph(
-        self, table: VectorTable, encoder: EncoderPlan, pool: Replicas, resources: dict[str, Any]
+        self,
+        feed: Feed,
+        table: VectorTable,
+        encoder: EncoderPlan,
+        pool: Replicas,
+        resources: dict[str, Any],
+        watch: Watch,
     ) -> Iterator[pa.Table]:
-        units = [{"unit": unit.to_json()} for unit in self.work.units]
-        if not units:
+        if feed.units == 0:
             return
+        most = feed.units or pool.most
         light: dict[str, Any] = {"num_cpus": LIGHT_TASK_CPUS, "batch_format": "pyarrow", "zero_copy_batch": True}
-        dataset = ray.data.from_items(units, override_num_blocks=min(len(units), READ_TASKS))
-        dataset = dataset.map_batches(self._read_stage(), batch_size=1, **light)
+        dataset = feed.dataset().map_batches(self._read_stage(watch), batch_size=1, **light)
         dataset = dataset.map_batches(
             EmbedStage,
             fn_constructor_args=(encoder,),
-            fn_constructor_kwargs={"with_text": "text" in table.schema.names},
-            compute=ActorPoolStrategy(min_size=min(pool.least, len(units)), max_size=min(pool.most, len(units))),
+            fn_constructor_kwargs={
+                "with_text": "text" in table.schema.names,
+                "watch": watch,
+                "reuse": self.location if self.options.dedup or self.options.drop_duplicates else None,
+            },
+            compute=ActorPoolStrategy(min_size=min(pool.least, most), max_size=min(pool.most, most)),
             batch_size=1,
             batch_format="pyarrow",
             zero_copy_batch=True,
             **resources,
         )
-        together = min(max(len(units) // FRAGMENTS, 1), 16)
-        dataset = dataset.map_batches(StageStage(self.location), batch_size=together, **light)
+        together = PARCELS if feed.units is None else min(max(feed.units // FRAGMENTS, 1), PARCELS)
+        dataset = dataset.map_batches(StageStage(self.location, watch), batch_size=together, **light)
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-    def _read_stage(self) -> ReadStage:
+    def _read_stage(self, watch: Watch) -> ReadStage:
         return ReadStage(
             spec=self.spec,
             options=self.work.options,
             keep=self.work.keep,
-            done=self.work.done,
+            done=self.work.units.done,
             storage_options=self.options.storage_options,
             max_rows=MAX_ROWS,
+            chunking=self.options.chunking,
+            retry=self.work.retry,
+            watch=watch,
         )
 
     def _command(self) -> dict[str, Any]:
@@ -185,6 +228,8 @@ def report(
     ready: float = 0.0,
     committer: Committer | None = None,
     tokens: int = 0,
+    pruned: Pruned | None = None,
+    unfinished: Sequence[str] = (),
 ) -> EmbedReport:
     """What a run did; without a committer: nothing, since there was nothing to do."""
     reasons = reject_counts(table.location)
@@ -193,12 +238,13 @@ def report(
     return EmbedReport(
         table=str(table.location),
         run=run,
-        documents=committer.rows if committer else 0,
+        documents=committer.documents if committer else 0,
         tokens=tokens,
         rejects=committer.rejects if committer else 0,
         seconds=now - started,
         startup_seconds=(ready or now) - started,
         table_rows=dataset.count_rows(),
+        table_documents=count_documents(dataset),
         table_rejects=sum(reasons.values()),
         version=dataset.version,
         files=len(work.files),
@@ -206,5 +252,10 @@ def report(
         fingerprint=table.fingerprint,
         model=table.spec.model,
         reasons=reasons,
-        changed_files=work.changed,
+        changed_files=tuple(file.uri for file in work.changed),
+        replaced_files=tuple(committer.exchanged) if committer else (),
+        replaced_rows=committer.outdated if committer else 0,
+        kept_files=tuple(committer.kept) if committer else (),
+        unfinished_files=tuple(unfinished),
+        pruned=pruned or Pruned(),
     )

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.corpus import REJECTS_SCHEMA, FileRecord
+from pipeline.table.places import among
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ _SCHEMA = pa.schema(
         ("tokens", pa.large_binary()),
         ("rejects", pa.large_binary()),
         ("files", pa.string()),
+        ("n_units", pa.int64()),
         ("n_read", pa.int64()),
         ("n_tokens", pa.int64()),
         ("seconds", pa.float64()),
@@ -38,13 +40,15 @@ class Parcel:
     """What happened to a batch of slices so far.
 
     `rows`: documents, then table rows, then the staged fragment's description. `tokens`: the tokenized documents, until
-    they are embedded. `n_read`: rows of input that it stands for; `n_tokens`: tokens embedded, in `seconds`.
+    they are embedded. `n_units`: work units that end with it; `n_read`: rows of input that it stands for; `n_tokens`:
+    tokens embedded, in `seconds`.
     """
 
     rows: pa.Table
     rejects: pa.Table
     files: tuple[FileRecord, ...] = ()
     tokens: pa.Table | None = None
+    n_units: int = 0
     n_read: int = 0
     n_tokens: int = 0
     seconds: float = 0.0
@@ -57,6 +61,7 @@ class Parcel:
                 "tokens": [b"" if self.tokens is None else to_ipc(self.tokens)],
                 "rejects": [to_ipc(self.rejects)],
                 "files": [json.dumps([asdict(record) for record in self.files])],
+                "n_units": [self.n_units],
                 "n_read": [self.n_read],
                 "n_tokens": [self.n_tokens],
                 "seconds": [self.seconds],
@@ -75,6 +80,7 @@ class Parcel:
                 rejects=from_ipc(row["rejects"].as_buffer()),
                 files=tuple(FileRecord(**record) for record in json.loads(row["files"].as_py())),
                 tokens=from_ipc(tokens) if tokens.size else None,
+                n_units=row["n_units"].as_py(),
                 n_read=row["n_read"].as_py(),
                 n_tokens=row["n_tokens"].as_py(),
                 seconds=row["seconds"].as_py(),
@@ -91,6 +97,17 @@ class Parcel:
             seconds=seconds,
         )
 
+    def take(self, rows: Sequence[int]) -> Parcel:
+        """Only the documents at `rows`, and nothing of what else happened to the batch."""
+        at = pa.array(rows, pa.int64())
+        tokens = None if self.tokens is None else self.tokens.take(at)
+        return replace(self, rows=self.rows.take(at), rejects=self.rejects.slice(0, 0), tokens=tokens, files=())
+
+    def without(self, rejects: pa.Table) -> Parcel:
+        """The parcel with the rows of the same slice and row as `rejects` among its rejects."""
+        kept = self.rows.filter(pa.array(~among(self.rows, rejects)))
+        return replace(self, rows=kept, rejects=pa.concat_tables([self.rejects, rejects]))
+
     def staged(self, description: pa.Table) -> Parcel:
         """The parcel with the description of staged fragments in place of its rows."""
         return replace(self, rows=description)
@@ -104,6 +121,7 @@ def concat(parcels: Sequence[Parcel]) -> Parcel:
         rows=pa.concat_tables([parcel.rows for parcel in parcels]),
         rejects=pa.concat_tables([parcel.rejects for parcel in parcels] or [REJECTS_SCHEMA.empty_table()]),
         files=tuple(record for parcel in parcels for record in parcel.files),
+        n_units=sum(parcel.n_units for parcel in parcels),
         n_read=sum(parcel.n_read for parcel in parcels),
         n_tokens=sum(parcel.n_tokens for parcel in parcels),
         seconds=sum(parcel.seconds for parcel in parcels),

@@ -1,11 +1,16 @@
-"""What a run has to do: the table it is for, the files it reads, the units that are left."""
+"""What a run has to do: the table it is for, the files it reads, the units that are left.
+
+Units are planned while they are read (`pipeline.flow.feed`) and never held together: what is kept of a plan is its
+files and, as one sorted array, its finished slices.
+"""
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus import (
@@ -16,22 +21,23 @@ from pipeline.corpus import (
     list_sources,
     plan,
     resolve_columns,
-    slice_id,
+    slice_ids,
 )
+from pipeline.corpus.scope import gone_files
 from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.errors import SourceError, UsageError
+from pipeline.flow.history import History
 from pipeline.table import Ledger, VectorTable
-from pipeline.table.files import FileRecord, read_files
+from pipeline.table.retry import Retry
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import numpy as np
-
     from pipeline.table import TableLocation
+    from pipeline.table.files import FileRecord
 
-__all__ = ["CANDIDATES", "MAX_ROWS", "Work", "known_records", "open_if_there", "plan_work", "slices_of"]
+__all__ = ["CANDIDATES", "MAX_ROWS", "Plan", "PlanSize", "Work", "open_if_there", "plan_work", "slices_of"]
 
 MAX_ROWS: Final = 1024
 """Rows in a work unit: some seconds of a small model on a laptop's CPU, half a second of a large one on a GPU."""
@@ -42,49 +48,101 @@ CANDIDATES: Final = 4 * SAMPLE_SIZE
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A plan: what is left to do, and what was found already done.
+class PlanSize:
+    """A plan in figures, as far as they are known beforehand; `rows` None: streams tell theirs when they are read."""
 
-    `sample`: the units, limit or not, that hold the documents from which a calibration is drawn. `changed`: files that
-    the table holds in another version than the one that is there now; they are left alone.
+    units: int
+    slices: int
+    rows: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Work units, planned anew, and alike, each time they are iterated over; travels to wherever that is done.
+
+    `files` may have something left, `done` are finished slices. `limit`: rows after which to stop; None: all.
+    """
+
+    files: tuple[SourceFile, ...]
+    options: ReaderOptions
+    done: np.ndarray
+    limit: int | None = None
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+
+    def __iter__(self) -> Iterator[WorkUnit]:
+        """Reads the metadata of a file when its turn comes.
+
+        Raises:
+            SourceError: a storage failed.
+        """
+        most = MAX_ROWS if self.limit is None else min(MAX_ROWS, self.limit)
+        units = plan(self.files, self.options, done=self.done, max_rows=most, storage_options=self.storage_options)
+        return units if self.limit is None else _holding(units, self.limit)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is left to do."""
+        return next(iter(self), None) is None
+
+    def unlimited(self) -> Plan:
+        """The plan without its limit."""
+        return replace(self, limit=None)
+
+    def size(self, seconds: float | None = None) -> PlanSize | None:
+        """Count what is planned; None if that takes longer than `seconds`."""
+        began = time.monotonic()
+        units = slices = rows = 0
+        streams = False
+        for unit in self:
+            units, slices, rows = units + 1, slices + len(unit.slices), rows + unit.rows
+            streams = streams or any(part.slices is None for part in unit.parts)
+            if seconds is not None and time.monotonic() - began > seconds:
+                return None
+        return PlanSize(units, slices, None if streams else rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is left to do, and what was found already done.
+
+    `changed`: files that the table knows in another version than the one that is there now; their rows are exchanged.
+    `reverted`: files that are finished, but of which the journal holds another version. `gone`: files to be pruned.
+    `retry`: rejected documents that are tried again, None: none.
     """
 
     options: ReaderOptions
     keep: pa.Schema
     files: tuple[SourceFile, ...]
-    units: tuple[WorkUnit, ...]
-    sample: tuple[WorkUnit, ...]
-    done: np.ndarray
+    units: Plan
     finished_files: int
-    changed: tuple[str, ...]
+    changed: tuple[SourceFile, ...]
+    reverted: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    retry: Retry | None = None
 
     @property
-    def present(self) -> list[SourceFile]:
-        """The files that are as the table knows them, or new to it."""
-        changed = set(self.changed)
-        return [file for file in self.files if file.uri not in changed]
+    def is_empty(self) -> bool:
+        """Whether there is nothing to embed, exchange or prune."""
+        return self.units.is_empty and not self.gone
 
     @property
-    def rows(self) -> int | None:
-        """Rows to read; None where a stream's length is unknown until it has been read."""
-        parts = [part for unit in self.units for part in unit.parts]
-        return None if any(part.slices is None for part in parts) else sum(unit.rows for unit in self.units)
-
-    @property
-    def slices(self) -> int:
-        """Slices to read, as far as they are known."""
-        return sum(len(unit.slices) for unit in self.units)
+    def new_versions(self) -> dict[str, str]:
+        """The changed files: URI → the version that is there now."""
+        return {file.uri: file.version for file in self.changed}
 
     def to_json(self) -> dict[str, Any]:
-        """The plan in figures."""
+        """The plan in figures; counts it, in memory that does not grow with it."""
+        size = self.units.size()
+        assert size is not None
         return {
             "files": len(self.files),
             "bytes": sum(file.size for file in self.files),
             "finished_files": self.finished_files,
-            "changed_files": list(self.changed),
-            "units": len(self.units),
-            "slices": self.slices,
-            "rows": self.rows,
+            "changed_files": [file.uri for file in self.changed],
+            "gone_files": list(self.gone),
+            "units": size.units,
+            "slices": size.slices,
+            "rows": size.rows,
             "text": self.options.text,
             "id": self.options.id,
             "keep": list(self.options.keep),
@@ -104,6 +162,8 @@ def plan_work(
     *,
     limit: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    retry_rejects: bool = False,
+    prune: bool = False,
 ) -> Work:
     """List the sources, settle which columns are read, and leave out what the table has.
 
@@ -117,46 +177,34 @@ def plan_work(
     if table is None:
         settled = resolve_columns(files, options, storage_options=storage_options)
         keep = keep_schema(files, settled, storage_options=storage_options)
-        ledger, seen = Ledger(), {}
+        ledger, history = Ledger(), History()
     else:
         settled = _fixed_options(table, options)
         keep = pa.schema([table.schema.field(name) for name in settled.keep])
-        ledger, seen = Ledger.load(location), _versions_by_uri(location)
-    changed = {file.uri for file in files if seen.get(file.uri, {file.version}) != {file.version}}
-    present = [file for file in files if file.uri not in changed]
-    most = MAX_ROWS if limit is None else min(MAX_ROWS, limit)
-    units = plan(
-        present,
-        settled,
-        done=ledger.done,
-        complete_files=ledger.complete_files,
-        max_rows=most,
-        storage_options=storage_options,
-    )
-    sample = tuple(_holding(units, CANDIDATES))
-    planned = itertools.chain(sample, units)
+        ledger, history = Ledger.load(location), History.load(location)
+    complete = {file for file in files if (file.uri, file.version) in ledger.complete_files}
+    retry = Retry.load(location, ledger) if retry_rejects and table is not None else None
+    done = ledger.done if retry is None else np.setdiff1d(ledger.done, retry.slices)
+    left = tuple(file for file in files if file not in complete or (retry is not None and file.uri in retry.sources))
+    changed = tuple(file for file in left if history.knows_other(file))
+    listed = [file.uri for file in files]
     return Work(
         options=settled,
         keep=keep,
         files=tuple(files),
-        units=tuple(planned if limit is None else _holding(planned, limit)),
-        sample=sample,
-        done=ledger.done,
-        finished_files=sum((file.uri, file.version) in ledger.complete_files for file in present),
-        changed=tuple(sorted(changed)),
+        units=Plan(left, settled, np.union1d(done, history.staged(changed)), limit, storage_options),
+        finished_files=len(complete),
+        changed=changed,
+        reverted=tuple(sorted({file.uri for file in complete} & history.journaled)),
+        gone=tuple(gone_files(history.versions, listed, sources, storage_options)) if prune else (),
+        retry=retry,
     )
 
 
-def slices_of(record: FileRecord, options: ReaderOptions) -> list[int]:
-    """The ids of all slices of a file that was read to its end."""
-    starts = range(0, record.slices * options.slice_rows, options.slice_rows)
-    return [slice_id(record.uri, record.version, start, start + options.slice_rows, options) for start in starts]
-
-
-def known_records(units: Iterable[WorkUnit], options: ReaderOptions) -> list[FileRecord]:
-    """The records of all planned files whose length is known before they are read."""
-    records = {part.file: part.record(options) for unit in units for part in unit.parts}
-    return [record for record in records.values() if record is not None]
+def slices_of(record: FileRecord, options: ReaderOptions) -> np.ndarray:
+    """The ids of all slices of a file that was read to its end, int64."""
+    starts = np.arange(0, record.slices * options.slice_rows, options.slice_rows)
+    return slice_ids(record.uri, record.version, starts, options)
 
 
 def _own(file: SourceFile, location: TableLocation) -> bool:
@@ -181,14 +229,6 @@ def _fixed_options(table: VectorTable, asked: ReaderOptions) -> ReaderOptions:
         names = ", ".join(fixed.keep) or "no metadata columns"
         raise UsageError(f"--keep {' '.join(asked.keep)}: {table.location} was made with {names}; that is fixed")
     return fixed
-
-
-def _versions_by_uri(location: TableLocation) -> dict[str, set[str]]:
-    files = read_files(location)
-    versions: dict[str, set[str]] = {}
-    for uri, version in zip(files.column("uri").to_pylist(), files.column("version").to_pylist(), strict=True):
-        versions.setdefault(uri, set()).add(version)
-    return versions
 
 
 def _holding(units: Iterable[WorkUnit], rows: int) -> Iterator[WorkUnit]:

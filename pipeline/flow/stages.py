@@ -2,35 +2,58 @@
 
     work units ─read─▶ documents + tokens ─embed─▶ table rows ─stage─▶ fragments ─▶ the driver's commits
 
-Every stage takes and gives blocks of parcels; called in a Python loop they do the same without Ray.
+Every stage takes and gives blocks of parcels; called in a Python loop they do the same without Ray. Each tells the
+tracker what it takes up; what has killed its process before is taken item by item (`pipeline.flow.tracker`).
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.corpus import DocumentBatch, ReaderOptions, WorkUnit, read_unit
+import pyarrow as pa
+
+from pipeline.corpus import REJECTS_SCHEMA, DocumentBatch, ReaderOptions, WorkUnit, documents_schema, read_unit
+from pipeline.corpus.slices import MAX_BYTES, finished
+from pipeline.corpus.steady import steady
+from pipeline.embedding.chunks import Chunking, chunk_documents
 from pipeline.embedding.rows import embed_documents
-from pipeline.embedding.tokens import Tokenizer
+from pipeline.embedding.tokens import Tokenizer, Tokens
+from pipeline.flow.hunt import items_of, killed, sift
 from pipeline.flow.parcel import Parcel, concat
+from pipeline.flow.reading import READ, CarefulReader
+from pipeline.flow.tracker import BUILD, Tracker, process_name
 from pipeline.models import locate
 from pipeline.table import stage
+from pipeline.table.texts import KnownTexts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
-    import pyarrow as pa
 
+    from pipeline.flow.hunt import Watch
     from pipeline.flow.worker import EncoderPlan
     from pipeline.spec import EmbeddingSpec
-    from pipeline.table import TableLocation
+    from pipeline.table import Staged, TableLocation
+    from pipeline.table.retry import Retry
 
 __all__ = ["EmbedStage", "ReadStage", "StageStage"]
+
+EMBED: Final = "embed"
+COMMIT: Final = "commit"
+
+
+def _unwatched() -> Watch:
+    return Tracker(None, "")
+
+
+BYTES_PER_WINDOW: Final = 16_384
+"""Bytes of text in a batch for each token of a window: some thousand chunks."""
 
 
 @lru_cache(maxsize=4)
@@ -41,9 +64,10 @@ def _tokenizer(directory: Path, prompt: str, max_tokens: int) -> Tokenizer:
 
 @dataclass(frozen=True, slots=True)
 class ReadStage:
-    """Work units (JSON, column ``unit``) → parcels of checked, tokenized documents.
+    """Work units (JSON, column ``unit``) → parcels of checked, tokenized documents, or of their chunks.
 
-    `done`: finished slices, which streams must skip; `keep`: the table's metadata columns.
+    `done`: finished slices, which streams must skip; `keep`: the table's metadata columns; `retry`: the rejected rows
+    of finished slices that are tried again.
     """
 
     spec: EmbeddingSpec
@@ -52,33 +76,88 @@ class ReadStage:
     done: np.ndarray
     storage_options: Mapping[str, Any] | None = None
     max_rows: int = 1024
+    chunking: Chunking | None = None
+    retry: Retry | None = None
+    watch: Watch = field(default_factory=_unwatched)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        """Yields one block for each batch of documents."""
-        checkpoint = locate(self.spec.model, self.spec.revision)
-        assert self.spec.prompt is not None  # resolved
-        tokenizer = _tokenizer(checkpoint.path, self.spec.prompt, self.spec.max_tokens)
+        """Yields one block for each batch of documents; the unit's last one says so."""
         for line in block.column("unit").to_pylist():
-            for batch in self.read(WorkUnit.from_json(line)):
-                tokens = tokenizer(batch.documents.column("text").to_pylist())
-                yield Parcel(
-                    rows=batch.documents,
-                    rejects=batch.rejects,
-                    files=batch.finished_files,
-                    tokens=tokens.to_arrow(),
-                    n_read=batch.documents.num_rows + batch.rejects.num_rows,
-                ).to_block()
+            for parcel in self.parcels(WorkUnit.from_json(line)):
+                yield parcel.to_block()
+
+    def parcels(self, unit: WorkUnit) -> Iterator[Parcel]:
+        """The unit's batches with their tokens, at least one parcel."""
+        name, careful = self._begin(unit)
+        parcel: Parcel | None = None
+        try:
+            for batch in self._batches(unit, name, careful=careful):
+                if parcel is not None:
+                    yield parcel
+                parcel = self._parcel(batch, name if careful else None)
+        finally:
+            self.watch.end(name)
+        yield replace(parcel or self._nothing(), n_units=1)
 
     def read(self, unit: WorkUnit) -> Iterator[DocumentBatch]:
         """The unit's documents and rejects, before tokenizing."""
-        return read_unit(
-            unit,
-            self.options,
-            keep=self.keep,
-            done=self.done,
-            storage_options=self.storage_options,
-            max_rows=self.max_rows,
-        )
+        name, careful = self._begin(unit)
+        try:
+            yield from self._batches(unit, name, careful=careful)
+        finally:
+            self.watch.end(name)
+
+    def tokenize(self, documents: pa.Table) -> tuple[pa.Table, Tokens]:
+        """The documents, or their chunks, with the tokens of each."""
+        checkpoint = locate(self.spec.model, self.spec.revision)
+        assert self.spec.prompt is not None  # resolved
+        tokenizer = _tokenizer(checkpoint.path, self.spec.prompt, self.spec.max_tokens)
+        if self.chunking is not None:
+            return chunk_documents(documents, self.chunking, tokenizer)
+        return documents, tokenizer(documents.column("text").to_pylist())
+
+    def _begin(self, unit: WorkUnit) -> tuple[str, bool]:
+        """The unit's name for the tracker, and whether it must be read slice by slice."""
+        name = f"{READ} {blake2b(unit.to_json().encode(), digest_size=8).hexdigest()}"
+        streams = [part.file.uri for part in unit.parts if part.slices is None]
+        return name, self.watch.begin(name, READ, unit.slices, streams)
+
+    def _batches(self, unit: WorkUnit, name: str, *, careful: bool) -> Iterator[DocumentBatch]:
+        reading: dict[str, Any] = {"keep": self.keep, "storage_options": self.storage_options}
+        if careful:
+            reader = CarefulReader(self.watch, name, self.options, is_done=finished(self.done), **reading)
+            batches = reader.read(unit)
+        else:
+            most = MAX_BYTES if self.chunking is None else min(MAX_BYTES, BYTES_PER_WINDOW * self.chunking.window)
+            batches = read_unit(unit, self.options, done=self.done, max_rows=self.max_rows, max_bytes=most, **reading)
+        for batch in steady(batches, unit, self.storage_options):
+            yield batch if self.retry is None else _only(batch, self.retry)
+
+    def _parcel(self, batch: DocumentBatch, careful_unit: str | None) -> Parcel:
+        """The batch with its tokens; `careful_unit`: the name of a unit that is taken document by document."""
+        documents, rejects = batch.documents, batch.rejects
+        if careful_unit is None:
+            rows, tokens = self._tokenized(documents)
+        else:
+            items = items_of(documents, READ)
+            made, bad = sift(self.watch, careful_unit, items, lambda at: self._tokenized(documents.take(at)))
+            parts = zip(self._tokenized(documents.slice(0, 0)), *(each for _, each in made), strict=True)
+            rows, tokens = (pa.concat_tables(part) for part in parts)
+            rejects = pa.concat_tables([rejects, killed(bad)])
+        n_read = batch.documents.num_rows + batch.rejects.num_rows
+        return Parcel(rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read)
+
+    def _tokenized(self, documents: pa.Table) -> tuple[pa.Table, pa.Table]:
+        rows, tokens = self.tokenize(documents)
+        return rows, tokens.to_arrow()
+
+    def _nothing(self) -> Parcel:
+        rows, tokens = self._tokenized(documents_schema(self.keep).empty_table())
+        return Parcel(rows=rows, rejects=REJECTS_SCHEMA.empty_table(), tokens=tokens)
+
+
+def _only(batch: DocumentBatch, retry: Retry) -> DocumentBatch:
+    return replace(batch, documents=retry.only(batch.documents), rejects=retry.only(batch.rejects))
 
 
 class EmbedStage:
@@ -87,19 +166,48 @@ class EmbedStage:
     Args:
         encoder: how to build it, calibration included.
         with_text: whether rows keep their text.
+        watch: the tracker.
+        reuse: a table whose vectors are taken over for equal texts.
+
+    Raises:
+        RunError: the replica's process has died too often while it was being built.
     """
 
-    def __init__(self, encoder: EncoderPlan, *, with_text: bool) -> None:
-        self._encoder = encoder.build()
+    def __init__(
+        self, encoder: EncoderPlan, *, with_text: bool, watch: Watch | None = None, reuse: TableLocation | None = None
+    ) -> None:
         self._with_text = with_text
+        self._watch = watch or _unwatched()
+        self._watch.begin(process_name(), BUILD)
+        self._encoder = encoder.build()
+        self._known = None if reuse is None else KnownTexts(reuse)
+        self._watch.end(process_name())
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yields one block for each parcel."""
         for parcel in Parcel.from_block(block):
-            assert parcel.tokens is not None
             started = time.monotonic()
-            rows, rejects = embed_documents(self._encoder, parcel.rows, parcel.tokens, with_text=self._with_text)
+            rows, rejects = self._watched(parcel) if parcel.rows.num_rows else self._embed(parcel)
             yield parcel.embedded(rows, rejects, time.monotonic() - started).to_block()
+
+    def _watched(self, parcel: Parcel) -> tuple[pa.Table, pa.Table]:
+        name = _name(EMBED, parcel.rows)
+        careful = self._watch.begin(name, EMBED, _slices(parcel.rows))
+        made = self._carefully(parcel, name) if careful else self._embed(parcel)
+        self._watch.end(name)
+        return made
+
+    def _embed(self, parcel: Parcel) -> tuple[pa.Table, pa.Table]:
+        assert parcel.tokens is not None
+        if self._known is not None:
+            self._known.refresh()
+        return embed_documents(self._encoder, parcel.rows, parcel.tokens, with_text=self._with_text, known=self._known)
+
+    def _carefully(self, parcel: Parcel, name: str) -> tuple[pa.Table, pa.Table]:
+        made, bad = sift(self._watch, name, items_of(parcel.rows, EMBED), lambda rows: self._embed(parcel.take(rows)))
+        nothing = self._embed(parcel.take([]))
+        rows, rejects = zip(nothing, *(each for _, each in made), strict=True)
+        return pa.concat_tables(rows), pa.concat_tables([*rejects, killed(bad)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +215,36 @@ class StageStage:
     """Parcels of table rows → one parcel that describes the fragments in which they wait for their commit."""
 
     location: TableLocation
+    watch: Watch = field(default_factory=_unwatched)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Takes any number of parcels, gives one."""
         parcel = concat(list(Parcel.from_block(block)))
-        return parcel.staged(stage(self.location, parcel.rows).to_table()).to_block()
+        if not parcel.rows.num_rows:
+            return parcel.staged(self.write(parcel.rows).to_table()).to_block()
+        name = _name(COMMIT, parcel.rows)
+        if self.watch.begin(name, COMMIT, _slices(parcel.rows)):
+            parcel = self._sifted(parcel, name)
+        staged = self.write(parcel.rows)
+        self.watch.end(name)
+        return parcel.staged(staged.to_table()).to_block()
+
+    def write(self, rows: pa.Table) -> Staged:
+        """Stage some rows."""
+        return stage(self.location, rows)
+
+    def _sifted(self, parcel: Parcel, name: str) -> Parcel:
+        """The parcel without the rows that kill when they are written; what is written to find out becomes orphans."""
+        items = items_of(parcel.rows, COMMIT)
+        _, bad = sift(self.watch, name, items, lambda rows: self.write(parcel.rows.take(rows)))
+        return parcel.without(killed(bad)) if bad else parcel
+
+
+def _name(stage: str, rows: pa.Table) -> str:
+    """A parcel's name for the tracker: its first place and its size."""
+    first = [rows.column(name)[0].as_py() for name in ("slice", "row")]
+    return f"{stage} {first} {rows.num_rows}"
+
+
+def _slices(rows: pa.Table) -> list[int]:
+    return rows.column("slice").unique().to_pylist()

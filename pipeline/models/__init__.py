@@ -97,11 +97,6 @@ def describe(spec: EmbeddingSpec | str | None) -> tuple[EmbeddingSpec, Meaning, 
         SpecError: the spec contradicts itself.
     """
     wanted = EmbeddingSpec(model=spec) if isinstance(spec, str) else spec or EmbeddingSpec()
-    if wanted.quantization != "none":
-        raise ModelError(
-            f"quantization={wanted.quantization!r} is not in this version yet: stock 4- and 8-bit loading would leave "
-            "the experts in bf16 without saying so; use quantization='none'"
-        )
     checkpoint = locate(wanted.model, wanted.revision)
     resolved = wanted.resolve(checkpoint.defaults)
     if checkpoint.identity.startswith(HUB):

@@ -1,77 +1,119 @@
-"""The experts' forward for CPUs: every matrix product in one of a few shapes.
+"""The experts' forward for CPUs: one expert after another, in buffers that stay, with products in a few shapes.
 
 oneDNN builds a kernel for each matrix shape that it has not seen, and an expert's group of tokens has a new height
 at every layer of every batch. With heights rounded up to a multiple of `ROWS` the same few kernels serve for ever:
 bf16 products of random heights ran at 141 GFLOP/s the first time and at 1,080 rounded up (8 layers, hidden 512, 2
 cores). The padding rows are zeros and their results are never read.
+
+An expert's rows are gathered, multiplied, gated and multiplied again while they are in the cache; only the results
+wait for the end, where each token's are weighted and summed in one pass. Tensors of token-expert pairs are beyond
+the size that the C library keeps (32 MiB), so that allocating them costs a page fault for each 4 KiB: hence buffers.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+import threading
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-__all__ = ["PADDED_GROUPS", "padded_groups_forward"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    ExpertMatrix = Callable[[Any, str, int], torch.Tensor]
+    """(experts module, parameter name, expert) → that expert's matrix, [in, out]."""
+
+__all__ = ["PADDED_GROUPS", "dense_matrix", "grouped_forward"]
 
 ROWS: Final = 64
 PADDED_GROUPS: Final = "moee_padded_groups"
 """The name under which transformers finds this forward (``experts_implementation``)."""
 
 
-def padded_groups_forward(
-    self: Any,
+def dense_matrix(experts: Any, name: str, expert: int) -> torch.Tensor:
+    """The matrix of one expert, [in, out], as a view of its fused parameter."""
+    weight = getattr(experts, name)[expert]
+    return weight if experts.is_transposed else weight.t()
+
+
+def grouped_forward(
+    experts: Any,
     hidden_states: torch.Tensor,  # [T, H]
     top_k_index: torch.Tensor,  # [T, K]
     top_k_weights: torch.Tensor,  # [T, K]
+    matrix: ExpertMatrix = dense_matrix,
 ) -> torch.Tensor:  # [T, H]
     """What transformers' ``grouped_mm`` forward computes, with each expert's rows padded to a multiple of `ROWS`.
 
-    `self` is a transformers experts module: fused 3-D weights, and what ``use_experts_implementation`` hangs on it.
+    `experts` is a transformers experts module: fused 3-D weights, and what ``use_experts_implementation`` hangs on it.
     """
-    tokens, choices = top_k_index.shape
-    expert_of_pair = top_k_index.reshape(-1)
-    counts = torch.bincount(expert_of_pair, minlength=self.num_experts)[: self.num_experts]
-    heights = (counts + ROWS - 1) // ROWS * ROWS
-    tops = torch.cumsum(heights, 0) - heights
-    starts = torch.cumsum(counts, 0) - counts
-
-    order = torch.argsort(expert_of_pair, stable=True)
-    rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=order.device)
-    place = rank + (tops - starts)[expert_of_pair]  # [T·K]: the padded row of each token-expert pair
-
-    padded = hidden_states.new_zeros(int(heights.sum()), hidden_states.shape[-1])
-    padded[place] = hidden_states.repeat_interleave(choices, dim=0)
-    groups = [(e, top, height) for e, (top, height) in enumerate(zip(tops.tolist(), heights.tolist(), strict=True))]
-    groups = [group for group in groups if group[2]]
-
-    first = "gate_up_proj" if self.has_gate else "up_proj"
-    inner = _grouped_linear(self, first, padded, groups)
-    inner = self._apply_gate(inner) if self.has_gate else self.act_fn(inner)
-    out = _grouped_linear(self, "down_proj", inner, groups)
-    if self.has_post_expert_norm:
-        out = self.post_expert_norm(out)
-    chosen = out[place].view(tokens, choices, -1)
-    return (chosen * top_k_weights.to(chosen.dtype).unsqueeze(-1)).sum(dim=1).to(hidden_states.dtype)
-
-
-def _grouped_linear(
-    experts: Any, name: str, rows: torch.Tensor, groups: list[tuple[int, int, int]]
-) -> torch.Tensor:  # [P, out]
-    weight = getattr(experts, name)  # [E, out, in], or [E, in, out] where transposed
-    bias = getattr(experts, f"{name}_bias") if experts.has_bias else None
-    if not experts.is_transposed:
-        weight = weight.transpose(1, 2)
-    rows = rows.to(weight.dtype)
-    out = rows.new_empty(rows.shape[0], weight.shape[2])
-    for expert, top, height in groups:
-        block = out[top : top + height]
-        torch.mm(rows[top : top + height], weight[expert], out=block)
-        if bias is not None:
-            block += bias[expert]
-    return out
+    groups = _Groups(top_k_index, experts.num_experts)
+    first = "gate_up_proj" if experts.has_gate else "up_proj"
+    results = hidden_states
+    for expert, tokens, top, height in groups.each():
+        into = matrix(experts, first, expert)
+        rows = _buffer("rows", height, into.shape[0], into)
+        count = len(tokens)
+        if hidden_states.dtype == rows.dtype:
+            torch.index_select(hidden_states, 0, tokens, out=rows[:count])
+        else:
+            rows[:count] = hidden_states[tokens]
+        rows[count:].zero_()
+        inner = torch.mm(rows, into, out=_buffer("inner", height, into.shape[1], into))
+        if experts.has_bias:
+            inner += getattr(experts, f"{first}_bias")[expert]
+        inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)  # noqa: SLF001 — theirs
+        out_of = matrix(experts, "down_proj", expert)
+        results = _buffer("results", groups.total, out_of.shape[1], out_of)
+        block = torch.mm(inner, out_of, out=results[top : top + height])
+        if experts.has_bias:
+            block += experts.down_proj_bias[expert]
+    if experts.has_post_expert_norm:
+        results = experts.post_expert_norm(results)
+    weights = top_k_weights.to(results.dtype)
+    return functional.embedding_bag(groups.place, results, per_sample_weights=weights, mode="sum").to(
+        hidden_states.dtype
+    )
 
 
-ALL_EXPERTS_FUNCTIONS.register(PADDED_GROUPS, padded_groups_forward)
+class _Groups:
+    """Token-expert pairs by expert: group after group, each padded to a multiple of `ROWS`."""
+
+    def __init__(self, top_k_index: torch.Tensor, num_experts: int) -> None:
+        expert_of_pair = top_k_index.reshape(-1)
+        counts = torch.bincount(expert_of_pair, minlength=num_experts)
+        heights = (counts + ROWS - 1) // ROWS * ROWS
+        tops = torch.cumsum(heights, 0) - heights
+        starts = torch.cumsum(counts, 0) - counts
+        order = torch.argsort(expert_of_pair, stable=True)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order))
+        self.place = (rank + (tops - starts)[expert_of_pair]).view_as(top_k_index)
+        """int64 [T, K]: the row of each pair among the padded ones."""
+        self.total = int(heights.sum())
+        self._tokens = torch.split(order // top_k_index.shape[1], counts.tolist())
+        self._tops, self._heights = tops.tolist(), heights.tolist()
+
+    def each(self) -> list[tuple[int, torch.Tensor, int, int]]:
+        """(expert, its tokens int64 [n], its first padded row, its padded height) of every expert with tokens."""
+        columns = zip(self._tokens, self._tops, self._heights, strict=True)
+        return [(expert, *group) for expert, group in enumerate(columns) if group[2]]
+
+
+_buffers = threading.local()
+
+
+def _buffer(name: str, rows: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """An uninitialised [rows, width] tensor in memory that this thread's next call uses again."""
+    key = f"{name}:{like.dtype}"
+    kept: torch.Tensor | None = getattr(_buffers, key, None)
+    if kept is None or kept.numel() < rows * width:
+        with torch.inference_mode(mode=False):  # so that it may be written to in any mode
+            kept = torch.empty(rows * width, dtype=like.dtype)
+        setattr(_buffers, key, kept)
+    return kept[: rows * width].view(rows, width)
+
+
+ALL_EXPERTS_FUNCTIONS.register(PADDED_GROUPS, grouped_forward)

@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
 from pipeline.errors import ModelError
 from pipeline.models.quiet import quiet_transformers
+from pipeline.models.weights import read_weights, weight_files
+from pipeline.replica.architecture import read_config, text_part
 from pipeline.replica.experts import PADDED_GROUPS
+from pipeline.replica.memory import refuse_too_large
+from pipeline.replica.quantize_forward import attach
+from pipeline.replica.quantize_load import holds_mxfp4, read_model
 
 if TYPE_CHECKING:
     from pipeline.models import Checkpoint
-    from pipeline.spec import Dtype
+    from pipeline.spec import Dtype, Quantization
 
 __all__ = ["load_model", "resolve_device"]
 
@@ -40,38 +45,45 @@ def resolve_device(device: str) -> torch.device:
     return resolved
 
 
-def load_model(checkpoint: Checkpoint, *, dtype: Dtype, device: torch.device) -> PreTrainedModel:
+def load_model(
+    checkpoint: Checkpoint, *, dtype: Dtype, device: torch.device, quantization: Quantization = "none"
+) -> PreTrainedModel:
     """Load the headless model in evaluation mode.
 
     Raises:
         ModelError: the architecture is unknown, the files are damaged or incomplete, or cannot be loaded as asked.
     """
-    try:
-        config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False)
-    except (ValueError, KeyError, OSError) as error:
-        raise ModelError(
-            f"model {checkpoint.name!r}: its config.json is not one that transformers knows: {_first_line(error)}"
-        ) from error
-    if getattr(config, "is_encoder_decoder", False):
-        raise ModelError(f"model {checkpoint.name!r} ({config.model_type}): encoder-decoder models are not read yet")
+    config = read_config(checkpoint)
+    mxfp4 = holds_mxfp4(checkpoint.name, config)
+    weights = read_weights(checkpoint.name, checkpoint.path)
+    refuse_too_large(checkpoint.name, weights, dtype=dtype, quantization=quantization, device=device)
     options: dict[str, Any] = {"experts_implementation": PADDED_GROUPS} if device.type == "cpu" else {}
+    options |= {"config": config, "dtype": getattr(torch, dtype)}
     with quiet_transformers():
         try:
-            model, report = AutoModel.from_pretrained(
-                checkpoint.path,
-                config=config,
-                dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                **options,
-            )
+            if mxfp4 or quantization != "none":
+                files = weight_files(checkpoint.name, checkpoint.path)
+                model, report = read_model(files, quantization, mxfp4=mxfp4, device=device, **options)
+            else:
+                model, report = AutoModel.from_pretrained(
+                    checkpoint.path,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                    **options,
+                )
         except SafetensorError as error:
             raise ModelError(f"model {checkpoint.name!r}: a weight file is damaged: {_first_line(error)}") from error
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {_first_line(error)}") from error
+            reason = _first_line(error)
+            if "conversion of the weights" in reason:  # of transformers, which prints the particulars as a table
+                reason = "some experts' weights are missing, or have another shape than the others"
+            raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from error
     _refuse_gaps(checkpoint.name, report)
-    return model.to(device).eval().requires_grad_(requires_grad=False)
+    part: Any = text_part(model)
+    part = part.to(device).eval().requires_grad_(requires_grad=False)
+    attach(part)
+    return part
 
 
 def _refuse_gaps(name: str, report: dict[str, Any]) -> None:

@@ -12,18 +12,18 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from torch.nn import functional
-from transformers import AttentionInterface
 
-__all__ = ["PACKED_ATTENTION", "ForwardInputs", "Layout", "lay_out"]
+from pipeline.replica.attention import STEP, Segments
+
+__all__ = ["ForwardInputs", "Layout", "lay_out"]
 
 Layout = Literal["packed", "padded"]
 
-PACKED_ATTENTION: Final = "moee_packed"
-"""The name under which transformers finds our attention function (``attn_implementation``)."""
-
 LENGTH_STEP: Final = 64
-"""Packed rows are filled up to a multiple of this, so that matrix products come in few shapes (see `experts`)."""
+"""Packed rows are filled up to a multiple of this, so that matrix products come in few shapes (see `experts`).
+
+At least `STEP` tokens of filler stand behind the last sequence: attention computes that far beyond an end.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,15 @@ def lay_out(ids: np.ndarray, lengths: np.ndarray, *, layout: Layout, pad: int, d
 
 def _packed(ids: np.ndarray, lengths: np.ndarray, pad: int, device: torch.device) -> ForwardInputs:
     total = len(ids)
-    filler = -total % LENGTH_STEP
-    all_lengths = np.append(lengths, filler) if filler else lengths
-    stops = np.cumsum(all_lengths)
-    positions = np.arange(total + filler) - np.repeat(stops - all_lengths, all_lengths)
-    tokens = np.concatenate([ids, np.full(filler, pad, dtype=ids.dtype)])
+    filler = -(total + STEP) % LENGTH_STEP + STEP
+    stops = np.cumsum(lengths)
+    positions = np.arange(total) - np.repeat(stops - lengths, lengths)
+    offsets = torch.from_numpy(np.append(np.append(0, stops), total + filler).astype(np.int32))
+    longest = max(int(lengths.max()), filler)
     kwargs = {
-        "input_ids": _to(tokens, device)[None],
-        "position_ids": _to(positions, device)[None],
-        "sequence_stops": tuple(stops.tolist()),
+        "input_ids": _to(np.append(ids, np.full(filler, pad, ids.dtype)), device)[None],
+        "position_ids": _to(np.append(positions, np.arange(filler)), device)[None],
+        "segments": Segments((*stops.tolist(), total + filler), offsets.to(device, non_blocking=True), longest),
         "use_cache": False,
     }
     return ForwardInputs(kwargs, np.arange(total))
@@ -74,56 +74,6 @@ def _padded(ids: np.ndarray, lengths: np.ndarray, pad: int, device: torch.device
 
 
 def _to(array: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(device, non_blocking=True)
-
-
-def _packed_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,  # [1, heads, T, D]
-    key: torch.Tensor,  # [1, key-value heads, T, D]
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    scaling: float | None = None,
-    sliding_window: int | None = None,
-    sequence_stops: tuple[int, ...] | None = None,
-    **others: Any,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention inside each of the packed sequences.
-
-    What it does not know (soft caps, sinks, position biases) it refuses, and the replica falls back to padding.
-    """
-    unknown = [name for name in ("softcap", "s_aux", "position_bias") if others.get(name) is not None]
-    if sequence_stops is None or attention_mask is not None or unknown:
-        raise NotImplementedError(f"packed attention in {type(module).__name__} ({', '.join(unknown) or 'no stops'})")
-    if query.shape[0] != 1 or not getattr(module, "is_causal", True):
-        raise NotImplementedError(f"packed attention in {type(module).__name__}: not one causal row")
-    grouped = query.shape[1] != key.shape[1]
-    pieces, start = [], 0
-    for stop in sequence_stops:
-        window = _band(stop - start, sliding_window, query.device)
-        pieces.append(
-            functional.scaled_dot_product_attention(
-                query[:, :, start:stop],
-                key[:, :, start:stop],
-                value[:, :, start:stop],
-                attn_mask=window,
-                is_causal=window is None,
-                scale=scaling,
-                enable_gqa=grouped,
-            )
-        )
-        start = stop
-    return torch.cat(pieces, dim=2).transpose(1, 2), None  # [1, T, heads, D]
-
-
-def _band(length: int, window: int | None, device: torch.device) -> torch.Tensor | None:
-    """Mask [length, length]: each token sees itself and the `window - 1` before it; None where that is all of them."""
-    if window is None or length <= window:
-        return None
-    ahead = torch.arange(length, device=device)
-    distance = ahead[:, None] - ahead[None, :]
-    return (distance >= 0) & (distance < window)
-
-
-AttentionInterface.register(PACKED_ATTENTION, _packed_attention)
+    """The array on the device, int64; to a GPU it is copied while the host goes on."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -13,10 +13,15 @@ import numpy as np
 import torch
 
 from pipeline.errors import ModelError
+from pipeline.models.families import family_of
+from pipeline.replica.attention import PACKED_ATTENTION
 from pipeline.replica.batch import TokenBatch
+from pipeline.replica.footprint import footprint_of, refuse_unquantized
 from pipeline.replica.load import load_model, resolve_device
-from pipeline.replica.packing import PACKED_ATTENTION, Layout, lay_out
-from pipeline.replica.tap import RouterTap, score_function
+from pipeline.replica.narrow import LastBlock
+from pipeline.replica.packing import Layout, lay_out
+from pipeline.replica.pieces import norms_in_pieces
+from pipeline.replica.tap import SCORES, RouterTap, score_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,18 +29,26 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from pipeline.models import Checkpoint
-    from pipeline.spec import Dtype, Pooling, Routing
+    from pipeline.models.families import ScoreFunction
+    from pipeline.spec import Dtype, Pooling, Quantization, Routing
 
 __all__ = ["Replica"]
 
 logger = logging.getLogger(__name__)
 
-PROBE_LENGTHS: Final = (9, 23, 5, 14)
+PROBE_LENGTHS: Final = (9, 23, 150, 14)
+"""Short ones, and one beyond what attention treats as short."""
 PROBE_COSINE: Final = {"float32": 1 - 1e-5, "bfloat16": 0.97, "float16": 0.99}
 """How alike a hidden state must be alone and in a batch.
 
 A random 8-layer OLMoE in bf16 is at .995 and above; attention that leaks into the neighbour is below .9.
 """
+
+FORWARD_FAILURES: Final = (
+    *(NotImplementedError, AssertionError, AttributeError, IndexError, KeyError),
+    *(RuntimeError, TypeError, ValueError),
+)
+"""What a model raises on inputs that it was not made for."""
 
 
 class Replica:
@@ -55,8 +68,12 @@ class Replica:
     ) -> None:
         self._model = model
         self._tap = RouterTap(model)
+        self._last_block = LastBlock(model, self._tap.names[-1])
+        if model.device.type == "cpu":
+            norms_in_pieces(model)
         self._layers = self._chosen_layers(routing_layers)
-        self._score = score_function(model) if routing == "scores" else "identity"
+        self._score: ScoreFunction = score_function(model) if routing == "scores" else "identity"
+        self.weights = footprint_of(model, self._tap.names)
         self.layout: Layout = "packed"
         self.halves = self._probe(routing)
 
@@ -69,10 +86,13 @@ class Replica:
         device: str,
         routing: Routing,
         routing_layers: tuple[int, ...] | None,
+        quantization: Quantization = "none",
     ) -> Replica:
         """Load a checkpoint onto a device and check it."""
-        model = load_model(checkpoint, dtype=dtype, device=resolve_device(device))
-        return cls(model, routing=routing, routing_layers=routing_layers)
+        model = load_model(checkpoint, dtype=dtype, device=resolve_device(device), quantization=quantization)
+        replica = cls(model, routing=routing, routing_layers=routing_layers)
+        refuse_unquantized(model, replica.weights, quantization)
+        return replica
 
     @property
     def device(self) -> torch.device:
@@ -81,22 +101,42 @@ class Replica:
 
     @property
     def max_positions(self) -> int | None:
-        """Longest sequence that the model's positions allow, in tokens; None: it does not say."""
-        return getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        """Longest sequence that the model's positions allow, in tokens; None: it does not say.
 
-    @torch.inference_mode()
+        Rotary frequencies that change with a batch's longest sequence end where they begin to change.
+        """
+        config = self._model.config.get_text_config()
+        rotary = getattr(config, "rope_parameters", None) or {}
+        if rotary.get("rope_type") in {"dynamic", "longrope"} and "original_max_position_embeddings" in rotary:
+            return rotary["original_max_position_embeddings"]
+        return getattr(config, "max_position_embeddings", None)
+
     def forward(self, batch: TokenBatch, pooling: Pooling) -> tuple[np.ndarray, np.ndarray]:
         """Pooled hidden states float32 [n, H] and router outputs float32 [n, R] of the batch's sequences."""
+        return self.launch(batch, pooling)()
+
+    @torch.inference_mode()
+    def launch(self, batch: TokenBatch, pooling: Pooling) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+        """Begin a forward; what is returned waits for its results and gives them, as `forward` does.
+
+        On a GPU the next batch can be prepared and queued in between.
+        """
         inputs = lay_out(batch.ids, batch.lengths, layout=self.layout, pad=self._pad_token, device=self.device)
-        reduce = _pool(batch, inputs.rows, pooling, self.device)
-        with self._tap.reading(lambda logits: reduce(self._scores(logits))) as routed:
+        reduce, wanted = _pool(batch, inputs.rows, pooling, self.device)
+        narrow = self._last_block.only(wanted if self.layout == "packed" else None)
+
+        def read(logits: torch.Tensor) -> torch.Tensor:
+            scores = self._scores(logits)
+            return scores[: len(batch.lengths)] if self._last_block.running else reduce(scores)
+
+        with narrow, self._tap.reading(read) as routed:
             output = self._model(**inputs.kwargs)
         states = output.last_hidden_state
         hidden = reduce(states.reshape(-1, states.shape[-1]))
         if len(routed) != len(self._tap):
             raise ModelError(f"only {len(routed)} of {len(self._tap)} routers were seen in a forward")
         routing = torch.cat([routed[layer] for layer in self._layers], dim=1)
-        return hidden.float().cpu().numpy(), routing.float().cpu().numpy()
+        return _fetched(hidden.float(), routing.float())
 
     @property
     def _pad_token(self) -> int:
@@ -112,19 +152,17 @@ class Replica:
         return chosen
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
-        if self._score == "softmax":
-            return logits.float().softmax(dim=-1)
-        return logits.float().sigmoid() if self._score == "sigmoid" else logits.float()
+        return SCORES[self._score](logits.float())
 
     def _probe(self, routing: Routing) -> tuple[int, int]:
         """Choose the layout that leaves sequences alone; the sizes (H, R) of the two halves."""
-        batch = _probe_batch(self._model.config.get_text_config().vocab_size)
-        self._refuse_probabilities(batch, routing)
-        self._use("padded")
-        alone = [self.forward(single, "last") for single in _singly(batch)]
+        batch = _probe_batch(self._model.config.get_text_config().vocab_size, self.max_positions)
+        alone = self._alone(batch, routing)
         hidden = np.concatenate([pair[0] for pair in alone])
-        worst = {}
-        for layout in ("packed", "padded"):
+        family = family_of(self._model.config.get_text_config().model_type)
+        worst: dict[Layout, float] = {"packed": -1.0, "padded": -1.0}
+        layouts: tuple[Layout, ...] = ("packed", "padded") if family and family.layout == "packed" else ("padded",)
+        for layout in layouts:
             worst[layout] = self._worst_cosine(layout, batch, hidden)
             if worst[layout] >= PROBE_COSINE[str(self._model.dtype).removeprefix("torch.")]:
                 logger.debug("%s batches agree with single sequences to cosine %.6f", layout, worst[layout])
@@ -136,11 +174,27 @@ class Replica:
             "batch-independent"
         )
 
+    def _alone(self, batch: TokenBatch, routing: Routing) -> list[tuple[np.ndarray, np.ndarray]]:
+        """What each sequence of the batch gives by itself: the reference for all layouts."""
+        kind = self._model.config.model_type
+        try:
+            self._refuse_probabilities(batch, routing)
+            self._use("padded")
+            alone = [self.forward(single, "last") for single in _singly(batch)]
+        except FORWARD_FAILURES as error:
+            reason = next(iter(str(error).strip().splitlines()), "")
+            raise ModelError(
+                f"{kind}: its forward fails on a single sequence ({type(error).__name__}: {reason})"
+            ) from error
+        if not all(np.isfinite(values).all() for pair in alone for values in pair):
+            raise ModelError(f"{kind}: its forward gives numbers that are not finite; the weights may be damaged")
+        return alone
+
     def _worst_cosine(self, layout: Layout, batch: TokenBatch, alone: np.ndarray) -> float:
         self._use(layout)
         try:
             together, _ = self.forward(batch, "last")
-        except (NotImplementedError, TypeError, RuntimeError, ValueError, AssertionError) as error:
+        except FORWARD_FAILURES as error:
             logger.info("%s: no %s batches: %s", self._model.config.model_type, layout, error)
             return -1.0
         lengths = np.linalg.norm(together, axis=1) * np.linalg.norm(alone, axis=1)
@@ -170,14 +224,34 @@ class Replica:
         self._score = "identity"
 
 
+def _fetched(*results: torch.Tensor) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
+    """Start copying results to the host; the function returned waits for them."""
+    if not results[0].is_cuda:
+        return lambda: (results[0].numpy(), results[1].numpy())
+    copies = [torch.empty(result.shape, dtype=result.dtype, pin_memory=True) for result in results]
+    for copy, result in zip(copies, results, strict=True):
+        copy.copy_(result, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+
+    def wait() -> tuple[np.ndarray, np.ndarray]:
+        arrived.synchronize()
+        return copies[0].numpy(), copies[1].numpy()
+
+    return wait
+
+
 def _pool(
     batch: TokenBatch, rows: np.ndarray, pooling: Pooling, device: torch.device
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A function from [rows, width] to [n, width]: the last token's row, or the mean over the text's own."""
+) -> tuple[Callable[[torch.Tensor], torch.Tensor], torch.Tensor | None]:
+    """A function from [rows, width] to [n, width]: the last token's row, or the mean over the text's own.
+
+    With it, where only some rows are read, which: int64 [n].
+    """
     ends = np.cumsum(batch.lengths)
     if pooling == "last":
-        wanted = torch.from_numpy(rows[ends - 1]).to(device)
-        return lambda values: values.index_select(0, wanted)
+        wanted = torch.from_numpy(rows[ends - 1]).to(device, non_blocking=True)
+        return lambda values: values.index_select(0, wanted), wanted
     counts = batch.stops - batch.starts
     first = ends - batch.lengths + batch.starts
     own = np.arange(counts.sum()) + np.repeat(first - (np.cumsum(counts) - counts), counts)
@@ -189,11 +263,11 @@ def _pool(
         sums = torch.zeros(len(counts), values.shape[1], device=device)
         return sums.index_add_(0, owner, values.index_select(0, wanted).float()) / divisor
 
-    return mean
+    return mean, None
 
 
-def _probe_batch(vocabulary: int) -> TokenBatch:
-    lengths = np.array(PROBE_LENGTHS, dtype=np.int64)
+def _probe_batch(vocabulary: int, positions: int | None) -> TokenBatch:
+    lengths = np.minimum(np.array(PROBE_LENGTHS, dtype=np.int64), positions or max(PROBE_LENGTHS))
     ids = np.random.default_rng(0).integers(min(16, vocabulary - 1), vocabulary, lengths.sum(), dtype=np.int32)
     return TokenBatch(ids, lengths, np.zeros_like(lengths), lengths)
 

@@ -9,25 +9,38 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from pipeline.errors import ModelError
+from pipeline.models.families import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
-__all__ = ["RouterTap", "ScoreFunction", "score_function"]
+    from pipeline.models.families import ScoreFunction
 
-ScoreFunction = str
-"""``softmax`` or ``sigmoid`` over all experts, or ``identity`` where the router already hands out scores."""
+__all__ = ["SCORES", "RouterTap", "score_function"]
 
-SIGMOID_ROUTERS = frozenset(
-    {"deepseek_v3", "glm4_moe", "glm4v_moe", "dots1", "minimax_m2", "lfm2_moe", "llama4", "llama4_text", "afmoe"}
+UNDECLARED: Final = MappingProxyType({"DeepseekV4HashRouter": 0})
+"""Routers that transformers does not record, by class, and where their logits stand.
+
+A hash router's choice is fixed by the token, but its learned scores weigh what it chose.
+"""
+
+SCORES: Final[Mapping[ScoreFunction, Callable[[torch.Tensor], torch.Tensor]]] = MappingProxyType(
+    {
+        "softmax": lambda logits: logits.softmax(dim=-1),
+        "sigmoid": torch.sigmoid,
+        "sqrtsoftplus": lambda logits: functional.softplus(logits).sqrt(),
+        "identity": lambda logits: logits,
+    }
 )
-"""Architectures whose routers score by sigmoid without saying so in their configuration."""
+"""Score functions by name: float32 logits [rows, experts] to scores of the same shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +59,12 @@ class RouterTap:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._routers = _find_routers(model)
+        kind = getattr(model.config, "model_type", type(model).__name__)
         if not self._routers:
-            kind = getattr(model.config, "model_type", type(model).__name__)
             raise ModelError(f"{kind}: no router found, so this is not a Mixture-of-Experts model that MoEE can read")
-        expert_layers = sum(name.rpartition(".")[2] == "experts" for name, _ in model.named_modules())
-        if expert_layers > len(self._routers):
-            raise ModelError(
-                f"{model.config.model_type}: {expert_layers} layers have experts, "
-                f"but only {len(self._routers)} routers can be read"
-            )
+        unread = [name for name in _experts(model) if not any(_belongs(router.name, name) for router in self._routers)]
+        if unread:
+            raise ModelError(f"{kind}: {len(unread)} layers' experts have no router that can be read: {unread[0]}, …")
         self._reduce: Callable[[torch.Tensor], torch.Tensor] | None = None
         self._seen: dict[int, torch.Tensor] = {}
         for position, router in enumerate(self._routers):
@@ -63,6 +73,16 @@ class RouterTap:
     def __len__(self) -> int:
         """Number of MoE layers."""
         return len(self._routers)
+
+    @property
+    def names(self) -> list[str]:
+        """The router modules' names, in the order of the layers."""
+        return [router.name for router in self._routers]
+
+    @property
+    def widths(self) -> list[int]:
+        """How many scores each router gives, told from its weights: nothing is run."""
+        return [_width(router.module) for router in self._routers]
 
     @contextmanager
     def reading(self, reduce: Callable[[torch.Tensor], torch.Tensor]) -> Generator[dict[int, torch.Tensor]]:
@@ -87,27 +107,62 @@ class RouterTap:
 
 
 def score_function(model: PreTrainedModel) -> ScoreFunction:
-    """The model's own function from router logits to scores over all experts."""
+    """The model's own function from router logits to scores over all experts.
+
+    Raises:
+        ModelError: the architecture is not a verified one, and its configuration names no function.
+    """
     config = model.config.get_text_config()
-    declared = getattr(config, "scoring_func", None) or getattr(config, "score_function", None)
-    if declared in {"softmax", "sigmoid"}:
-        return declared
-    return "sigmoid" if config.model_type in SIGMOID_ROUTERS else "softmax"
+    family = family_of(config.model_type)
+    fields = [family.scores_field] if family else ["scoring_func", "score_function"]
+    declared = next((value for field in fields if (value := getattr(config, field, None)) in SCORES), None)
+    if declared is None and family is None:
+        raise ModelError(
+            f"{config.model_type}: not a verified architecture, so how its routers score is not known; "
+            "use routing='logits' (moee models lists the verified ones)"
+        )
+    return declared or family.scores  # type: ignore[union-attr]
 
 
 def _find_routers(model: PreTrainedModel) -> list[_Router]:
-    """All router modules, each once, in the order in which the model's layers hold them."""
-    found: dict[int, _Router] = {}
-    for root_name, root in model.named_modules():
-        if not isinstance(root, PreTrainedModel):
+    """All router modules, each once, in the order in which the model's layers hold them.
+
+    Where one is declared inside another (jetmoe: attention and its gate), the inner one is the router.
+    """
+    found: dict[str, _Router] = {}
+    for name, module in model.named_modules():
+        if type(module).__name__ in UNDECLARED:
+            found[name] = _Router(name, module, UNDECLARED[type(module).__name__])
+        if not isinstance(module, PreTrainedModel):
             continue
-        for recorder in _recorders(root):
-            for name, module in root.named_modules(prefix=root_name):
-                if isinstance(module, recorder.target_class) and (recorder.layer_name or "") in name:
-                    found.setdefault(id(module), _Router(name, module, recorder.index))
-    return list(found.values())
+        for recorder in _recorders(module):
+            for inner, candidate in module.named_modules(prefix=name):
+                if isinstance(candidate, recorder.target_class) and (recorder.layer_name or "") in inner:
+                    found.setdefault(inner, _Router(inner, candidate, recorder.index))
+    order = [name for name, _ in model.named_modules() if name in found]
+    return [found[name] for name in order if not any(other.startswith(f"{name}.") for other in order)]
+
+
+def _width(router: torch.nn.Module) -> int:
+    """Rows of the router's last matrix, less those for shared experts (inkling), which it does not hand out.
+
+    A matrix of one row is a bias for the choice (ernie4_5_moe).
+    """
+    matrices = [weight for weight in router.parameters() if weight.dim() == 2 and len(weight) > 1]
+    return matrices[-1].shape[0] - getattr(router, "n_shared_experts", 0)
 
 
 def _recorders(model: PreTrainedModel) -> list[Any]:
     declared = (getattr(model, "_can_record_outputs", None) or {}).get("router_logits", [])
     return declared if isinstance(declared, list) else [declared]
+
+
+def _experts(model: PreTrainedModel) -> Iterator[str]:
+    """Names of the modules that hold a layer's experts."""
+    return (name for name, _ in model.named_modules() if name.rpartition(".")[2] == "experts")
+
+
+def _belongs(router: str, experts: str) -> bool:
+    """Whether a router decides about these experts: beside them, around them or inside."""
+    beside = router.rpartition(".")[0] == experts.rpartition(".")[0]
+    return beside or experts.startswith(f"{router}.") or router.startswith(f"{experts}.")

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table.ledger import held_ids
+from pipeline.table.places import PLACE, held
 from pipeline.table.rejects import DELETED, DUPLICATE, deleted_ids
-from pipeline.table.schema import REJECTS
+from pipeline.table.schema import REJECTS, document_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.ledger import Ledger
     from pipeline.table.location import TableLocation
+    from pipeline.table.retry import Retry
     from pipeline.table.staging import Staged
 
 __all__ = ["Admission", "admit"]
@@ -49,6 +51,8 @@ def admit(
     parts: Sequence[Staged],
     *,
     unique_ids: bool = False,
+    outdated: pc.Expression | None = None,
+    retry: Retry | None = None,
 ) -> Admission:
     """Judge `parts` against `dataset`, up to whose version `ledger` is known.
 
@@ -58,6 +62,8 @@ def admit(
         ledger: which slices that version holds.
         parts: what is to be committed, in the order of arrival.
         unique_ids: ids were derived from source and row, so that only rows of the same source can share one.
+        outdated: rows of the table that go in the same commit; they hold no id.
+        retry: rejected rows that are tried again: not their slice but they themselves must be new to the table.
     """
     if not parts:
         return Admission([], REJECTS.empty_table(), contested=False)
@@ -65,13 +71,26 @@ def admit(
     sizes = [part.n_rows for part in parts]
     slices = keys.column("slice").to_numpy()
     stored = ledger.is_stored(slices)
+    if retry is not None:
+        stored = _stored_by_row(dataset, keys, stored, retry.covers(keys))
     lost = stored | _staged_twice(slices, np.repeat(np.arange(len(parts)), sizes))
     left = np.flatnonzero(~lost)
     candidates = keys.take(pa.array(left))
-    refused, rejects = _refuse(location, dataset, candidates, unique_ids=unique_ids)
+    staying = None if outdated is None else pc.field("source").is_null() | ~outdated
+    refused, rejects = _refuse(location, dataset, candidates, staying, unique_ids=unique_ids)
     keep = ~lost
     keep[left[refused]] = False
     return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejects, contested=bool(stored.any()))
+
+
+def _stored_by_row(dataset: lance.LanceDataset, keys: pa.Table, stored: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """`stored` (bool [n], by slice), but for the rows in `again` whether the table holds that very row."""
+    doubtful = np.flatnonzero(stored & again)
+    if not len(doubtful):
+        return stored
+    by_row = stored.copy()
+    by_row[doubtful] = held(dataset, keys.take(pa.array(doubtful)))
+    return by_row
 
 
 def _staged_twice(slices: np.ndarray, part: np.ndarray) -> np.ndarray:
@@ -81,18 +100,24 @@ def _staged_twice(slices: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def _refuse(
-    location: TableLocation, dataset: lance.LanceDataset, rows: pa.Table, *, unique_ids: bool
+    location: TableLocation,
+    dataset: lance.LanceDataset,
+    rows: pa.Table,
+    staying: pc.Expression | None,
+    *,
+    unique_ids: bool,
 ) -> tuple[np.ndarray, pa.Table]:
     """Positions among `rows` that may not be in, and their rejects."""
     ids = rows.column("id").combine_chunks()
-    held = held_ids(dataset, ids, sources=rows.column("source").unique() if unique_ids else None)
+    sources = rows.column("source").unique() if unique_ids else None
+    holders = held_ids(dataset, ids, sources=sources, where=staying)
     dead = np.asarray(pc.is_in(ids, value_set=deleted_ids(location)))
-    taken = np.asarray(pc.is_in(ids, value_set=held)) & ~dead
+    taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~dead
     first = _first_of_its_id(ids)
-    twin = (first != np.arange(len(first))) & ~dead & ~taken
+    twin = ~_same_place(rows, first) & ~dead & ~taken
     rejects = [
         _rejects(rows, dead, DELETED, pa.scalar("a document with this id was deleted for good")),
-        _rejects(rows, taken, DUPLICATE, _holders(dataset, held, ids.filter(pa.array(taken)))),
+        _rejects(rows, taken, DUPLICATE, _holders(dataset, holders, staying, ids.filter(pa.array(taken)))),
         _rejects(rows, twin, DUPLICATE, _place(rows.take(pa.array(first[twin])))),
     ]
     return np.flatnonzero(dead | taken | twin), pa.concat_tables(rejects)
@@ -105,12 +130,21 @@ def _first_of_its_id(ids: pa.Array) -> np.ndarray:
     return first[inverse]
 
 
-def _holders(dataset: lance.LanceDataset, held: pa.Array, ids: pa.Array) -> pa.Array:
+def _same_place(rows: pa.Table, others: np.ndarray) -> np.ndarray:
+    """For each row whether the row at `others` comes from the same place: it is this row, or another chunk of it."""
+    pairs = [rows.column(name).to_numpy() for name in PLACE]
+    return np.logical_and.reduce([values == values[others] for values in pairs])
+
+
+def _holders(dataset: lance.LanceDataset, held: pa.Array, staying: pc.Expression | None, ids: pa.Array) -> pa.Array:
     """For each of `ids`, all of them held by the table, where its holder came from."""
     if not len(ids):
         return pa.array([], pa.string())
-    holders = dataset.to_table(columns=["id", "source", "row"], filter=pc.field("id").isin(held))
-    return _place(holders.take(pc.index_in(ids, value_set=holders.column("id").combine_chunks())))
+    document = document_column(dataset.schema)
+    here = pc.field(document).isin(held)
+    here = here if staying is None else here & staying
+    holders = dataset.to_table(columns=[document, "source", "row"], filter=here)
+    return _place(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
 
 
 def _place(rows: pa.Table) -> pa.ChunkedArray:

@@ -8,44 +8,68 @@
                                 lost: somebody moved the table, back to 2
              6 files            input files all of whose slices are in      dies: the file is looked at again
 
-The table's ``slice`` column is the ledger: rows and their slice numbers become visible in the same instant (5), so no
-crash can part them. Merge with ``max_retries=0`` conflicts with any append, merge, rewrite or delete in between;
-Append does not (it would rebase and double the rows).
+A file that the table holds in an older version takes a longer way, because a reader must see all of one version or all
+of the other (`pipeline.table.replacement`, `pipeline.table.journal`):
 
-Rejects come before the swap, because a slice without any accepted row has no swap to hang on. A driver that
-dies or loses after 4 can leave a reject for a row that another commit accepts; a row in the table outweighs its
-reject, and opening and closing a `Committer` remove such rejects (`pipeline.table.rejects`).
+             a journal          instead of 2: which slices wait, and where  dies: resumed; staged slices are not redone
+             b all there        every slice of the file waits, or is stored already
+             c reopen           older versions no longer count as finished  dies: the file is still a changed one
+             2 to 5             as above, with all that waits; ids of rows that go are free, and Merge names V's
+                                fragments without these rows (`pipeline.table.erase`)
+             d settle           older rejects, file records, then the       dies: every slice is stored, so nothing is
+                                journal's rows                              exchanged, and d is done again
+
+Why it is like this:
+
+- The table's ``slice`` column is the ledger: rows and their slice numbers become visible in the same instant (5), so
+  no crash can part them. Nothing else is asked whether a slice is stored.
+- Merge with ``max_retries=0`` conflicts with any append, merge, rewrite or delete in between; Append does not (it
+  would rebase and double the rows), nor do Delete and Update with appends. So it is the one operation for new rows and
+  for exchanges; where it would cost seconds, `pipeline.table.append` takes its place, for new rows only.
+- Rejects come before the swap, because a slice without any accepted row has no swap to hang on. A driver that dies or
+  loses after 4 can leave a reject for a row that another commit accepts; a row in the table outweighs its reject, and
+  opening and closing a `Committer` remove such rejects (`pipeline.table.rejects`).
+- c comes before the swap, because a file that returns to an older version must not be skipped for a record that says
+  it is finished; the journal goes last, because its fragments count as staged, not as orphans, as long as it names
+  them, and must do so until a version of the table does.
+- Whoever held the table's lease before us may still be running: the epoch (`pipeline.table.orphans`) keeps a driver
+  from committing files that were collected as orphans since.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
-from pipeline.errors import CommitError, MoeeError, TableNotFoundError
+from pipeline.errors import CommitError, TableNotFoundError
 from pipeline.table.admit import admit
-from pipeline.table.files import record_files
+from pipeline.table.append import forget, repair
+from pipeline.table.collecting import Collector
+from pipeline.table.copies import Copies
+from pipeline.table.erase import without
+from pipeline.table.files import record_files, reopen_older
 from pipeline.table.ledger import Ledger
-from pipeline.table.pending import Pending
-from pipeline.table.rejects import as_rejects, drop_stale, write_rejects
-from pipeline.table.staging import Staged, keep_rows, schema_key
+from pipeline.table.orphans import epoch_of, refuse_fenced
+from pipeline.table.rejects import drop_stale, write_rejects
+from pipeline.table.replacement import Replacement, outdated
 from pipeline.table.store import open_dataset
 from pipeline.table.swap import holds, swap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import lance
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from pipeline.table.files import FileRecord
     from pipeline.table.location import TableLocation
+    from pipeline.table.pending import Pending
+    from pipeline.table.retry import Retry
 
 __all__ = ["Committed", "Committer", "reached"]
 
@@ -69,7 +93,7 @@ class Committed:
     rejects: int
 
 
-class Committer:
+class Committer(Collector):
     """The driver's end: collects what the workers staged and commits it. Safe to use from several threads.
 
     Args:
@@ -79,6 +103,9 @@ class Committer:
         max_seconds: a timer commits what has waited this long; on arrival alone the tail would stall.
         unique_ids: ids were derived from source and row; the check then looks at rows of the same sources only.
         slices_of: the slices of a finished input file. Without it, files are recorded when the run has ended well.
+        changed: URI → version of the files whose older rows are to be exchanged for new ones; needs `slices_of`.
+        drop_copies: later copies of a text are rejected.
+        retry: rejected documents of finished slices that are tried again.
         on_commit: called after every commit, from whichever thread made it.
 
     Raises:
@@ -95,103 +122,47 @@ class Committer:
         max_seconds: float = 30.0,
         unique_ids: bool = False,
         slices_of: Callable[[FileRecord], Iterable[int]] | None = None,
+        changed: Mapping[str, str] | None = None,
+        drop_copies: bool = False,
+        retry: Retry | None = None,
         on_commit: Callable[[Committed], None] | None = None,
     ) -> None:
-        self.location, self.run = location, run
-        self.max_rows, self.max_seconds, self.unique_ids = max_rows, max_seconds, unique_ids
-        self.rows = self.rejects = self.commits = 0
-        self._slices_of, self._on_commit = slices_of, on_commit
-        drop_stale(location, self._open())
+        self.location, self.unique_ids = location, unique_ids
+        self.rows = self.documents = self.rejects = self.commits = self.outdated = 0
+        self.exchanged: list[str] = []
+        self.kept: list[str] = []
+        self._slices_of, self._on_commit, self._retry = slices_of, on_commit, retry
+        repair(location, run)
+        dataset = self._open()
+        self._epoch = epoch_of(dataset)
+        drop_stale(location, dataset)
         self.ledger = Ledger.load(location)
-        self._pending = Pending()
-        self._files: list[FileRecord] = []
-        self._failure: BaseException | None = None
-        self._guard, self._committing, self._closed = threading.Lock(), threading.Lock(), threading.Event()
-        self._timer = threading.Thread(target=self._tick, name="committer", daemon=True)
-        self._timer.start()
+        self._copies = Copies(location) if drop_copies else None
+        self._files: dict[tuple[str, str], FileRecord] = {}
+        again = None if retry is None else retry.slices
+        replacement = Replacement(location, run, changed or {}, slices_of or (lambda _: ()), again)
+        super().__init__(run, replacement, max_rows=max_rows, max_seconds=max_seconds)
 
-    def __enter__(self) -> Self:
-        return self
+    def _collected(self, files: Sequence[FileRecord]) -> None:
+        self._files.update({(record.uri, record.version): record for record in files})
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-            return
-        self._stop()
-        try:
-            self.flush()
-        except MoeeError as second:
-            logger.warning("what was still to be committed is left for the next run: %s", second)
+    def _commit_all(self, pending: Pending, entries: pa.Table) -> None:
+        if entries.num_rows:
+            self._replacement.write(entries)
+            reached("journaled")
+        if self._replacement.versions:
+            self._add_exchange(pending)
+        if pending.size or pending.exchange.records:
+            self._commit(pending)
+        if self._slices_of is not None:
+            self._record_files(self._slices_of)
 
-    def add(self, staged: Staged | None, rejects: pa.Table | None = None, files: Sequence[FileRecord] = ()) -> None:
-        """Take in the outcome of whole slices: their accepted rows, their rejects (REJECTS, ``run`` may be missing).
-
-        `files` are input files whose end was seen. Commits at once if enough is waiting.
-
-        Raises:
-            TableError: this or an earlier commit failed; nothing of it is in the table.
-        """
-        self._check()
-        with self._guard:
-            if not self._pending.size:
-                self._pending.since = time.monotonic()
-            if staged is not None and staged.n_rows:
-                self._pending.parts.append(staged)
-            if rejects is not None and rejects.num_rows:
-                self._pending.rejects.append(as_rejects(rejects, self.run))
-            self._files += files
-            full = self._pending.size >= self.max_rows
-        if full:
-            self.flush()
-
-    def flush(self) -> None:
-        """Commit what is waiting.
-
-        Raises:
-            CommitError: the table was moved under every one of many attempts.
-            TableError: the storage refused.
-        """
-        self._check()
-        with self._committing:
-            with self._guard:
-                pending, self._pending = self._pending, Pending()
-                files = list(self._files)
-            try:
-                if pending.size:
-                    self._commit(pending)
-                if self._slices_of is not None:
-                    self._record_files(files)
-            except BaseException as error:
-                self._failure = error
-                raise
-
-    def close(self) -> None:
-        """Commit the rest, record finished files, and remove rejects that other commits have overtaken."""
-        self._stop()
-        self.flush()
+    def _tidy(self) -> None:
         if self._slices_of is None and self._files:
-            record_files(self.location, self._files, self.run)
-            self._files = []
+            record_files(self.location, list(self._files.values()), self.run)
+            self._files.clear()
+        forget(self.location, self.run)
         drop_stale(self.location, self._open())
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _stop(self) -> None:
-        self._closed.set()
-        self._timer.join()
-
-    def _tick(self) -> None:
-        while not self._closed.wait(max(self.max_seconds / 4, 0.01)):
-            waited = time.monotonic() - self._pending.since
-            if self._pending.size and waited >= self.max_seconds:
-                try:
-                    self.flush()
-                except BaseException:
-                    return
 
     def _open(self) -> lance.LanceDataset:
         dataset = open_dataset(self.location)
@@ -199,44 +170,63 @@ class Committer:
             raise TableNotFoundError(f"there is no table {self.location} (any more) to commit to")
         return dataset
 
+    def _add_exchange(self, pending: Pending) -> None:
+        """Add the changed files that are all there; from here on their older versions do not count as complete."""
+        exchange = self._replacement.ready(self._open(), self.ledger)
+        if exchange is None:
+            return
+        pending.add(exchange)
+        reopen_older(self.location, {uri: self._replacement.versions[uri] for uri in exchange.slices})
+        reached("older versions reopened")
+
     def _commit(self, pending: Pending) -> None:
         """Steps 2 to 5, until the swap succeeds."""
         touched = pending.slices()
         attempted: list[str] = []
+        old, erased = outdated(pending.exchange.slices), 0
         for attempt in range(_ATTEMPTS):
             dataset = self._open()
             if attempted and holds(dataset, attempted):
                 break
+            refuse_fenced(self.location, dataset, self._epoch)
             self.ledger.absorb(dataset, self.location)
             reached("opened")
-            self._admit(dataset, pending)
+            self._admit(dataset, pending, old)
             reached("admitted")
             write_rejects(self.location, pending.sized_rejects())
             reached("rejects written")
             attempted = [fragment for part in pending.parts for fragment in part.fragments]
-            if not attempted or swap(self.location, dataset, attempted, f"moee {self.run}"):
+            present, erased = (None, 0) if old is None else without(self.location, dataset, old)
+            idle = not attempted and not erased
+            if idle or swap(self.location, dataset, attempted, self.run, present=present):
                 break
             pending.contested = True
             time.sleep(min(0.01 * 2**attempt, 1.0) * random.random())  # noqa: S311 — spreads rivals, guards nothing
         else:
             raise CommitError(f"{self.location} was changed by others during {_ATTEMPTS} attempts to commit: try again")
         reached("committed")
+        self.outdated += erased
         self._account(pending, touched)
+        if pending.exchange.records:
+            self._replacement.settle(pending.exchange)
+            self.exchanged += pending.exchange.slices
+            self.kept += pending.exchange.kept
+            reached("settled")
 
-    def _admit(self, dataset: lance.LanceDataset, pending: Pending) -> None:
+    def _admit(self, dataset: lance.LanceDataset, pending: Pending, old: pc.Expression | None) -> None:
         """Step 3; what is refused stays refused in later attempts."""
-        admission = admit(self.location, dataset, self.ledger, pending.parts, unique_ids=self.unique_ids)
-        layout = schema_key(dataset)
-        parts: list[Staged] = []
-        for part, keep in zip(pending.parts, admission.keep, strict=True):
-            if keep.all() and part.schema_key == layout:
-                parts.append(part)
-            elif keep.any():
-                parts.append(keep_rows(self.location, dataset, part, keep))
-        pending.parts = parts
-        pending.contested |= admission.contested
-        if admission.rejects.num_rows:
-            pending.rejects.append(as_rejects(admission.rejects, self.run))
+        admission = admit(
+            self.location,
+            dataset,
+            self.ledger,
+            pending.parts,
+            unique_ids=self.unique_ids,
+            outdated=old,
+            retry=self._retry,
+        )
+        if self._copies is not None:
+            admission = self._copies.refuse(dataset, pending.parts, admission, pending.exchange.slices)
+        pending.narrow(self.location, dataset, admission, self.run)
 
     def _account(self, pending: Pending, touched: np.ndarray) -> None:
         """Remember what is finished now, tell who wants to know, and tidy up after a race."""
@@ -247,17 +237,17 @@ class Committer:
             drop_stale(self.location, dataset)
         rows, rejects = sum(part.n_rows for part in pending.parts), pending.sized_rejects().num_rows
         self.rows, self.rejects, self.commits = self.rows + rows, self.rejects + rejects, self.commits + 1
+        self.documents += sum(part.n_documents for part in pending.parts)
         logger.info("committed version %d of %s: %d rows, %d rejects", dataset.version, self.location, rows, rejects)
         if self._on_commit is not None:
             self._on_commit(Committed(dataset.version, rows, rejects))
 
-    def _record_files(self, files: Sequence[FileRecord]) -> None:
+    def _record_files(self, slices_of: Callable[[FileRecord], Iterable[int]]) -> None:
         """Step 6."""
-        assert self._slices_of is not None
-        complete = [record for record in files if self.ledger.are_done(self._slices_of(record))]
+        waiting = list(self._files.values())
+        complete = [record for record in waiting if self.ledger.are_done(slices_of(record))]
         if complete:
             record_files(self.location, complete, self.run)
             reached("files recorded")
-            recorded = {(record.uri, record.version) for record in complete}
-            with self._guard:
-                self._files = [record for record in self._files if (record.uri, record.version) not in recorded]
+            for record in complete:
+                self._files.pop((record.uri, record.version), None)

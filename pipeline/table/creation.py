@@ -52,7 +52,8 @@ def create_table(
         reader=reader,
         halves=halves,
     )
-    schema = table_schema(dimension(spec.combine or "sum", *halves), keep, metadata, with_text=with_text)
+    dim = dimension(spec.combine or "sum", *halves)
+    schema = table_schema(dim, keep, metadata, with_text=with_text, chunked=bool(reader.get("chunk")))
     if calibration is not None and open_dataset(location) is None:
         store_calibration(location, calibration)
     return create_dataset(location, schema)[0]

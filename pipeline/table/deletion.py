@@ -1,19 +1,21 @@
 """Deleting documents for good.
 
 Tombstones first, then the rows: a crash in between leaves a document that is still there and can be deleted again,
-never one that is gone but comes back. The tombstones keep their slices in the ledger and their ids out of commits.
+never one that is gone but comes back. The tombstones keep their slices in the ledger and their ids out of commits, also
+out of those that bring a newer version of their file.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.rejects import DELETED, write_rejects
-from pipeline.table.schema import REJECTS
+from pipeline.table.rejects import DELETED, deleted_ids, write_rejects
+from pipeline.table.schema import REJECTS, document_column
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
@@ -23,30 +25,57 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["delete_documents"]
+__all__ = ["Deleted", "delete_documents"]
 
 
-def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: Sequence[str]) -> int:
-    """Remove the documents with these ids; returns how many there were.
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What became of the ids that were named.
+
+    documents, rows: deleted now; a document in chunks has several rows · before: deleted earlier · unknown: not there.
+    """
+
+    documents: int = 0
+    rows: int = 0
+    before: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: Sequence[str]) -> Deleted:
+    """Remove the documents with these ids; of a document that is stored in chunks, all chunks.
 
     Raises:
         TableError: the storage refused.
     """
-    these = pc.field("id").isin(pa.array(list(ids), pa.string()))
+    wanted = pa.array(list(dict.fromkeys(ids)), pa.string())
+    document = document_column(dataset.schema)
+    these = pc.field(document).isin(wanted)
     with storage_errors("delete from", location):
-        rows = dataset.to_table(columns=["id", "source", "slice", "row"], filter=these)
-        if not rows.num_rows:
-            return 0
-        write_rejects(location, _tombstones(rows))
-        dataset.delete(these)
-    return rows.num_rows
+        rows = dataset.to_table(columns=[document, "source", "slice", "row"], filter=these)
+        rows = rows.rename_columns(["id", *rows.column_names[1:]])
+        dead = deleted_ids(location)
+        if rows.num_rows:
+            write_rejects(location, _tombstones(rows))
+            dataset.delete(these)
+    found = rows.column("id").unique()
+    absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=found)))
+    known = pc.is_in(absent, value_set=dead)
+    return Deleted(
+        documents=len(found),
+        rows=rows.num_rows,
+        before=tuple(absent.filter(known).to_pylist()),
+        unknown=tuple(absent.filter(pc.invert(known)).to_pylist()),
+    )
 
 
 def _tombstones(rows: pa.Table) -> pa.Table:
-    count = rows.num_rows
+    """One for each place; the chunks of a document have theirs in common."""
+    names = ["id", "source", "slice", "row"]
+    distinct = rows.group_by(names).aggregate([])
+    count = distinct.num_rows
     text = {"stage": "delete", "reason": DELETED, "detail": "", "run": ""}
     columns = {
-        **{name: rows.column(name) for name in ("id", "source", "slice", "row")},
+        **{name: distinct.column(name) for name in names},
         **{name: pa.array([value] * count, pa.string()) for name, value in text.items()},
         "slice_rows": pa.array(np.zeros(count, np.int32)),
     }

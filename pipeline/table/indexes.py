@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.table.schema import VECTOR, text_columns
+from pipeline.table.schema import VECTOR, document_column, text_columns
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def build_indexes(location: TableLocation, dataset: lance.LanceDataset, *, min_r
             dataset.optimize.optimize_indices()
         if VECTOR not in there and dataset.count_rows() >= max(min_rows, 2):
             _build_vector_index(dataset)
-        if "id" not in there:
-            dataset.create_scalar_index("id", "BTREE")
+        for column in sorted({"id", document_column(dataset.schema)} - there):
+            dataset.create_scalar_index(column, "BTREE")
         for column in text_columns(dataset.schema):
             if column not in there:
                 dataset.create_scalar_index(column, "INVERTED", with_position=False)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
+import pyarrow.compute as pc
 
 from pipeline.table.files import read_files
 from pipeline.table.indexes import list_indexes
+from pipeline.table.journal import read_journal
 from pipeline.table.location import COMPANIONS
 from pipeline.table.rejects import reject_counts
 from pipeline.table.runs import read_runs
+from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors, table_names
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["describe"]
+__all__ = ["count_documents", "describe"]
 
 
 def describe(location: TableLocation, dataset: lance.LanceDataset) -> dict[str, Any]:
@@ -29,9 +31,10 @@ def describe(location: TableLocation, dataset: lance.LanceDataset) -> dict[str, 
     with storage_errors("look into", location):
         names = set(table_names(location))
         versions = dataset.versions()
-        rejects = reject_counts(location)
+        rejects, files, journal = reject_counts(location), read_files(location), read_journal(location)
         return {
             "rows": dataset.count_rows(),
+            "documents": count_documents(dataset),
             "version": dataset.version,
             "versions": len(versions),
             "changed": str(cast("datetime", versions[-1]["timestamp"]).isoformat()),
@@ -39,10 +42,17 @@ def describe(location: TableLocation, dataset: lance.LanceDataset) -> dict[str, 
             "columns": {field.name: str(field.type) for field in dataset.schema},
             "indexes": [asdict(index) for index in list_indexes(dataset)],
             "rejects": {"total": sum(rejects.values()), "reasons": rejects},
-            "files": int(np.sum(read_files(location).column("complete").to_numpy(zero_copy_only=False))),
+            "files": len(files.filter(files.column("complete")).column("uri").unique()),
+            "waiting": {"files": len(journal.column("uri").unique()), "slices": journal.num_rows},
             "runs": [_run(row) for row in read_runs(location).to_pylist()],
             "companions": [suffix for suffix in COMPANIONS if f"{location.name}.{suffix}" in names],
         }
+
+
+def count_documents(dataset: lance.LanceDataset) -> int:
+    """How many documents the table holds: its rows, or those that are a document's first chunk."""
+    chunked = document_column(dataset.schema) != "id"
+    return dataset.count_rows(filter=pc.field("chunk") == 0 if chunked else None)
 
 
 def _run(row: dict[str, Any]) -> dict[str, Any]:

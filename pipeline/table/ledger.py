@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TableNotFoundError
-from pipeline.table.rejects import DELETED, DUPLICATE, deleted_ids
-from pipeline.table.schema import FILES
+from pipeline.table.rejects import COPY, DELETED, DUPLICATE, deleted_ids
+from pipeline.table.schema import FILES, document_column
 from pipeline.table.store import open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _BATCH: Final = 131_072
 """Rows per step of an id scan: Arrow builds the set to look into anew at each step."""
 
 _NONE: Final = np.empty(0, np.int64)
+
+_IS_COPY: Final = f"reason LIKE '{COPY}%'"
 
 
 @dataclass(slots=True)
@@ -80,9 +82,9 @@ class Ledger:
         at[at == len(self.stored)] = 0
         return self.stored[at] == slices if len(self.stored) else np.zeros(len(slices), bool)
 
-    def are_done(self, slices: Iterable[int]) -> bool:
+    def are_done(self, slices: Iterable[int] | np.ndarray) -> bool:
         """Whether all of `slices` are finished."""
-        wanted = np.fromiter(slices, np.int64)
+        wanted = slices if isinstance(slices, np.ndarray) else np.fromiter(slices, np.int64)
         missing = wanted[~self.is_stored(wanted)]
         return bool(np.isin(missing, self.rejected).all())
 
@@ -108,20 +110,27 @@ class Ledger:
 
 
 def held_ids(
-    dataset: lance.LanceDataset, ids: pa.Array | pa.ChunkedArray, *, sources: pa.Array | None = None
+    dataset: lance.LanceDataset,
+    ids: pa.Array | pa.ChunkedArray,
+    *,
+    sources: pa.Array | None = None,
+    where: pc.Expression | None = None,
 ) -> pa.Array:
-    """Those of `ids` that the table holds, distinct; memory is bounded by `ids` and one batch.
+    """Those of `ids` whose documents the table holds, distinct; memory is bounded by `ids` and one batch.
 
     Args:
         dataset: the table.
         ids: string [n].
         sources: look only at rows of these sources.
+        where: look only at rows for which this holds.
     """
     wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     found: list[pa.Array] = []
     if len(wanted):
-        within = None if sources is None else pc.field("source").isin(sources)
-        for batch in dataset.scanner(columns=["id"], filter=within, batch_size=_BATCH).to_batches():
+        document = document_column(dataset.schema)
+        within = where if sources is None else pc.field("source").isin(sources)
+        within = within if sources is None or where is None else within & where
+        for batch in dataset.scanner(columns=[document], filter=within, batch_size=_BATCH).to_batches():
             column = batch.column(0)
             hits = column.filter(pc.is_in(column, value_set=wanted))
             if len(hits):
@@ -133,7 +142,9 @@ def _deleted_slices(location: TableLocation) -> np.ndarray:
     rejects = open_dataset(location.sibling("rejects"))
     if rejects is None:
         return _NONE
-    return np.unique(rejects.to_table(columns=["slice"], filter=pc.field("reason") == DELETED).column(0).to_numpy())
+    # Not those that a commit refused for their id: they are written before the rest of their slice is in the table.
+    tombstones = (pc.field("reason") == DELETED) & (pc.field("stage") == "delete")
+    return np.unique(rejects.to_table(columns=["slice"], filter=tombstones).column(0).to_numpy())
 
 
 def _wholly_rejected(location: TableLocation, dataset: lance.LanceDataset, stored: np.ndarray) -> np.ndarray:
@@ -142,7 +153,7 @@ def _wholly_rejected(location: TableLocation, dataset: lance.LanceDataset, store
         return _NONE
     with storage_errors("read the rejects of", location):
         rows = rejects.to_table(
-            columns={"slice": "slice", "slice_rows": "slice_rows", "twin": f"reason = '{DUPLICATE}'"}
+            columns={"slice": "slice", "slice_rows": "slice_rows", "twin": f"reason = '{DUPLICATE}' OR {_IS_COPY}"}
         )
     counts = rows.group_by("slice").aggregate([("slice_rows", "count"), ("slice_rows", "max"), ("twin", "any")])
     whole = counts.filter(pc.greater_equal(counts["slice_rows_count"], counts["slice_rows_max"]))
@@ -155,17 +166,20 @@ def _wholly_rejected(location: TableLocation, dataset: lance.LanceDataset, store
 def _without_holder(
     location: TableLocation, rejects: lance.LanceDataset, dataset: lance.LanceDataset, slices: np.ndarray
 ) -> np.ndarray:
-    """Those of `slices` with a duplicate whose id the table does not hold and never held."""
+    """Those of `slices` with a duplicate, of an id or of a text, whose holder the table has not and never had."""
     if not len(slices):
         return _NONE
     deleted = deleted_ids(location)
     orphans = [_NONE]
-    scanner = rejects.scanner(columns=["id", "slice"], filter=pc.field("reason") == DUPLICATE, batch_size=_CHUNK)
+    twins = f"reason = '{DUPLICATE}' OR {_IS_COPY}"
+    scanner = rejects.scanner(columns=["id", "slice", "reason"], filter=twins, batch_size=_CHUNK)
     for batch in scanner.to_batches():
         rows = batch.filter(pc.is_in(batch.column("slice"), value_set=pa.array(slices)))
         if not rows.num_rows:
             continue
-        held = held_ids(dataset, rows.column("id"))
-        known = pc.or_(pc.is_in(rows.column("id"), value_set=held), pc.is_in(rows.column("id"), value_set=deleted))
+        copied = pc.utf8_slice_codeunits(rows.column("reason"), len(COPY))
+        holders = pc.if_else(pc.starts_with(rows.column("reason"), COPY), copied, rows.column("id"))
+        held = held_ids(dataset, holders)
+        known = pc.or_(pc.is_in(holders, value_set=held), pc.is_in(holders, value_set=deleted))
         orphans.append(rows.column("slice").filter(pc.invert(known)).to_numpy())
     return np.unique(np.concatenate(orphans))

@@ -25,6 +25,8 @@ __all__ = ["COMPANIONS", "TableLocation", "object_store_options"]
 COMPANIONS: Final = (
     "calibration",
     "files",
+    "journal",
+    "lease",
     "rejects",
     "runs",
     "topic_models",

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.rejects import one_per_row
+from pipeline.table.rejects import as_rejects, one_per_row
+from pipeline.table.replacement import Exchange
 from pipeline.table.schema import REJECTS
-from pipeline.table.staging import Staged
+from pipeline.table.staging import Staged, keep_rows, schema_key
+
+if TYPE_CHECKING:
+    import lance
+
+    from pipeline.table.admit import Admission
+    from pipeline.table.location import TableLocation
 
 __all__ = ["Pending"]
 
@@ -24,6 +32,28 @@ class Pending:
     rejects: list[pa.Table] = field(default_factory=list[pa.Table])
     since: float = field(default_factory=time.monotonic)
     contested: bool = False
+    exchange: Exchange = field(default_factory=Exchange)
+    """Changed files whose older rows go in the same commit; its parts and rejects are among the others."""
+
+    def add(self, exchange: Exchange) -> None:
+        """Add changed files that are all there."""
+        self.exchange = exchange
+        self.parts += exchange.parts
+        self.rejects += exchange.rejects
+
+    def narrow(self, location: TableLocation, dataset: lance.LanceDataset, admission: Admission, run: str) -> None:
+        """Keep what was admitted, staged under the present columns of `dataset`; what was refused becomes rejects."""
+        layout = schema_key(dataset)
+        parts: list[Staged] = []
+        for part, keep in zip(self.parts, admission.keep, strict=True):
+            if keep.all() and part.schema_key == layout:
+                parts.append(part)
+            elif keep.any():
+                parts.append(keep_rows(location, dataset, part, keep))
+        self.parts = parts
+        self.contested |= admission.contested
+        if admission.rejects.num_rows:
+            self.rejects.append(as_rejects(admission.rejects, run))
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import TableError, UsageError
 from pipeline.table.indexes import has_index
-from pipeline.table.schema import VECTOR
+from pipeline.table.schema import VECTOR, document_column
 from pipeline.table.search import Mode, Request, chosen_columns, condition
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def make_request(
     where_sql: str | None,
     like: str | None,
     columns: Sequence[str] | None,
+    by_document: bool = False,
 ) -> Request:
     """The request behind the arguments of `VectorTable.search`, which says what they mean and what is refused."""
     _check(k, mode, query, like)
@@ -49,6 +50,7 @@ def make_request(
         text=query if isinstance(query, str) else None,
         where=_joined(condition(dataset.schema, where, but=like), where_sql),
         indexed=has_index(dataset, VECTOR),
+        by_document=by_document and document_column(dataset.schema) != "id",
     )
 
 
@@ -95,10 +97,12 @@ def _query(
 
 
 def _vector_of(table: VectorTable, dataset: lance.LanceDataset, document: str) -> np.ndarray:
-    found = dataset.to_table(columns=[VECTOR], filter=pc.field("id") == document)
-    if not found.num_rows:
+    """Its vector, or the mean over its chunks."""
+    named = (pc.field("id") == document) | (pc.field(document_column(dataset.schema)) == document)
+    found = dataset.to_table(columns=[VECTOR], filter=named).column(VECTOR).combine_chunks()
+    if not len(found):
         raise TableError(f"there is no document {document!r} in {table.location}")
-    return found.column(VECTOR)[0].values.to_numpy(zero_copy_only=False).astype(np.float32)
+    return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)
 
 
 def _joined(safe: Expr | None, sql: str | None) -> Expr | str | None:

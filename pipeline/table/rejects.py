@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.table.places import PLACE, held
 from pipeline.table.schema import REJECTS
 from pipeline.table.store import open_dataset, read_all, storage_errors, upsert
 
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
 
 __all__ = [
+    "COPY",
     "DELETED",
     "DUPLICATE",
+    "FINAL",
+    "KILLER",
+    "SUSPECT",
     "as_rejects",
     "deleted_ids",
     "drop_stale",
+    "list_rejects",
     "one_per_row",
     "read_rejects",
     "reject_counts",
@@ -41,11 +47,18 @@ logger = logging.getLogger(__name__)
 
 DUPLICATE: Final = "duplicate id"
 DELETED: Final = "deleted"
+COPY: Final = "duplicate of "
+"""What the reason of a later copy of a text begins with; the id of the document that has the text follows."""
+
+KILLER: Final = "kills its process"
+SUSPECT: Final = "killed its process once"
+"""Written as soon as it happens, before the slice is decided (`pipeline.flow.hunt`)."""
+
+FINAL: Final = frozenset({"null text", "empty", "missing id", "malformed row", "not UTF-8", DELETED})
+"""Reasons that the bytes of a file decide, or its owner: they cannot pass. All others can."""
 
 _CHUNK: Final = 1_000_000
 """Suspects held at a time: 16 MB of keys."""
-
-_PAIR: Final = ["slice", "row"]
 
 
 def as_rejects(rows: pa.Table, run: str) -> pa.Table:
@@ -61,19 +74,30 @@ def as_rejects(rows: pa.Table, run: str) -> pa.Table:
 
 def one_per_row(rejects: pa.Table) -> pa.Table:
     """The last of the rejects of each slice and row."""
-    places = rejects.select(_PAIR).append_column("at", pa.array(np.arange(rejects.num_rows)))
-    last = places.group_by(_PAIR).aggregate([("at", "max")]).column("at_max")
+    places = rejects.select(PLACE).append_column("at", pa.array(np.arange(rejects.num_rows)))
+    last = places.group_by(PLACE).aggregate([("at", "max")]).column("at_max")
     return rejects if len(last) == rejects.num_rows else rejects.take(last.combine_chunks().sort())
 
 
 def write_rejects(location: TableLocation, rejects: pa.Table) -> None:
     """Upsert by slice and row: a redone slice replaces its rejects, a tombstone stays."""
-    upsert(location.sibling("rejects"), rejects, _PAIR, unless=f"target.reason = '{DELETED}'")
+    upsert(location.sibling("rejects"), rejects, PLACE, unless=f"target.reason = '{DELETED}'")
 
 
 def read_rejects(location: TableLocation, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
     """All rejects of a table, or those for which `filter` holds."""
     return read_all(location.sibling("rejects"), REJECTS, filter)
+
+
+def list_rejects(location: TableLocation, limit: int, reason: str | None = None) -> pa.Table:
+    """At most `limit` rejects (REJECTS), of one `reason` or of all, by source and row."""
+    dataset = open_dataset(location.sibling("rejects"))
+    if dataset is None or limit < 1:
+        return REJECTS.empty_table()
+    wanted = None if reason is None else pc.field("reason") == reason
+    with storage_errors("read the rejects of", location):
+        found = dataset.to_table(columns=REJECTS.names, filter=wanted, limit=limit)
+    return found.sort_by([("source", "ascending"), ("row", "ascending")])
 
 
 def deleted_ids(location: TableLocation) -> pa.Array:
@@ -83,58 +107,61 @@ def deleted_ids(location: TableLocation) -> pa.Array:
 
 
 def reject_counts(location: TableLocation) -> dict[str, int]:
-    """Reason → how many documents, most frequent first."""
+    """Reason → how many documents, most frequent first; all copies under one."""
     dataset = open_dataset(location.sibling("rejects"))
     if dataset is None:
         return {}
-    counted = dataset.to_table(columns=["reason"]).column("reason").value_counts()
+    reasons = dataset.to_table(columns=["reason"]).column("reason")
+    counted = pc.if_else(pc.starts_with(reasons, COPY), f"{COPY}another", reasons).value_counts()
     pairs = cast("list[dict[str, Any]]", counted.to_pylist())
     return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
 
 
 def drop_stale(location: TableLocation, dataset: lance.LanceDataset) -> int:
-    """Remove the rejects of rows that are in the table; returns how many.
+    """Remove the rejects of rows that are in the table, and of slices that were read after all; returns how many.
 
-    Only rejects that depend on what else was in the batch, the commit or the process can be contradicted later:
-    duplicates, and what the embedding or the commit refused.
+    Only rejects whose reason can pass (`FINAL`) can be contradicted later.
     """
     rejects = open_dataset(location.sibling("rejects"))
     if rejects is None:
         return 0
-    contradictable = (pc.field("reason") == DUPLICATE) | pc.field("stage").isin(["embed", "commit"])
-    doubtful = contradictable & (pc.field("reason") != DELETED) & (pc.field("row") >= 0)
+    doubtful = ~pc.field("reason").isin(list(FINAL))
     dropped = 0
     with storage_errors("clean up the rejects of", location):
-        for suspects in _chunks(rejects, doubtful):
-            stale = _present(dataset, suspects)
-            if stale.num_rows:
-                rejects.merge_insert(_PAIR).when_matched_delete().execute(stale)
-                rejects.checkout_latest()
-                dropped += stale.num_rows
+        for suspects in _chunks(rejects, doubtful & (pc.field("row") >= 0)):
+            dropped += _drop(rejects, suspects.filter(pa.array(held(dataset, suspects))))
+        for suspects in _chunks(rejects, doubtful & (pc.field("row") < 0)):
+            dropped += _drop(rejects, _settled(dataset, rejects, suspects))
     if dropped:
         logger.info("removed %d rejects of documents that %s holds after all", dropped, location)
     return dropped
 
 
+def _drop(rejects: lance.LanceDataset, stale: pa.Table) -> int:
+    if stale.num_rows:
+        rejects.merge_insert(PLACE).when_matched_delete().execute(stale)
+        rejects.checkout_latest()
+    return stale.num_rows
+
+
+def _settled(dataset: lance.LanceDataset, rejects: lance.LanceDataset, suspects: pa.Table) -> pa.Table:
+    """Those of the suspects, slices rejected as a whole, of which there are rows, or all rows among the rejects."""
+    slices = suspects.column("slice").unique()
+    here = pc.field("slice").isin(slices)
+    stored = dataset.to_table(columns=["slice"], filter=here).column("slice").unique()
+    rows = rejects.to_table(columns=["slice", "slice_rows"], filter=here & (pc.field("row") >= 0))
+    counts = rows.group_by("slice").aggregate([("slice_rows", "count"), ("slice_rows", "max")])
+    whole = counts.filter(pc.greater_equal(counts["slice_rows_count"], counts["slice_rows_max"])).column("slice")
+    settled = np.isin(slices.to_numpy(), np.concatenate([stored.to_numpy(), whole.to_numpy()]))
+    return suspects.filter(pc.is_in(suspects.column("slice"), value_set=slices.filter(pa.array(settled))))
+
+
 def _chunks(rejects: lance.LanceDataset, doubtful: pc.Expression) -> Iterator[pa.Table]:
-    held: list[pa.RecordBatch] = []
-    for batch in rejects.scanner(columns=_PAIR, filter=doubtful).to_batches():
-        held.append(batch)
-        if sum(len(part) for part in held) >= _CHUNK:
-            yield pa.Table.from_batches(held)
-            held = []
-    if held:
-        yield pa.Table.from_batches(held)
-
-
-def _present(dataset: lance.LanceDataset, suspects: pa.Table) -> pa.Table:
-    """Those of the suspects, by slice and row, that the table holds."""
-    keys = suspects.cast(pa.schema([(name, pa.int64()) for name in _PAIR]))
-    slices = keys.column("slice").unique()
-    found: list[pa.Table] = []
-    for batch in dataset.scanner(columns=_PAIR).to_batches():
-        rows = pa.Table.from_batches([batch]).filter(pc.is_in(batch.column("slice"), value_set=slices))
-        if rows.num_rows:
-            rows = rows.cast(keys.schema)
-            found.append(rows.join(keys, keys=_PAIR, join_type="left semi"))
-    return pa.concat_tables(found) if found else keys.slice(0, 0)
+    waiting: list[pa.RecordBatch] = []
+    for batch in rejects.scanner(columns=PLACE, filter=doubtful).to_batches():
+        waiting.append(batch)
+        if sum(len(part) for part in waiting) >= _CHUNK:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.table.lease import read_holder
 from pipeline.table.schema import RUNS
 from pipeline.table.store import read_all, upsert
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["finish_run", "new_run", "read_runs", "start_run", "without_secrets"]
+__all__ = ["finish_run", "mark_interrupted", "new_run", "read_runs", "start_run", "unfinished_runs", "without_secrets"]
 
 _SECRET: Final = re.compile(r"secret|passw|credential|storage_options|(^|_)(key|token|sas|sas_token)$", re.IGNORECASE)
 _USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
@@ -53,9 +54,33 @@ def finish_run(
     _write(location, {**begun, "ended": ended, "status": status, "seconds": seconds, **figures})
 
 
+def mark_interrupted(location: TableLocation) -> int:
+    """Record that runs which never ended were interrupted; for the holder of the lease, while no run of its own goes.
+
+    Returns:
+        How many there were.
+    """
+    dead = unfinished_runs(location)
+    for row in dead.to_pylist():
+        _write(location, {**row, "status": "interrupted"})
+    return dead.num_rows
+
+
+def unfinished_runs(location: TableLocation) -> pa.Table:
+    """The runs whose end is not recorded: at work, or dead."""
+    return read_all(location.sibling("runs"), RUNS, pc.field("status") == "running")
+
+
 def read_runs(location: TableLocation) -> pa.Table:
-    """All runs of a table, oldest first."""
-    return read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
+    """All runs of a table, oldest first; one that nobody can be at work on any more is shown as interrupted."""
+    runs = read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
+    if not pc.any(pc.equal(runs.column("status"), "running")).as_py():
+        return runs
+    holder = read_holder(location)
+    at_work = "" if holder is None or holder.is_gone or holder.is_silent else holder.run
+    dead = pc.and_(pc.equal(runs.column("status"), "running"), pc.not_equal(runs.column("run"), at_work))
+    status = pc.if_else(dead, "interrupted", runs.column("status"))
+    return runs.set_column(runs.schema.get_field_index("status"), RUNS.field("status"), status)
 
 
 def without_secrets(value: Any) -> Any:

@@ -14,12 +14,15 @@ import pyarrow as pa
 from pipeline.errors import UsageError
 
 __all__ = [
+    "CHUNKS",
     "FILES",
+    "JOURNAL",
     "LAYOUT",
     "REJECTS",
     "RUNS",
     "VECTOR",
     "align_rows",
+    "document_column",
     "metadata_value",
     "schema_metadata",
     "table_schema",
@@ -66,6 +69,19 @@ FILES: Final = pa.schema(
 )
 """The ledger's coarse half: input files by version; ``complete``: all slices are in the table or the rejects."""
 
+JOURNAL: Final = pa.schema(
+    [
+        _key("uri", pa.string()),
+        _key("version", pa.string()),
+        _key("slice", pa.int64()),
+        pa.field("fragments", pa.list_(pa.string())),
+        pa.field("schema_key", pa.string()),
+        pa.field("rejects", pa.binary()),
+        pa.field("run", pa.string()),
+    ]
+)
+"""What is staged for changed files. ``fragments``: Lance's FragmentMetadata as JSON; ``rejects``: an Arrow stream."""
+
 RUNS: Final = pa.schema(
     [
         _key("run", pa.string()),
@@ -82,8 +98,24 @@ RUNS: Final = pa.schema(
 """One row per run; ``status`` is running, finished, failed or interrupted; ``command`` is JSON without secrets."""
 
 
+CHUNKS: Final = pa.schema(
+    [
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("chunk", pa.int32(), nullable=False),
+        pa.field("chunk_start", pa.int64(), nullable=False),
+        pa.field("chunk_end", pa.int64(), nullable=False),
+    ]
+)
+"""What rows that are chunks have besides: their document's id, their number in it, the characters that they are."""
+
+
 def table_schema(
-    dim: int, keep: pa.Schema | None = None, metadata: dict[bytes, bytes] | None = None, *, with_text: bool = True
+    dim: int,
+    keep: pa.Schema | None = None,
+    metadata: dict[bytes, bytes] | None = None,
+    *,
+    with_text: bool = True,
+    chunked: bool = False,
 ) -> pa.Schema:
     """The columns of a table: vectors float16 [`dim`], their provenance, and the nullable `keep` columns.
 
@@ -101,6 +133,7 @@ def table_schema(
         pa.field("source", pa.string()),
         pa.field("slice", pa.int64(), nullable=False),
         pa.field("row", pa.int64(), nullable=False),
+        *(CHUNKS if chunked else ()),
     ]
     taken = {"text", *(field.name for field in own)}
     kept = [pa.field(field.name, field.type, nullable=True) for field in keep or ()]
@@ -138,6 +171,12 @@ def metadata_value(schema: pa.Schema, name: str) -> str | None:
     """The metadata value ``moee.NAME`` of a schema, or None where there is none."""
     value = (schema.metadata or {}).get(f"moee.{name}".encode())
     return None if value is None else value.decode()
+
+
+def document_column(schema: pa.Schema) -> str:
+    """The column that names documents: ``id``, or ``doc_id`` in a table whose rows are chunks."""
+    reader = metadata_value(schema, "reader")
+    return "doc_id" if reader is not None and json.loads(reader).get("chunk") else "id"
 
 
 def align_rows(rows: pa.Table, schema: pa.Schema) -> pa.Table:

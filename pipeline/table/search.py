@@ -7,7 +7,7 @@ ranks by ``cos_h + α'·cos_r`` (`pipeline.embedding.combine`). Lance answers wi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,7 +18,7 @@ from lancedb.expr import col, lit
 from lancedb.rerankers import RRFReranker
 
 from pipeline.errors import UsageError
-from pipeline.table.schema import VECTOR
+from pipeline.table.schema import VECTOR, document_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +40,9 @@ _PROBES: Final = 32
 _DEPTH: Final = 100
 """Hits of either kind that a hybrid search joins: a document may be far down in both lists and win."""
 
+_WIDER: Final = 4
+"""So many times as many chunks as documents are looked at, and again so many times as many until they suffice."""
+
 _SCORE: Final = "_score"
 
 
@@ -55,10 +58,30 @@ class Request:
     where: Expr | str | None = None
     indexed: bool = False
     """Whether there is a vector index, whose distances are approximate."""
+    by_document: bool = False
+    """Whether a document counts once, by its best chunk."""
 
 
 def run_search(table: LanceTable, request: Request) -> pa.Table:
     """The hits, best first, with ``_score`` float32: as DESIGN.md defines it, or BM25, or reciprocal ranks."""
+    if not request.by_document:
+        return _hits(table, request)
+    wide = replace(request, k=_WIDER * request.k, columns=list(dict.fromkeys([*request.columns, "doc_id"])))
+    while True:
+        hits = _hits(table, wide)
+        best = hits.take(_first_of_each(hits.column("doc_id"))[: request.k])
+        if best.num_rows == request.k or hits.num_rows < wide.k:
+            return best.select([*request.columns, _SCORE])
+        wide = replace(wide, k=_WIDER * wide.k)
+
+
+def _first_of_each(documents: pa.ChunkedArray) -> pa.Array:
+    """Ascending positions of each document's first row."""
+    rows = pa.table({"document": documents, "at": pa.array(np.arange(len(documents)))})
+    return pa.array(np.sort(rows.group_by("document").aggregate([("at", "min")]).column("at_min").to_numpy()))
+
+
+def _hits(table: LanceTable, request: Request) -> pa.Table:
     if request.mode == "vector":
         assert request.vector is not None
         hits = _by_vector(table, request, request.k)
@@ -95,7 +118,7 @@ def _fetch(query: Any, request: Request, k: int, score: str) -> pa.Table:
 
 
 def condition(schema: pa.Schema, where: Mapping[str, Any] | None, *, but: str | None = None) -> Expr | None:
-    """``FIELD = VALUE`` for every entry (a list: one of its values), and not the document with the id `but`.
+    """``FIELD = VALUE`` for every entry (a list: one of its values), and not the document or chunk with the id `but`.
 
     Values take the column's type: ``"3"`` finds 3 in an integer column.
 
@@ -104,7 +127,7 @@ def condition(schema: pa.Schema, where: Mapping[str, Any] | None, *, but: str | 
     """
     parts = [_field_is(schema, name, value) for name, value in (where or {}).items()]
     if but is not None:
-        parts.append(col("id") != lit(but))
+        parts += [col(name) != lit(but) for name in sorted({"id", document_column(schema)})]
     return reduce(and_, parts) if parts else None
 
 

@@ -16,7 +16,8 @@ from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline.errors import TableNotFoundError
-from pipeline.table.schema import align_rows
+from pipeline.table.places import PLACE, places
+from pipeline.table.schema import align_rows, document_column
 from pipeline.table.store import open_dataset, storage_errors
 
 if TYPE_CHECKING:
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["KEYS", "Staged", "fragment_paths", "keep_rows", "schema_key", "stage"]
+__all__ = ["KEYS", "Staged", "fragment_paths", "keep_rows", "schema_key", "stage", "staged_before", "staged_column"]
 
 KEYS: Final = pa.schema([("id", pa.string()), ("source", pa.string()), ("slice", pa.int64()), ("row", pa.int64())])
-"""What the driver needs to know of a staged row: whose it is, and where it came from."""
+"""What the driver needs to know of a staged row: the id of its document, and where it came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,13 @@ class Staged:
         return self.keys.num_rows
 
     @property
+    def n_documents(self) -> int:
+        """How many documents they are, or are chunks of."""
+        return places(self.keys).group_by(PLACE).aggregate([]).num_rows
+
+    @property
     def ids(self) -> pa.ChunkedArray:
-        """The ids, string [n_rows]."""
+        """The documents' ids, string [n_rows]."""
         return self.keys.column("id")
 
     @property
@@ -98,13 +104,13 @@ def _write(location: TableLocation, dataset: lance.LanceDataset, rows: pa.Table)
     if rows.num_rows:
         with storage_errors("write to", location):
             fragments = write_fragments(rows, dataset, mode="append", storage_options=dict(location.options) or None)
-    documents = [fragment.to_json() for fragment in fragments]
-    return Staged(
-        fragments=tuple(json.dumps(document) for document in documents),
-        keys=rows.select(KEYS.names).cast(KEYS),
-        n_bytes=sum(int(file["file_size_bytes"] or 0) for document in documents for file in document["files"]),
-        schema_key=schema_key(dataset),
-    )
+    described = tuple(json.dumps(fragment.to_json()) for fragment in fragments)
+    return Staged(described, _keys(rows, document_column(dataset.schema)), _size(described), schema_key(dataset))
+
+
+def _keys(rows: pa.Table, document: str) -> pa.Table:
+    names = [document if name == "id" else name for name in KEYS.names]
+    return rows.select(names).rename_columns(KEYS.names).cast(KEYS)
 
 
 def keep_rows(location: TableLocation, dataset: lance.LanceDataset, staged: Staged, keep: np.ndarray) -> Staged:
@@ -119,9 +125,33 @@ def keep_rows(location: TableLocation, dataset: lance.LanceDataset, staged: Stag
     return _write(location, dataset, align_rows(rows.select(known), dataset.schema))
 
 
-def _read_file(location: TableLocation, path: str) -> pa.Table:
+def staged_before(
+    location: TableLocation, dataset: lance.LanceDataset, fragments: tuple[str, ...], schema_key: str
+) -> Staged:
+    """What `stage` returned for `fragments` (JSON), maybe in an earlier run; the keys are read from the files."""
+    document = document_column(dataset.schema)
+    columns = [document, *KEYS.names[1:]]
+    with storage_errors("read back what was staged for", location):
+        rows = pa.concat_tables([_read_file(location, path, columns) for path in fragment_paths(fragments)])
+    return Staged(fragments, _keys(rows, document), _size(fragments), schema_key)
+
+
+def staged_column(location: TableLocation, staged: Staged, name: str) -> pa.ChunkedArray:
+    """One column of what is staged, read back from its files."""
+    with storage_errors("read back what was staged for", location):
+        parts = [_read_file(location, path, [name]) for path in fragment_paths(staged.fragments)]
+    return pa.concat_tables(parts).column(name)
+
+
+def _read_file(location: TableLocation, path: str, columns: list[str] | None = None) -> pa.Table:
     options = dict(location.options) or None
-    return LanceFileReader(f"{location.uri}/data/{path}", storage_options=options).read_all().to_table()
+    reader = LanceFileReader(f"{location.uri}/data/{path}", storage_options=options, columns=columns)
+    return reader.read_all().to_table()
+
+
+def _size(fragments: tuple[str, ...]) -> int:
+    documents: list[dict[str, Any]] = [json.loads(fragment) for fragment in fragments]
+    return sum(int(file["file_size_bytes"] or 0) for document in documents for file in document["files"])
 
 
 def fragment_paths(fragments: tuple[str, ...]) -> list[str]:

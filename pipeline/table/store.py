@@ -35,6 +35,7 @@ __all__ = [
     "refuse_unwritable",
     "storage_errors",
     "table_names",
+    "table_version",
     "upsert",
 ]
 
@@ -183,6 +184,12 @@ def table_names(location: TableLocation) -> list[str]:
             token = page.page_token
             if not token:
                 return sorted(names)
+
+
+def table_version(location: TableLocation) -> int:
+    """The newest version; 0 where there is no table."""
+    dataset = open_dataset(location)
+    return 0 if dataset is None else dataset.version
 
 
 def _options(location: TableLocation) -> dict[str, str] | None:

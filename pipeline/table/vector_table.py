@@ -13,6 +13,7 @@ from pipeline.errors import FingerprintError, TableError, TableNotFoundError, Us
 from pipeline.spec import EmbeddingSpec, differing_fields
 from pipeline.table.additions import Added, add_rows
 from pipeline.table.calibrations import load_calibration
+from pipeline.table.compaction import compact
 from pipeline.table.creation import create_table, whats_there
 from pipeline.table.deletion import delete_documents
 from pipeline.table.indexes import MIN_ROWS, IndexInfo, build_indexes
@@ -51,7 +52,7 @@ class VectorTable:
         fingerprint: hash of meaning and calibration.
         calibration_hash: hash of the calibration; empty for vectors made elsewhere.
         halves: (H, R), sizes of hidden state and routing weights.
-        reader: the reader options fixed in the table: slice_rows, text, id, keep.
+        reader: the reader options fixed in the table: slice_rows, text, id, keep, and chunk where rows are chunks.
         schema: its columns.
     """
 
@@ -210,6 +211,7 @@ class VectorTable:
         where_sql: str | None = None,
         like: str | None = None,
         columns: Sequence[str] | None = None,
+        by_document: bool = False,
     ) -> pa.Table:
         """The `k` best documents, best first, with ``_score``.
 
@@ -221,8 +223,9 @@ class VectorTable:
             where: column → value (or a list of values) that a hit must have.
             mode: ``vector``; ``text``: words, by BM25; ``hybrid``: both, joined by reciprocal ranks.
             where_sql: a condition in SQL, run as it is: never put other people's words into it.
-            like: id of a document whose neighbours are wanted, itself left out; instead of a query vector.
+            like: id of a document or chunk whose neighbours are wanted, itself left out; instead of a query vector.
             columns: which columns to return; all but the vector otherwise.
+            by_document: `k` documents, each by its best chunk, where rows are chunks; otherwise any chunks.
 
         Raises:
             UsageError: the question does not fit the table.
@@ -241,6 +244,7 @@ class VectorTable:
             where_sql=where_sql,
             like=like,
             columns=columns,
+            by_document=by_document,
         )
         with storage_errors("search", self.location):
             return run_search(self._lancedb, request)
@@ -272,12 +276,14 @@ class VectorTable:
         return add_rows(self.location, self.schema, ids, vectors, texts=texts, metadata=metadata)
 
     def index(self, *, min_rows: int = MIN_ROWS) -> list[IndexInfo]:
-        """Build the missing indexes, refresh the others; vectors get one from `min_rows` rows on."""
-        return build_indexes(self.location, self.dataset(), min_rows=min_rows)
+        """Join small fragments, build the missing indexes, refresh the others; vectors from `min_rows` rows on."""
+        dataset = self.dataset()
+        compact(self.location, dataset)
+        return build_indexes(self.location, dataset, min_rows=min_rows)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove documents for good: no later run brings them back. Returns how many there were."""
-        return delete_documents(self.location, self.dataset(), ids)
+        return delete_documents(self.location, self.dataset(), ids).documents
 
     def rejects(self) -> pa.Table:
         """The documents that the table does not hold, with reasons (REJECTS)."""

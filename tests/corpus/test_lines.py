@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.corpus import list_sources
 from pipeline.corpus.formats.base import UnreadableError
-from pipeline.corpus.formats.lines import in_groups, line_blocks, plain_chunks
+from pipeline.corpus.formats.content import plain_chunks
+from pipeline.corpus.formats.lines import in_groups, line_blocks
 
 COMPRESS = {
     ".gz": gzip.compress,

@@ -173,14 +173,14 @@ def test_routing_layers_choose_columns(encoder, texts):
 
 def test_out_of_memory_is_answered_by_smaller_batches(encoder, texts, monkeypatch):
     small = Encoder(encoder.spec, device="cpu", calibration=encoder.calibration)
-    forward = small._replica.forward
+    launch = small._replica.launch
 
     def scarce(batch, pooling):
         if len(batch.ids) > 600:
             raise torch.OutOfMemoryError
-        return forward(batch, pooling)
+        return launch(batch, pooling)
 
-    monkeypatch.setattr(small._replica, "forward", scarce)
+    monkeypatch.setattr(small._replica, "launch", scarce)
     np.testing.assert_allclose(small.encode(texts), encoder.encode(texts), atol=1e-5)
     assert small._budget <= 1024
 
@@ -197,7 +197,6 @@ def test_calibrating_needs_more_than_one_text(encoder):
         (EmbeddingSpec(prompt="prompteol", max_tokens=3), SpecError, "alone takes"),
         (EmbeddingSpec(max_tokens=1_000_000), SpecError, "positions end at"),
         (EmbeddingSpec(routing_layers=(9,)), ModelError, "MoE layers 0 to 3"),
-        (EmbeddingSpec(quantization="nf4"), ModelError, "quantization"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(spec, error, message):

@@ -81,6 +81,20 @@ def name_of(uri):
     return uri.rpartition("/")[2]
 
 
+def old_orphans(table):
+    """Data files of a local table, older than its last run, that no version names, nor the journal: must be none."""
+    data = Path(f"{table}.lance", "data")
+    newest = lance.dataset(f"{table}.lance")
+    versions = [newest.checkout_version(each["version"]) for each in newest.versions()]
+    named = {file.path for version in versions for part in version.get_fragments() for file in part.data_files()}
+    if Path(f"{table}.journal.lance").exists():
+        waiting = lance.dataset(f"{table}.journal.lance").to_table(columns=["fragments"])["fragments"].to_pylist()
+        named |= {file["path"] for texts in waiting for text in texts for file in json.loads(text)["files"]}
+    runs = lance.dataset(f"{table}.runs.lance").to_table(columns=["started"])["started"].to_pylist()
+    began = max(runs).timestamp()
+    return {path.name for path in data.iterdir() if path.name not in named and path.stat().st_mtime < began}
+
+
 def cache():
     """The user's cache of the package, for processes with a home of their own."""
     from pipeline.models.content import cache_directory

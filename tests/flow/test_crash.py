@@ -52,6 +52,7 @@ def test_a_run_killed_half_way_is_finished_by_the_next(ray_cluster, lab, driver,
     assert kill_with_children(process) > 3  # the driver, GCS, raylet, workers
     committed = lab.stored(table)
     assert 0 < len(committed) < ROWS, "the kill came too late to be in the middle"
+    assert VectorTable.open(table).runs()["status"].to_pylist() == ["interrupted"]
 
     report = embed(str(corpus), table)
     rows = lab.stored(table)
@@ -61,7 +62,8 @@ def test_a_run_killed_half_way_is_finished_by_the_next(ray_cluster, lab, driver,
     rejects = VectorTable.open(table).rejects().to_pylist()
     assert sorted((row["id"], row["reason"]) for row in rejects) == [("a-0", "duplicate id"), ("b-empty", "empty")]
     assert embed(str(corpus), table).nothing_to_do
-    assert VectorTable.open(table).runs()["status"].to_pylist() == ["running", "finished"]
+    assert VectorTable.open(table).runs()["status"].to_pylist() == ["interrupted", "finished"]
+    assert not lab.old_orphans(table)
 
 
 def wait_for_commit(process, table):

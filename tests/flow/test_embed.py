@@ -144,9 +144,12 @@ def test_texts_from_folder_and_glob_first_a_few_then_the_rest(ray_cluster, lab, 
 
     (corpus / "a.md").write_text("a document that has changed since", encoding="utf-8")
     changed = embed(sources, table)
-    assert changed.nothing_to_do
-    assert [lab.name_of(uri) for uri in changed.changed_files] == ["a.md"]
-    assert lab.stored(table) == rows
+    assert (changed.documents, changed.replaced_rows) == (1, 1)
+    assert [lab.name_of(uri) for uri in changed.replaced_files] == ["a.md"]
+    again = lab.stored(table)
+    others = {name for name, row in rows.items() if lab.name_of(row["source"]) != "a.md"}
+    assert set(again) == set(rows)
+    assert {name: again[name] for name in others} == {name: rows[name] for name in others}
 
 
 def test_a_plan_of_an_existing_table_counts_what_is_left(mixed, lab, tmp_path):

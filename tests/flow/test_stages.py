@@ -8,7 +8,7 @@ import pytest
 from pipeline import VectorTable
 from pipeline.corpus import ReaderOptions
 from pipeline.flow.parcel import Parcel, concat, from_ipc, to_ipc
-from pipeline.flow.planning import known_records, plan_work, slices_of
+from pipeline.flow.planning import plan_work, slices_of
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
 from pipeline.flow.worker import EncoderPlan
 from pipeline.table import Committer, Staged, TableLocation
@@ -35,7 +35,7 @@ def twin(mixed, tmp_path):
 def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
     location, spec = twin.location, twin.spec
     work = plan_work([str(mixed.corpus)], location, twin, ReaderOptions())
-    read = ReadStage(spec=spec, options=work.options, keep=work.keep, done=work.done)
+    read = ReadStage(spec=spec, options=work.options, keep=work.keep, done=work.units.done)
     encoder = EncoderPlan(spec, twin.meaning, "cpu", None, to_ipc(twin.calibration.to_arrow()))
     embed = EmbedStage(encoder, with_text=True)
     write = StageStage(location)
@@ -47,7 +47,6 @@ def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
                     (parcel,) = Parcel.from_block(write(rows))
                     committer.add(Staged.from_table(parcel.rows), parcel.rejects, parcel.files)
                     tokens += parcel.n_tokens
-        committer.add(None, None, known_records(work.units, work.options))
     assert (committer.rows, committer.rejects, tokens) == (
         mixed.report.documents,
         mixed.report.rejects,
@@ -63,7 +62,7 @@ def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
     ]
     cosine = (lab.vectors(mine[name] for name in same) * lab.vectors(jobs[name] for name in same)).sum(axis=1)
     assert cosine.min() > 0.999
-    assert plan_work([str(mixed.corpus)], location, twin, ReaderOptions()).units == ()
+    assert plan_work([str(mixed.corpus)], location, twin, ReaderOptions()).units.is_empty
 
 
 def test_reading_skips_what_is_done(mixed):
@@ -71,9 +70,9 @@ def test_reading_skips_what_is_done(mixed):
     options = ReaderOptions(keep=("theme",), slice_rows=table.reader["slice_rows"])
     fresh = plan_work([str(mixed.corpus)], TableLocation.parse("elsewhere/none"), None, options)
     known = plan_work([str(mixed.corpus)], table.location, table, ReaderOptions())
-    assert fresh.units
-    assert known.units == ()
-    read = ReadStage(spec=table.spec, options=known.options, keep=known.keep, done=known.done)
+    assert not fresh.units.is_empty
+    assert known.units.is_empty
+    read = ReadStage(spec=table.spec, options=known.options, keep=known.keep, done=known.units.done)
     streams = [unit for unit in fresh.units if any(part.slices is None for part in unit.parts)]
     assert streams
     assert not any(batch.documents.num_rows for unit in streams for batch in read.read(unit))

@@ -35,6 +35,34 @@ def test_first_a_table_then_nothing_to_do(moee, ray_cluster, lab, tmp_path):
     assert moee(*command, "--json").json["nothing_to_do"] is True
 
 
+def test_too_many_rejects_stop_a_run_and_the_next_goes_on(moee, ray_cluster, lab, tmp_path):
+    from pipeline.table import TableLocation
+    from pipeline.table.lease import Lease
+
+    empty = [{"id": f"e-{number}", "text": " ", "theme": "none"} for number in range(4)]
+    source, table = lab.write(tmp_path / "a.jsonl", [*lab.documents(6), *empty]), tmp_path / "lake" / "docs"
+    command = ("embed", source, "--table", table, "--max-tokens", 24)
+    stopped = moee(*command, "--max-rejects", "30%")
+    assert stopped.status == 1
+    assert "4 of 10 rows read were rejected, more than --max-rejects 30% allows" in stopped.error
+    assert moee("inspect", table, "--json").json["runs"][-1]["status"] == "failed"
+    done = moee(*command, "--max-rejects", "4", "--json").json
+    assert (done["table_rows"], done["table_rejects"]) == (6, 4)
+    assert not lab.old_orphans(table)
+    assert moee(*command, "--retry-rejects", "--json").json["nothing_to_do"] is True
+
+    lab.write(tmp_path / "b.jsonl", lab.documents(3, "b"))
+    with Lease(TableLocation.parse(table), "other"):
+        refused = moee("embed", tmp_path / "b.jsonl", "--table", table)
+    assert (refused.status, refused.out) == (1, "")
+    assert "is being written by run other" in refused.error
+
+
+@pytest.mark.parametrize("arguments", [("--max-rejects", "lots"), ("--wait", "-1"), ("--wait", "soon")])
+def test_options_that_mean_nothing_are_wrong_usage(moee, tmp_path, arguments):
+    assert moee("embed", tmp_path, "--table", tmp_path / "lake" / "docs", *arguments).status == 2
+
+
 def test_a_plan_says_what_would_be_done_and_does_nothing(moee, news, lab, tmp_path):
     lab.write(tmp_path / "in" / "a.parquet", lab.documents(7))
     outcome = moee("embed", tmp_path / "in", "--table", tmp_path / "lake" / "docs", "--plan")

@@ -26,7 +26,8 @@ def test_what_a_table_holds_for_people(moee, news):
 
 def test_rejects_are_listed_with_reason_and_place(moee, news):
     outcome = moee("inspect", news.table, "--rejects")
-    assert outcome.out.splitlines() == [f"check   empty  file://{news.source}:90"]
+    assert outcome.out.splitlines() == ["        1  empty", f"check   empty  file://{news.source}:90"]
+    assert moee("inspect", news.table, "--reason", "unreadable").out.splitlines() == ["        1  empty"]
     (listed,) = moee("inspect", news.table, "--rejects", "--json").json["listed_rejects"]
     assert (listed["id"], listed["row"], listed["reason"]) == ("nothing", 90, "empty")
 

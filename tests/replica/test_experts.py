@@ -9,7 +9,7 @@ from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
-from pipeline.replica.experts import padded_groups_forward
+from pipeline.replica.experts import grouped_forward
 
 EXPERTS = {
     "plain": (OlmoeExperts, OlmoeConfig(hidden_size=16, intermediate_size=24, num_experts=5)),
@@ -39,6 +39,4 @@ def test_padding_the_groups_changes_no_result(kind, tokens, choices, seed):
     weights = torch.rand(tokens, choices)
     with torch.no_grad():
         expected = module(states, index, weights)
-        torch.testing.assert_close(
-            padded_groups_forward(module, states, index, weights), expected, rtol=1e-4, atol=1e-5
-        )
+        torch.testing.assert_close(grouped_forward(module, states, index, weights), expected, rtol=1e-4, atol=1e-5)

@@ -74,7 +74,7 @@ def test_packed_rows_come_in_few_lengths_and_keep_every_token():
     assert inputs.kwargs["input_ids"].shape == (1, 64)
     np.testing.assert_array_equal(inputs.kwargs["input_ids"][0, :14], tokens.ids)
     assert inputs.kwargs["position_ids"][0, :14].tolist() == [*range(5), *range(9)]
-    assert inputs.kwargs["sequence_stops"] == (5, 14, 64)
+    assert inputs.kwargs["segments"].stops == (5, 14, 64)
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -1,6 +1,6 @@
 """A small corpus with every kind of trouble, and a driver that commits it; also run as a script, to be killed.
 
-python lab.py TABLE [--die STEP N] [--seed N] [--bundle N] [--wait FILE] [--pause SECONDS]
+python lab.py TABLE [--exchange] [--die STEP N] [--seed N] [--bundle N] [--wait FILE] [--pause SECONDS]
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import pyarrow as pa
 
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, TableLocation, VectorTable, stage
+from pipeline.table import append as append_module
 from pipeline.table import commit as commit_module
+from pipeline.table import swap as swap_module
+from pipeline.table.files import begin_files, read_files
+from pipeline.table.journal import read_journal
 
 H, R = 5, 3
 FILES, SLICES, ROWS = 3, 4, 8
@@ -42,12 +46,13 @@ def create(uri, **options):
     return VectorTable.create(uri, spec=spec(), meaning=MEANING, halves=(H, R), reader={"slice_rows": ROWS}, **options)
 
 
-def slice_number(file, number):
-    return int.from_bytes(blake2b(f"{file}|{number}".encode(), digest_size=8).digest(), "little", signed=True)
+def slice_number(file, number, version="1"):
+    place = f"{file}|{number}|{version}".removesuffix("|1")
+    return int.from_bytes(blake2b(place.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 def slices_of(record):
-    return [slice_number(record.uri, number) for number in range(record.slices)]
+    return [slice_number(record.uri, number, record.version) for number in range(record.slices)]
 
 
 def document(file, number, row):
@@ -156,6 +161,93 @@ def assert_exactly_once(uri):
     assert set(held) | set(refused) == everything
 
 
+CHANGED, NEW_SLICES = (0, 1), 3
+"""Files 0 and 1 become version 2, which is shorter."""
+
+
+def new_document(file, number, row):
+    """(id, text) in version 2: most ids recur with another text, row 2 is new, row 5 empty."""
+    name = f"f{file}-s{number}-new" if row == 2 else f"f{file}-s{number}-r{row}"
+    return name, " " if row == 5 else f"version 2, {file} {number} {row}"
+
+
+def new_places():
+    return [(file, number) for file in CHANGED for number in range(NEW_SLICES)]
+
+
+def read_new(bundle):
+    """What corpus and encoder make of some slices of version 2."""
+    rows, rejects = [], []
+    for file, number in bundle:
+        uri = f"file:///lab/{file}"
+        for row in range(ROWS):
+            name, text = new_document(file, number, row)
+            place = {"source": uri, "slice": slice_number(uri, number, "2"), "row": row}
+            if text.strip():
+                rows.append({"id": name, "text": text, **place})
+            else:
+                why = {"stage": "check", "reason": "empty", "detail": "", "slice_rows": ROWS}
+                rejects.append({"id": name, **place, **why})
+    return as_rows(rows), as_rejects(rejects)
+
+
+def exchange(uri, *, run="exchange", seed=0, bundle=2, pause=0.0, max_rows=20):
+    """One run over files 0 and 1 in version 2; the committer, and how many slices had to be staged."""
+    location = TableLocation.parse(uri)
+    versions = {f"file:///lab/{file}": "2" for file in CHANGED}
+    begin_files(location, versions.items(), run)
+    with Committer(
+        location, run, max_rows=max_rows, max_seconds=60, slices_of=slices_of, changed=versions
+    ) as committer:
+        there = {*committer.ledger.done.tolist(), *read_journal(location).column("slice").to_pylist()}
+        left = [(f, n) for f, n in new_places() if slice_number(f"file:///lab/{f}", n, "2") not in there]
+        order = np.random.default_rng(seed).permutation(len(left))
+        for start in range(0, len(left), bundle):
+            rows, rejects = read_new([left[at] for at in order[start : start + bundle]])
+            staged = stage(location, rows)
+            commit_module.reached("staged")
+            committer.add(staged, rejects)
+            time.sleep(pause)
+        committer.add(None, None, [Record(uri, "2", NEW_SLICES, NEW_SLICES * ROWS) for uri in versions])
+    return committer, len(left)
+
+
+def versions_shown(uri):
+    """For each version of the table and each changed file, the versions of the file that it shows; oldest first."""
+    table = VectorTable.open(uri)
+    new = {slice_number(f"file:///lab/{f}", n, "2"): f for f, n in new_places()}
+    shown = []
+    for version in table.versions:
+        rows = table.dataset().checkout_version(version["version"]).to_table(columns=["source", "slice"]).to_pylist()
+        shown.append({f"file:///lab/{f}": {"2" if row["slice"] in new else "1" for row in rows
+                      if row["source"] == f"file:///lab/{f}"} for f in CHANGED})  # fmt: skip
+    return shown
+
+
+def assert_exchanged(uri):
+    """Version 2 of the changed files is there, once and whole; nothing is left of version 1, nor in the journal."""
+    table = VectorTable.open(uri)
+    changed = [f"file:///lab/{file}" for file in CHANGED]
+    rows = table.dataset().to_table(columns=["id", "text", "source", "slice", "row"]).to_pylist()
+    rejects = [(row["source"], row["slice"], row["row"]) for row in table.rejects().to_pylist()]
+    expected = {new_document(file, number, row) for file, number in new_places() for row in range(ROWS) if row != 5}
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert sorted((row["id"], row["text"]) for row in rows if row["source"] in changed) == sorted(expected)
+    assert sorted(place for place in rejects if place[0] in changed) == sorted(
+        (f"file:///lab/{file}", slice_number(f"file:///lab/{file}", number, "2"), 5) for file, number in new_places()
+    )
+    kept = {(row["slice"], row["row"]) for row in rows if row["source"] not in changed}
+    refused = {place[1:] for place in rejects if place[0] not in changed}
+    assert not kept & refused
+    assert len(kept | refused) == SLICES * ROWS
+    files = read_files(table.location).to_pylist()
+    assert sorted((row["uri"], row["version"], row["complete"]) for row in files) == [
+        ("file:///lab/0", "2", True), ("file:///lab/1", "2", True), ("file:///lab/2", "1", True),
+    ]  # fmt: skip
+    assert read_journal(table.location).num_rows == 0
+    assert all(len(versions) == 1 for version in versions_shown(uri) for versions in version.values() if versions)
+
+
 def die_at(step, count):
     """Replace the protocol's step marker by one that kills this process the `count`-th time."""
     seen = 0
@@ -166,12 +258,14 @@ def die_at(step, count):
         if seen == count and name == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    commit_module.reached = reached
+    commit_module.reached = append_module.reached = reached
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("table")
+    parser.add_argument("--exchange", action="store_true")
+    parser.add_argument("--append", action="store_true", help="as if the table had very many fragments")
     parser.add_argument("--die", nargs=2, metavar=("STEP", "N"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundle", type=int, default=2)
@@ -179,12 +273,18 @@ def main():
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--wait", type=Path)
     given = parser.parse_args()
+    if given.append:
+        swap_module.MANY = 0
     if given.die:
         die_at(given.die[0], int(given.die[1]))
     if given.wait:
         given.wait.with_suffix(f".{os.getpid()}").touch()
         while not given.wait.exists():
             time.sleep(0.005)
+    if given.exchange:
+        exchange(given.table, run=f"run-{given.seed}", seed=given.seed, bundle=given.bundle, pause=given.pause,
+                 max_rows=given.max_rows)  # fmt: skip
+        return
     drive(given.table, run=f"run-{given.seed}", seed=given.seed, bundle=given.bundle, pause=given.pause,
           max_rows=given.max_rows)  # fmt: skip
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline.errors import TableError, TableNotFoundError
-from pipeline.table import TableLocation, VectorTable
+from pipeline.errors import LeaseError, TableError, TableNotFoundError
+from pipeline.table import TableLocation, VectorTable, stage
+from pipeline.table.lease import Lease, read_holder
+from pipeline.table.orphans import collect_orphans, orphans
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,22 @@ def test_a_whole_run_by_the_environment(lab, bucket):
     assert table.info()["companions"] == ["files", "rejects"]
     plain = lancedb.connect(f"{bucket}/run", storage_options=table.storage_options).open_table("lab")
     assert plain.count_rows() == len(lab.expected_ids())
+
+
+def test_lease_and_orphans(lab, bucket):
+    uri = f"{bucket}/tidy/lab"
+    lab.drive(uri)
+    location = TableLocation.parse(uri)
+    with Lease(location, "mine", beat=0.1) as lease:
+        with pytest.raises(LeaseError, match="run mine"), Lease(location, "other"):
+            pass
+        stage(location, lab.read([(2, 3)])[0])
+        found = len(orphans(location))
+        assert collect_orphans(location, "mine") == found > 0
+        lease.check()
+    assert not orphans(location)
+    assert read_holder(location) is None
+    lab.assert_exactly_once(uri)
 
 
 def test_options_in_fsspecs_names(lab, bucket, endpoint, monkeypatch):

@@ -75,6 +75,47 @@ def test_one_of_two_racing_drivers_dies(lab, uri, tmp_path, start_driver):
     lab.assert_exactly_once(uri)
 
 
+EXCHANGE = [
+    "staged",
+    "journaled",
+    "older versions reopened",
+    "opened",
+    "admitted",
+    "rejects written",
+    "committed",
+    "settled",
+]
+
+
+@pytest.mark.parametrize("step", EXCHANGE)
+def test_driver_killed_while_it_exchanges_changed_files(lab, uri, start_driver, step):
+    lab.drive(uri)
+    process = start_driver(uri, "--exchange", "--bundle", 1, "--die", step, 2 if step in {"staged", "journaled"} else 1)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    _, staged_again = lab.exchange(uri, run="again", seed=3)
+    lab.assert_exchanged(uri)
+    assert staged_again < len(lab.new_places()) or step == "staged", "what the journal held was read again"
+    version = VectorTable.open(uri).dataset().version
+    assert lab.exchange(uri, run="idle")[1] == 0
+    assert VectorTable.open(uri).dataset().version == version
+
+
+def test_two_drivers_exchange_the_same_files(lab, uri, tmp_path, start_driver):
+    lab.drive(uri)
+    gate = tmp_path / "gate"
+    processes = [
+        start_driver(uri, "--exchange", "--wait", gate, "--seed", 1, "--bundle", 1, "--max-rows", 4),
+        start_driver(uri, "--exchange", "--wait", gate, "--seed", 2, "--bundle", 2),
+    ]
+    open_gate(gate, processes)
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    lab.exchange(uri, run="last")
+    lab.assert_exchanged(uri)
+
+
 def open_gate(gate, processes):
     deadline = time.monotonic() + 60
     while any(not gate.with_suffix(f".{process.pid}").exists() for process in processes):

@@ -22,7 +22,9 @@ from pipeline.corpus.formats.base import (
     require_columns,
 )
 from pipeline.corpus.formats.columns import fit
-from pipeline.corpus.formats.lines import in_groups, line_blocks, plain_chunks
+from pipeline.corpus.formats.content import plain_chunks
+from pipeline.corpus.formats.lines import in_blocks, in_groups, line_blocks
+from pipeline.corpus.formats.records import column_types
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -94,7 +96,7 @@ def _opened(file: SourceFile, storage_options: Mapping[str, Any] | None) -> tupl
 def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
     """Names from the header; types that hold what the first thousand rows have."""
     header, records = _opened(file, storage_options)
-    first = next(in_groups(_blocks(records, 1), _SAMPLE_ROWS), [])
+    first = next(in_groups(in_blocks(records, 1), _SAMPLE_ROWS), [])
     rows = [each for each in first if isinstance(each, list) and len(each) == len(header)]
     return pa.schema([(name, _infer([row[index] for row in rows])) for index, name in enumerate(header)])
 
@@ -118,21 +120,6 @@ def _infer(cells: list[str]) -> pa.DataType:
     return pa.string()
 
 
-def _blocks(records: Iterator[Record], size: int) -> Iterator[list[Record]]:
-    """As `in_groups` wants it; what was read before a break is not lost."""
-    block: list[Record] = []
-    try:
-        for record in records:
-            block.append(record)
-            if len(block) == size:
-                yield block
-                block = []
-    except UnreadableError:
-        yield block
-        raise
-    yield block
-
-
 def stream(
     file: SourceFile,
     options: ReaderOptions,
@@ -145,9 +132,9 @@ def stream(
     if not header:
         return
     require_columns(options.columns, header)
-    types = {name: pa.large_string() for name in options.columns} | {field.name: field.type for field in keep}
+    types = column_types(options, keep)
     start = 0
-    for group in in_groups(_blocks(records, _BLOCK_ROWS), options.slice_rows):
+    for group in in_groups(in_blocks(records, _BLOCK_ROWS), options.slice_rows):
         stop = start + len(group)
         if skip(start):
             yield RawRows(start, stop, None, np.empty(0, np.int64))

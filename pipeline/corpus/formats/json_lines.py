@@ -7,7 +7,6 @@ what the block happens to hold, and it takes strings that look like dates for da
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,8 +14,9 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip, UnreadableError
-from pipeline.corpus.formats.columns import fit_python, infer_python
-from pipeline.corpus.formats.lines import in_groups, line_blocks, plain_chunks
+from pipeline.corpus.formats.content import plain_chunks
+from pipeline.corpus.formats.lines import in_groups, line_blocks
+from pipeline.corpus.formats.records import Record, column_types, parse_object, records_schema, to_raw_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,12 +43,11 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
     """
     group = next(in_groups(_lines(file, storage_options), _SAMPLE_ROWS), [])
     parsed = [_parse(line) for line in group]
-    objects = [each for each in parsed if isinstance(each, dict)]
-    if group and not objects:
+    found = records_schema(parsed)
+    if group and not any(isinstance(each, dict) for each in parsed):
         problem = next(each for each in parsed if isinstance(each, BadRow))
         raise UnreadableError(f"no JSON object in the first {len(group)} lines ({problem.detail}); one a line is read")
-    names = dict.fromkeys(name for each in objects for name in each)
-    return pa.schema([(name, infer_python([each.get(name) for each in objects])) for name in names])
+    return found
 
 
 def stream(
@@ -59,7 +58,7 @@ def stream(
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[RawRows]:
     """The file's slices in order; `keep` gives the types of the metadata columns."""
-    types = {name: pa.large_string() for name in options.columns} | {field.name: field.type for field in keep}
+    types = column_types(options, keep)
     start = 0
     for lines in in_groups(_lines(file, storage_options), options.slice_rows):
         stop = start + len(lines)
@@ -68,7 +67,7 @@ def stream(
         else:
             table = _parse_at_once(lines, types, options)
             if table is None:
-                yield _parse_one_by_one(lines, start, types, options)
+                yield to_raw_rows([_parse(line) for line in lines], start, types, options)
             else:
                 yield RawRows(start, stop, table, np.arange(start, stop))
         start = stop
@@ -105,65 +104,5 @@ def _parsing(types: Mapping[str, pa.DataType]) -> pa_json.ParseOptions:
     return pa_json.ParseOptions(explicit_schema=pa.schema(list(types.items())), unexpected_field_behavior="ignore")
 
 
-def _parse_one_by_one(
-    lines: list[bytes | None], start: int, types: Mapping[str, pa.DataType], options: ReaderOptions
-) -> RawRows:
-    bad: dict[int, BadRow] = {}
-    objects: list[dict[str, Any]] = []
-    rows: list[int] = []
-    for row, line in enumerate(lines, start):
-        parsed = _parse(line)
-        problem = parsed if isinstance(parsed, BadRow) else _wrong_scalar(parsed, options)
-        if problem is not None:
-            bad[row] = BadRow(row, problem.reason, problem.detail)
-        elif isinstance(parsed, dict):
-            objects.append(parsed)
-            rows.append(row)
-    columns: dict[str, pa.Array] = {}
-    for name, to in types.items():
-        values = [each.get(name) for each in objects]
-        if name == options.id:
-            values = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-        columns[name], misfits = fit_python(values, to)
-        for index, detail in misfits:
-            reason = "not UTF-8" if "surrogate" in detail else "malformed row"
-            bad.setdefault(rows[index], BadRow(rows[index], reason, f"{name}: {detail}"))
-    good = np.array([row not in bad for row in rows], dtype=bool)
-    table = pa.table(columns).filter(pa.array(good))
-    return RawRows(start, start + len(lines), table, np.array(rows, np.int64)[good], tuple(bad.values()))
-
-
-def _parse(line: bytes | None) -> dict[str, Any] | BadRow:
-    if line is None:
-        return _TOO_LONG
-    try:
-        parsed: object = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        return BadRow(-1, "not UTF-8", str(error))
-    except (ValueError, RecursionError) as error:
-        return BadRow(-1, "malformed row", f"not JSON: {error}")
-    if not isinstance(parsed, dict):
-        return BadRow(-1, "malformed row", f"a JSON {type(parsed).__name__}, not an object")
-    return parsed
-
-
-def _wrong_scalar(parsed: dict[str, Any], options: ReaderOptions) -> BadRow | None:
-    text = parsed.get(options.text or "")
-    if not isinstance(text, str | None):
-        return BadRow(-1, "malformed row", f"{options.text}: a {type(text).__name__}, not a string")
-    if isinstance(text, str) and not _encodable(text):
-        return BadRow(-1, "not UTF-8", f"{options.text}: half of a surrogate pair")
-    identifier = parsed.get(options.id) if options.id is not None else None
-    if isinstance(identifier, dict | list):
-        return BadRow(-1, "malformed row", f"{options.id}: a {type(identifier).__name__}, not a string or number")
-    if isinstance(identifier, str) and not _encodable(identifier):
-        return BadRow(-1, "not UTF-8", f"{options.id}: half of a surrogate pair")
-    return None
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _parse(line: bytes | None) -> Record:
+    return _TOO_LONG if line is None else parse_object(line)

@@ -1,73 +1,19 @@
-"""From a text file's bytes to its lines: decompression, line ends, and a bound on what one line may cost.
-
-Decompression is done with the libraries' objects and not with file wrappers, because of two of their habits: what a
-wrapper had decompressed before the break of a truncated file is lost with the read that raises, and zstandard's
-wrapper takes a truncated file for a complete one.
-"""
+"""From text to lines: line ends, the byte order mark, a bound on what one line may cost; and items in groups."""
 
 from __future__ import annotations
 
-import bz2
-import lzma
-import zlib
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import zstandard
-
-from pipeline.corpus.formats.base import MAX_TEXT_BYTES, GuardedFile, UnreadableError, opened
+from pipeline.corpus.formats.base import MAX_TEXT_BYTES, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-    from pipeline.corpus.sources import Compression, SourceFile
-
-__all__ = ["in_groups", "line_blocks", "plain_chunks"]
+__all__ = ["in_blocks", "in_groups", "line_blocks"]
 
 T = TypeVar("T")
 
-_READ_BYTES: Final = 1 << 20
-_INFLATE_BYTES: Final = 16 << 10
-"""Compressed bytes at a time: at deflate's best ratio (1032) 16 MiB come out."""
-
-_DECOMPRESSORS: Final[Mapping[Compression, Callable[[], Any]]] = {
-    "gzip": lambda: zlib.decompressobj(wbits=31),
-    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
-    "bz2": bz2.BZ2Decompressor,
-    "xz": lzma.LZMADecompressor,
-}
-
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-
-
-def plain_chunks(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Iterator[bytes]:
-    """The file's content in pieces, decompressed.
-
-    Raises:
-        UnreadableError: after the last good piece, if the compressed data is damaged or ends too early.
-        SourceError: reading failed.
-    """
-    with opened(file, storage_options) as guard:
-        if file.compression is None:
-            yield from iter(lambda: guard.read(_READ_BYTES), b"")
-        else:
-            yield from _inflated(guard, _DECOMPRESSORS[file.compression])
-
-
-def _inflated(guard: GuardedFile, new: Callable[[], Any]) -> Iterator[bytes]:
-    """Any number of compressed members, one after the other."""
-    member: Any = None
-    while chunk := guard.read(_INFLATE_BYTES):
-        while chunk:
-            if member is None or member.eof:
-                chunk = chunk.lstrip(b"\0")  # padding between members and after the last one
-                if not chunk:
-                    break
-                member = new()
-            if plain := member.decompress(chunk):
-                yield plain
-            chunk = member.unused_data if member.eof else b""
-    if member is not None and not member.eof:
-        raise UnreadableError("the compressed data ends too early: the file was cut off")
 
 
 def line_blocks(chunks: Iterable[bytes], longest: int = MAX_TEXT_BYTES) -> Iterator[list[bytes | None]]:
@@ -97,6 +43,21 @@ def line_blocks(chunks: Iterable[bytes], longest: int = MAX_TEXT_BYTES) -> Itera
 
 def _without_mark(text: bytes, first: bool) -> bytes:  # noqa: FBT001
     return text.removeprefix(_BYTE_ORDER_MARK) if first else text
+
+
+def in_blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Single items as `in_groups` wants them; what was read before a break is not lost."""
+    block: list[T] = []
+    try:
+        for item in items:
+            block.append(item)
+            if len(block) == size:
+                yield block
+                block = []
+    except UnreadableError:
+        yield block
+        raise
+    yield block
 
 
 def in_groups(blocks: Iterable[list[T]], size: int) -> Iterator[list[T]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, RawRows, ReaderOptions, require_columns
-from pipeline.corpus.formats.lines import plain_chunks
+from pipeline.corpus.formats.content import plain_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

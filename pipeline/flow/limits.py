@@ -1,0 +1,58 @@
+"""When a run has gone wrong as a whole: more rejects than anybody expected."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Self
+
+from pipeline.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.table import TableLocation
+
+__all__ = ["MaxRejects"]
+
+ENOUGH: Final = 1000
+"""Rows of input below which a share says nothing yet; at the end of a run it always does."""
+
+_WRITTEN: Final = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
+
+
+@dataclass(frozen=True, slots=True)
+class MaxRejects:
+    """At most so many rows of a run's input, or so much of it (0 to 1), may be rejected; None: no limit."""
+
+    rows: int | None = None
+    share: float | None = None
+
+    @classmethod
+    def parse(cls, written: str | int | None) -> Self:
+        """From ``N``, ``P%`` or None.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        if written is None:
+            return cls()
+        found = _WRITTEN.fullmatch(str(written).strip())
+        if found is None or (found[2] is not None and float(found[2]) > 100):
+            raise UsageError(f"max_rejects={written!r}: say N, or P% of the rows read, such as 1000 or 5%")
+        return cls(int(found[1])) if found[2] is None else cls(share=float(found[2]) / 100)
+
+    def __str__(self) -> str:
+        return f"{self.rows}" if self.share is None else f"{100 * self.share:g}%"
+
+    def check(self, rejected: int, read: int, location: TableLocation, *, at_end: bool = False) -> None:
+        """Stop a run that has rejected too much of what it has read.
+
+        Raises:
+            RunError: it has.
+        """
+        too_many = self.rows is not None and rejected > self.rows
+        too_much = self.share is not None and (at_end or read >= ENOUGH) and rejected > self.share * read
+        if too_many or too_much:
+            raise RunError(
+                f"stopped: {rejected:,} of {read:,} rows read were rejected, more than --max-rejects {self} allows; "
+                f"what was committed stays. See why with: moee inspect {location} --rejects"
+            )

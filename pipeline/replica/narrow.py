@@ -1,0 +1,82 @@
+"""The last Mixture-of-Experts block, computed for the wanted tokens only.
+
+Behind the last attention no token looks at another one any more. Where the last token of each sequence is all that
+is read, the last block's router and experts need to see those tokens only: exact, and a layer's experts saved.
+
+The rows are filled up to a multiple of `ROWS`: products of one or two rows take other kernels than those of many,
+whose float32 results differ in the last bits, and a vector must not depend on how many texts are in its batch.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from transformers import PreTrainedModel
+
+__all__ = ["LastBlock"]
+
+ROWS: Final = 64
+
+
+class LastBlock:
+    """Hooks on the module that holds the last router and its experts, if that is the last thing the model does.
+
+    Args:
+        model: headless.
+        router: name of the model's last router module.
+    """
+
+    def __init__(self, model: PreTrainedModel, router: str) -> None:
+        self.running = False
+        """Whether the block is being computed for the wanted tokens; they are its first rows then."""
+        self._rows: torch.Tensor | None = None
+        self._total = 0
+        block = _block_of(model, router)
+        if block is not None:
+            block.register_forward_pre_hook(self._narrow)
+            block.register_forward_hook(self._widen)
+
+    @contextmanager
+    def only(self, rows: torch.Tensor | None) -> Generator[None]:
+        """While the context lasts, a single row of tokens is narrowed to those at `rows`, int64 [n]; None: to all."""
+        if rows is not None:
+            self._rows = functional.pad(rows, (0, -len(rows) % ROWS), value=0)
+        try:
+            yield
+        finally:
+            self._rows, self.running = None, False
+
+    def _narrow(self, _block: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self._rows is None or len(args) != 1 or args[0].dim() != 3 or args[0].shape[0] != 1:
+            return None
+        self.running, self._total = True, args[0].shape[1]
+        return (args[0].index_select(1, self._rows),)
+
+    def _widen(self, _block: torch.nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
+        if self._rows is None or not self.running:
+            return output
+        self.running = False
+        states = output if isinstance(output, torch.Tensor) else output[0]
+        narrow = states.reshape(-1, states.shape[-1])
+        whole = narrow.new_zeros(1, self._total, narrow.shape[1]).index_copy_(1, self._rows, narrow[None])
+        return whole if isinstance(output, torch.Tensor) else (whole, *output[1:])
+
+
+def _block_of(model: PreTrainedModel, router: str) -> torch.nn.Module | None:
+    """The router's parent, where it lies inside the last of the model's layers and holds the experts too."""
+    parent = router.rpartition(".")[0]
+    inside = re.fullmatch(r"(.*\blayers)\.(\d+)\..+", parent)
+    if inside is None:
+        return None
+    layers = model.get_submodule(inside[1])
+    last = isinstance(layers, torch.nn.ModuleList) and int(inside[2]) == len(layers) - 1
+    block = model.get_submodule(parent)
+    return block if last and any(name == "experts" for name, _ in block.named_children()) else None

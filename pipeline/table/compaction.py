@@ -1,0 +1,67 @@
+"""Compaction: many small fragments become few large ones, so that scans, commits and index builds stay quick.
+
+Rows, their slices and their order stay, so the ledger knows as much as before. A commit that meets a compaction is
+tried again on the new version, and a compaction that meets a commit leaves its part for the next time. The fragments
+that were replaced stay in older versions until these are cleaned away.
+
+Memory is bounded by `_BATCH_ROWS` rows a thread, whatever fragments hold: with Lance's defaults wide vectors have run
+machines out of memory. The work is done in passes, each of which is a version of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from lance.commit import CommitConflictError
+
+from pipeline.table.store import storage_errors
+
+if TYPE_CHECKING:
+    import lance
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["FEW", "compact"]
+
+logger = logging.getLogger(__name__)
+
+FEW: Final = 64
+"""Small fragments that are left alone."""
+
+TARGET_ROWS: Final = 1 << 20
+_BATCH_ROWS: Final = 1024
+_THREADS: Final = 2
+_PASS_FRAGMENTS: Final = 1024
+_PASS_BYTES: Final = 4 << 30
+
+
+def compact(location: TableLocation, dataset: lance.LanceDataset, *, few: int = FEW) -> int:
+    """Join the small fragments of a table where it has more than `few`; returns how many fragments there are fewer.
+
+    `dataset` shows the result.
+
+    Raises:
+        TableError: the storage refused; what earlier passes have done stays.
+    """
+    before = len(dataset.get_fragments())
+    with storage_errors("compact", location):
+        while dataset.stats.dataset_stats(max_rows_per_group=TARGET_ROWS)["num_small_files"] > few:
+            try:
+                done = dataset.optimize.compact_files(
+                    target_rows_per_fragment=TARGET_ROWS,
+                    num_threads=_THREADS,
+                    batch_size=_BATCH_ROWS,
+                    max_source_fragments=_PASS_FRAGMENTS,
+                    max_source_bytes=_PASS_BYTES,
+                )
+            except CommitConflictError as error:
+                logger.info("compaction of %s met another change and leaves the rest: %s", location, error)
+                break
+            dataset.checkout_latest()
+            if not done.fragments_removed:
+                break
+    after = len(dataset.get_fragments())
+    if after < before:
+        logger.info("compacted %s: %d fragments became %d", location, before, after)
+    return before - after

@@ -1,0 +1,129 @@
+"""The journal beside a table: what is staged for changed files, whose rows may only be exchanged all at once.
+
+One row per slice of a file's new version: the fragments in which its accepted rows wait, and its rejects. It is written
+while the file is being read, so that a run which dies hours into a large changed file is resumed, not repeated; its
+rows go after the commit that names the fragments. A fragment that the journal names is staged and no orphan
+(`staged_files`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.schema import JOURNAL, REJECTS
+from pipeline.table.staging import Staged, fragment_paths, keep_rows, staged_before
+from pipeline.table.store import open_dataset, read_all, storage_errors, upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import lance
+
+    from pipeline.table.location import TableLocation
+
+__all__ = [
+    "forget",
+    "journal_entries",
+    "read_journal",
+    "rejects_in",
+    "staged_files",
+    "staged_in",
+    "waiting_for",
+    "write_journal",
+]
+
+_KEYS = ["uri", "version", "slice"]
+
+
+def journal_entries(versions: Mapping[str, str], staged: Staged | None, rejects: pa.Table, run: str) -> pa.Table:
+    """Rows of the journal for the slices of `staged` and `rejects` (REJECTS); `versions`: URI → version, of all."""
+    held = [] if staged is None else _slices(staged.keys)
+    refused = _slices(rejects)
+    rows: dict[tuple[str, int], dict[str, Any]] = {
+        (uri, number): {"uri": uri, "version": versions[uri], "slice": number, "fragments": [], "run": run}
+        for uri, number in [*held, *refused]
+    }
+    for place in held:
+        assert staged is not None
+        rows[place] |= {"fragments": list(staged.fragments), "schema_key": staged.schema_key}
+    for place in refused:
+        rows[place]["rejects"] = _packed(rejects.filter(pc.equal(rejects.column("slice"), place[1])))
+    return pa.Table.from_pylist(list(rows.values()), schema=JOURNAL)
+
+
+def write_journal(location: TableLocation, entries: pa.Table) -> None:
+    """Upsert by file version and slice: what is staged again takes the place of what was staged before."""
+    keys = zip(*(entries.column(name).to_pylist() for name in _KEYS), strict=True)
+    last = {key: at for at, key in enumerate(keys)}
+    upsert(location.sibling("journal"), entries.take(pa.array(sorted(last.values()), pa.int64())), _KEYS)
+
+
+def read_journal(location: TableLocation) -> pa.Table:
+    """Which slices wait: uri, version, slice."""
+    return read_all(location.sibling("journal"), pa.schema([JOURNAL.field(name) for name in _KEYS]))
+
+
+def waiting_for(location: TableLocation, uris: Iterable[str], slices: np.ndarray) -> pa.Table:
+    """The journal's rows (JOURNAL) for the given slices of the given files."""
+    here = pc.field("uri").isin(list(uris)) & pc.field("slice").isin(pa.array(slices))
+    return read_all(location.sibling("journal"), JOURNAL, here)
+
+
+def rejects_in(entries: pa.Table) -> pa.Table:
+    """The rejects (REJECTS) of some rows of the journal."""
+    packed = [pa.ipc.open_stream(data).read_all() for data in entries.column("rejects").to_pylist() if data]
+    return pa.concat_tables([REJECTS.empty_table(), *packed])
+
+
+def staged_in(location: TableLocation, dataset: lance.LanceDataset, entries: pa.Table) -> list[Staged]:
+    """What is staged for some rows of the journal, and nothing else.
+
+    A fragment that also holds rows of other slices is written again without them.
+    """
+    groups: dict[tuple[tuple[str, ...], str], list[int]] = {}
+    for row in entries.select(["fragments", "schema_key", "slice"]).to_pylist():
+        if row["fragments"]:
+            groups.setdefault((tuple(row["fragments"]), row["schema_key"]), []).append(row["slice"])
+    parts: list[Staged] = []
+    for (fragments, schema_key), slices in groups.items():
+        part = staged_before(location, dataset, fragments, schema_key)
+        mine = np.isin(part.keys.column("slice").to_numpy(), np.array(slices, np.int64))
+        parts.append(part if mine.all() else keep_rows(location, dataset, part, mine))
+    return parts
+
+
+def forget(location: TableLocation, condition: pc.Expression) -> None:
+    """Drop the rows for which `condition` holds."""
+    journal = open_dataset(location.sibling("journal"))
+    if journal is not None and journal.count_rows(filter=condition):
+        with storage_errors("write", location.sibling("journal")):
+            journal.delete(condition)
+
+
+def staged_files(location: TableLocation) -> set[str]:
+    """The data files, by name, that the journal names: they are no orphans."""
+    journal = open_dataset(location.sibling("journal"))
+    if journal is None:
+        return set()
+    named: set[str] = set()
+    with storage_errors("read", location.sibling("journal")):
+        for batch in journal.scanner(columns=["fragments"]).to_batches():
+            named.update(fragment_paths(tuple(batch.column(0).flatten().unique().to_pylist())))
+    return named
+
+
+def _slices(table: pa.Table) -> list[tuple[str, int]]:
+    """The distinct (source, slice), sorted."""
+    pairs = table.select(["source", "slice"]).group_by(["source", "slice"]).aggregate([])
+    return sorted(zip(pairs.column("source").to_pylist(), pairs.column("slice").to_pylist(), strict=True))
+
+
+def _packed(rejects: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, REJECTS) as writer:
+        writer.write_table(rejects.cast(REJECTS))
+    return sink.getvalue().to_pybytes()

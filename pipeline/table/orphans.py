@@ -1,0 +1,138 @@
+"""Orphans: data files that were staged and never committed, left behind by a driver that died or lost a race.
+
+Only the holder of the lease collects, and only while it has nothing staged of its own:
+
+    1 list        files in ``data/`` that the newest version does not name
+    2 fence       an epoch in the table's configuration, then a commit that changes nothing but conflicts with whatever
+                  was begun before it: appends, merges, rewrites, compactions, by whatever program
+    3 look again  what the versions kept (tags among them) and the journal name stays
+    4 delete      the rest
+
+Without the fence a driver that slept through the loss of its lease, or a compaction in flight, could commit files that
+are gone: Lance does not look, and the table could not be read any more. Their commit meets the conflict; a `Committer`
+that would try again sees the epoch and stops. Where there is no orphan nothing is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import lance
+from lance.commit import CommitConflictError
+from lance.file import LanceFileSession
+
+from pipeline.errors import CommitError
+from pipeline.table.store import open_dataset, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["collect_orphans", "epoch_of", "orphans", "refuse_fenced"]
+
+logger = logging.getLogger(__name__)
+
+_EPOCH: Final = "moee.epoch"
+_FENCES: Final = 50
+_NEVER: Final = timedelta(days=36_500)
+_ALL: Final = 1_000_000
+
+
+def orphans(location: TableLocation, keep: Iterable[str] = ()) -> set[str]:
+    """The data files, by name, that no version of the table names, nor `keep`.
+
+    Raises:
+        TableError: the table cannot be read.
+    """
+    dataset = open_dataset(location)
+    if dataset is None:
+        return set()
+    with storage_errors("look for orphans of", location):
+        newest = {str(file.path) for part in dataset.get_fragments() for file in part.metadata.files}
+        if newest.issuperset(_data(location).list()):
+            return set()
+        # Reads every manifest: 0.6 s for 600 versions of 300 fragments, thirteen times as fast as through Python.
+        found: Any = dataset.explain_cleanup_old_versions(
+            older_than=_NEVER, delete_unverified=True, include_files=True, max_files=_ALL
+        )
+    return {file.path.rpartition("/data/")[2] for file in found.candidate_files if file.kind == "data"} - set(keep)
+
+
+def collect_orphans(location: TableLocation, run: str, keep: Iterable[str] = ()) -> int:
+    """Delete the orphans and return how many there were; see above for who may call this, and when.
+
+    Args:
+        location: the table.
+        run: the run that holds the lease.
+        keep: names of staged files that are still to be committed (the journal's).
+
+    Raises:
+        TableError: the storage refused; what was not deleted is found again by the next call.
+    """
+    found = orphans(location, keep)
+    if not found:
+        return 0
+    _fence(location, run)
+    found &= orphans(location, keep)
+    with storage_errors("collect the orphans of", location):
+        session = _data(location)
+        for name in sorted(found):
+            session.delete_file(name)
+    logger.info("deleted %d files that were staged for %s and never committed", len(found), location)
+    return len(found)
+
+
+def epoch_of(dataset: lance.LanceDataset) -> str:
+    """The run that last collected orphans; whatever was staged before it began may be gone."""
+    return dataset.config().get(_EPOCH, "")
+
+
+def refuse_fenced(location: TableLocation, dataset: lance.LanceDataset, epoch: str) -> None:
+    """Stop a driver from committing what was staged before others collected orphans.
+
+    Raises:
+        CommitError: somebody did since `epoch`.
+    """
+    if epoch_of(dataset) != epoch:
+        raise CommitError(
+            f"run {epoch_of(dataset)} took {location} over while this run was silent; what it had committed stays: "
+            "run the command again"
+        )
+
+
+def _fence(location: TableLocation, run: str) -> None:
+    """Step 2; an answer that was lost only means one more round."""
+    for _ in range(_FENCES):
+        dataset = open_dataset(location)
+        if dataset is None:
+            return
+        with storage_errors("fence", location):
+            if epoch_of(dataset) != run:
+                dataset.update_config({_EPOCH: run})
+            elif _touch(location, dataset, run):
+                return
+    raise CommitError(f"{location} was changed by others during {_FENCES} attempts to fence it: try again")
+
+
+def _touch(location: TableLocation, dataset: lance.LanceDataset, run: str) -> bool:
+    """Commit the fragments of `dataset` on top of itself; False if the table has moved on."""
+    unchanged = [fragment.metadata for fragment in dataset.get_fragments()]
+    try:
+        lance.LanceDataset.commit(
+            location.uri,
+            lance.LanceOperation.Merge(unchanged, dataset.lance_schema),
+            read_version=dataset.version,
+            max_retries=0,
+            storage_options=dict(location.options) or None,
+            commit_message=f"moee {run}: fence",
+        )
+    except CommitConflictError:
+        return False
+    return True
+
+
+def _data(location: TableLocation) -> LanceFileSession:
+    return LanceFileSession(f"{location.uri}/data", storage_options=dict(location.options))

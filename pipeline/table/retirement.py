@@ -1,0 +1,106 @@
+"""What goes away with an older version of a file, or with the file: its rejects, its record; and its rows, if pruned.
+
+A reject with the reason ``deleted`` is what keeps a document from coming back. It outlives its file: where it would go,
+it moves to a place of its own (`_tombstones`), so that the slice it stood in may be filled again.
+
+Pruning is one deletion in the table between two small steps, in an order that any crash leaves in repair:
+
+    1 reopen     the files' records no longer say that they are complete       dies: the next run prunes
+    2 delete     their rows, in one commit                                     dies: the next run prunes
+    3 rejects    and what the journal has of them
+    4 records    last, because by them the next run would find what is left
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.files import drop_older, reopen_older
+from pipeline.table.journal import forget
+from pipeline.table.rejects import DELETED, write_rejects
+from pipeline.table.schema import REJECTS
+from pipeline.table.store import open_dataset, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["Pruned", "prune", "retire_rejects"]
+
+_NO_VERSION: Final = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a pruning removed: files, with their rows and rejects."""
+
+    files: int = 0
+    rows: int = 0
+    rejects: int = 0
+
+
+def prune(location: TableLocation, uris: Sequence[str], *, reached: Callable[[str], None] = lambda _: None) -> Pruned:
+    """Remove all rows and rejects of the files `uris`, and forget that they were ever there.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    dataset = open_dataset(location)
+    if dataset is None or not uris:
+        return Pruned()
+    of_files = pc.field("source").isin(list(uris))
+    gone = dict.fromkeys(uris, _NO_VERSION)
+    reopen_older(location, gone)
+    reached("reopened")
+    with storage_errors("delete from", location):
+        rows = dataset.count_rows(filter=of_files)
+        if rows:
+            dataset.delete(of_files)
+    reached("deleted")
+    rejects = retire_rejects(location, of_files)
+    forget(location, pc.field("uri").isin(list(uris)))
+    reached("rejects retired")
+    drop_older(location, gone)
+    return Pruned(len(uris), rows, rejects)
+
+
+def retire_rejects(location: TableLocation, condition: pc.Expression | None) -> int:
+    """Remove the rejects for which `condition` holds; ids that were deleted for good stay known. Returns how many."""
+    rejects = open_dataset(location.sibling("rejects"))
+    if condition is None or rejects is None:
+        return 0
+    count = rejects.count_rows(filter=condition)
+    if not count:
+        return 0
+    deleted = rejects.to_table(columns=REJECTS.names, filter=condition & (pc.field("reason") == DELETED))
+    write_rejects(location, _tombstones(deleted))
+    with storage_errors("clean up the rejects of", location):
+        rejects.checkout_latest()
+        rejects.delete(condition)
+    return count - deleted.num_rows
+
+
+def _tombstones(deleted: pa.Table) -> pa.Table:
+    """`deleted` (REJECTS), each id once, at places that no file has; without a source, since theirs is going."""
+    distinct = deleted.group_by("id", use_threads=False).aggregate([("run", "first")])
+    ids = distinct.column("id").combine_chunks()
+    places = [int.from_bytes(blake2b(f"deleted|{name}".encode(), digest_size=8).digest(), "big", signed=True)
+              for name in ids.to_pylist()]  # fmt: skip
+    text = {"source": "", "stage": "delete", "reason": DELETED, "detail": "its file has changed or gone since"}
+    count = len(ids)
+    columns = {
+        "id": ids,
+        **{name: pa.array([value] * count, pa.string()) for name, value in text.items()},
+        "slice": pa.array(places, pa.int64()),
+        "row": pa.array(np.full(count, -1)),
+        "run": distinct.column("run_first"),
+        "slice_rows": pa.array(np.zeros(count, np.int32)),
+    }
+    return pa.table(columns, schema=REJECTS)

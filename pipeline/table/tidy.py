@@ -1,0 +1,50 @@
+"""Tidying up what drivers that died have left: appends nobody audited, runs without an end, overtaken rejects, orphans.
+
+Only for the holder of the table's lease, while it has nothing staged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import LeaseError
+from pipeline.table.append import owed, repair
+from pipeline.table.journal import staged_files
+from pipeline.table.lease import Lease
+from pipeline.table.orphans import collect_orphans, orphans
+from pipeline.table.rejects import drop_stale
+from pipeline.table.runs import mark_interrupted, unfinished_runs
+from pipeline.table.store import open_dataset
+
+if TYPE_CHECKING:
+    from pipeline.table.location import TableLocation
+
+__all__ = ["tidy", "tidy_if_needed"]
+
+
+def tidy(location: TableLocation, run: str) -> None:
+    """Tidy up; `run` holds the lease.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    dataset = open_dataset(location)
+    if dataset is None:
+        return
+    if repair(location, run):
+        dataset.checkout_latest()
+    if mark_interrupted(location):
+        drop_stale(location, dataset)
+    collect_orphans(location, run, staged_files(location))
+
+
+def tidy_if_needed(location: TableLocation, run: str) -> None:
+    """Tidy up under a lease of its own if something was left; not while another driver is at work."""
+    left = unfinished_runs(location).num_rows or owed(location) or orphans(location, staged_files(location))
+    if not left:
+        return
+    try:
+        with Lease(location, run):
+            tidy(location, run)
+    except LeaseError:
+        return

@@ -1,0 +1,219 @@
+"""``make bench-flow``: how fast the pipeline itself is, around the replica. Every part runs in a process of its own.
+
+    stub     Parquet in, texts of ~200 characters, 256-d vectors from a stub replica whose tokenizer only splits words:
+             documents/s of reading, checking, Ray, staging and committing
+    mini-tok the same with the built-in model's tokenizer: what tokenizing on the readers costs
+    memory   the stub over 100,000 and then 1,000,000 documents: the driver's largest resident memory
+    ratio    tokens/s of ``embed`` with the built-in model over those of the bare encoder, same texts, both cores
+    scaling  tokens/s of two replicas with one thread each over those of one replica with one thread
+
+Rates are over the time from the first parcel that comes out to the last commit; what passes before that (Ray, imports,
+calibration, loading) is reported as start-up. Floors: 20,000 documents/s, ratio 0.9, scaling 1.7, memory ± 10 %.
+Writes ``tests/bench/results/flow-DATE.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import stub
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import EmbeddingSpec, Encoder, embed
+from pipeline.corpus.docstrings import collect_docstrings
+from pipeline.flow.progress import Quiet
+
+RESULTS = Path(__file__).parent / "results"
+WORDS = 4096
+FILES = 8
+
+
+def vocabulary() -> list[str]:
+    """Made-up words of 2 to 9 letters."""
+    random = np.random.default_rng(0)
+    return ["".join(map(chr, random.integers(97, 123, size))) for size in random.integers(2, 10, WORDS)]
+
+
+def write_words(folder: Path, count: int) -> None:
+    """`count` documents of about 200 characters in `FILES` Parquet files."""
+    folder.mkdir(parents=True)
+    random, words = np.random.default_rng(1), np.array(vocabulary())
+    for number in range(FILES):
+        rows = [" ".join(words[random.integers(0, WORDS, 31)]) for _ in range(count // FILES)]
+        ids = [f"{number}-{row}" for row in range(len(rows))]
+        pq.write_table(pa.table({"id": ids, "text": rows}), folder / f"{number}.parquet", row_group_size=32_768)
+
+
+class Watch(Quiet):
+    """Notes when the first and the last parcel came out, and the driver's largest memory."""
+
+    def __init__(self) -> None:
+        self.times: list[tuple[float, int, int]] = []
+        self.peak = 0
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def advance(self, rows: int, tokens: int, rejects: int) -> None:
+        self.times.append((time.perf_counter(), rows, tokens))
+
+    def rates(self, ended: float) -> tuple[float, float]:
+        """Documents/s and tokens/s from the first parcel on."""
+        seconds = ended - self.times[0][0]
+        rows, tokens = (sum(each[column] for each in self.times[1:]) for column in (1, 2))
+        return rows / seconds, tokens / seconds
+
+    def _watch(self) -> None:
+        import psutil
+
+        process = psutil.Process()
+        while True:
+            self.peak = max(self.peak, process.memory_info().rss)
+            time.sleep(0.2)
+
+
+def run(corpus: Path, table: Path, **options: object) -> dict[str, float]:
+    """One `embed`, in figures."""
+    watch = Watch()
+    report = embed(str(corpus), str(table), listener=watch, **options)
+    documents, tokens = watch.rates(time.perf_counter())
+    return {
+        "documents": report.documents,
+        "documents_per_second": documents,
+        "tokens_per_second": tokens,
+        "startup_seconds": report.startup_seconds,
+        "seconds": report.seconds,
+        "driver_peak_bytes": watch.peak,
+    }
+
+
+def stub_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    write_words(folder / "corpus", given.documents)
+    model = stub.checkpoint(folder / "model", vocabulary())
+    with stub.planted():
+        return run(folder / "corpus", folder / "lake" / "docs", spec=model)
+
+
+def mini_tok_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    write_words(folder / "corpus", given.documents // 2)
+    with stub.planted():
+        return run(folder / "corpus", folder / "lake" / "docs")
+
+
+def memory_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    """The size is the first argument of the process: each has a driver of its own."""
+    return stub_part(folder, given)
+
+
+def texts_of(folder: Path, count: int) -> list[str]:
+    """Docstrings of the installed packages, as one Parquet file too."""
+    table = collect_docstrings(count).select(["text"])
+    (folder / "corpus").mkdir()
+    pq.write_table(table, folder / "corpus" / "texts.parquet")
+    return table.column("text").to_pylist()
+
+
+def ratio_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    """The bare encoder first, in a process that is then idle."""
+    texts = texts_of(folder, given.texts)
+    encoder = Encoder(EmbeddingSpec(), device="cpu")
+    tokens = int(encoder.tokenize(texts).lengths.sum())
+    encoder.encode_raw(texts[:200])
+    began = time.perf_counter()
+    encoder.encode(texts)
+    bare = tokens / (time.perf_counter() - began)
+    through = run(folder / "corpus", folder / "lake" / "docs")
+    return {**through, "bare_tokens_per_second": bare, "ratio": through["tokens_per_second"] / bare}
+
+
+def scaling_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
+    texts_of(folder, given.texts)
+    with stub.planted(stub.OneThread):
+        one = run(folder / "corpus", folder / "lake" / "one", replicas=1)
+        two = run(folder / "corpus", folder / "lake" / "two", replicas=2)
+    return {
+        "one_tokens_per_second": one["tokens_per_second"],
+        "two_tokens_per_second": two["tokens_per_second"],
+        "scaling": two["tokens_per_second"] / one["tokens_per_second"],
+    }
+
+
+PARTS = {"stub": stub_part, "mini-tok": mini_tok_part, "memory": memory_part, "ratio": ratio_part,
+         "scaling": scaling_part}  # fmt: skip
+
+
+def in_a_process(part: str, given: argparse.Namespace, documents: int | None = None) -> dict[str, float]:
+    command = [sys.executable, __file__, "--only", part, "--documents", str(documents or given.documents)]
+    command += ["--texts", str(given.texts)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env={**os.environ, "NO_COLOR": "1"})
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--documents", type=int, default=400_000)
+    parser.add_argument("--texts", type=int, default=6000)
+    parser.add_argument("--memory-sizes", type=int, nargs=2, default=(100_000, 1_000_000))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", choices=PARTS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.only:
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(PARTS[given.only](Path(folder), given)))  # noqa: T201 — the parent reads it
+        return
+    results: dict[str, object] = {}
+    for part in given.parts:
+        if part == "memory":
+            small, large = (in_a_process(part, given, size) for size in given.memory_sizes)
+            grown = large["driver_peak_bytes"] / small["driver_peak_bytes"] - 1
+            results[part] = {"small": small, "large": large, "grown": grown}
+        else:
+            results[part] = in_a_process(part, given)
+    show(given, results)
+
+
+def show(given: argparse.Namespace, results: dict[str, dict]) -> None:
+    view = Table(box=None)
+    for column in ("part", "documents/s", "tokens/s", "start-up s", "driver MB", "result", "floor"):
+        view.add_column(column, justify="right")
+    for part, each in results.items():
+        rows = [each["small"], each["large"]] if part == "memory" else [each]
+        for row in rows:
+            what, floor = _verdict(part, row, each)
+            figures = [row.get(name, 0) for name in ("documents_per_second", "tokens_per_second", "startup_seconds")]
+            memory = row.get("driver_peak_bytes", 0) / 1e6
+            view.add_row(part, *(f"{figure:,.1f}" for figure in figures), f"{memory:,.0f}", what, floor)
+    console = Console()
+    console.print(view)
+    now = datetime.now(UTC)
+    machine = {"cpu": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))}
+    record = {"date": now.isoformat(timespec="seconds"), "machine": machine, **vars(given), "results": results}
+    record.pop("only")
+    RESULTS.mkdir(exist_ok=True)
+    target = RESULTS / f"flow-{now:%Y%m%d-%H%M}.json"
+    target.write_text(json.dumps(record, indent=1) + "\n")
+    console.print(f"kept in {target}")
+
+
+def _verdict(part: str, row: dict, each: dict) -> tuple[str, str]:
+    if part == "memory":
+        return f"{row['documents']:,} documents, grown {each['grown']:+.0%}", "±10 %"
+    if part in {"ratio", "scaling"}:
+        return f"{row[part]:.2f}", "0.9" if part == "ratio" else "1.7"
+    return "", "20,000" if part == "stub" else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A run with a stub replica in a small object store, whose memory is watched. Prints one line of JSON.
+
+python bounded_driver.py CORPUS TABLE STORE_BYTES
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
+
+import lance
+import psutil
+import ray
+import stub
+from ray._private.internal_api import memory_summary
+
+from pipeline import embed
+from pipeline.flow import cluster
+
+
+class Watch(threading.Thread):
+    """The most that was seen of the driver's memory, and of files that were staged and not yet committed."""
+
+    def __init__(self, table):
+        super().__init__(daemon=True)
+        self.table, self.ended = f"{table}.lance", threading.Event()
+        self.driver = self.staged = 0
+
+    def run(self):
+        process = psutil.Process()
+        while not self.ended.wait(0.5):
+            self.driver = max(self.driver, process.memory_info().rss)
+            data = Path(self.table, "data")
+            if data.exists():
+                files = len(list(data.iterdir()))
+                self.staged = max(self.staged, files - len(lance.dataset(self.table).get_fragments()))
+
+
+def main():
+    corpus, table, store = sys.argv[1:]
+    cluster.LOCAL_STORE_BYTES = int(store)
+    watch = Watch(table)
+    with cluster.cluster(), stub.planted():
+        watch.start()
+        report = embed(corpus, table, {"max_tokens": 24, "pooling": "last"}, with_text=False)
+        watch.ended.set()
+        watch.join()
+        spilled = re.search(r"Spilled (\d+) MiB", memory_summary(stats_only=True))
+    figures = {"documents": report.documents, "driver": watch.driver, "staged": watch.staged}
+    sys.stdout.write(json.dumps({**figures, "spilled": int(spilled.group(1)) if spilled else 0}))
+
+
+if __name__ == "__main__":
+    assert not ray.is_initialized()
+    main()

@@ -1,0 +1,99 @@
+"""Promise 7: memory and what is staged stay bounded by what is in flight, not by the corpus. A driver of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.corpus import ReaderOptions, list_sources
+from pipeline.flow.feed import Feed, Gate, PlanStage
+from pipeline.flow.planning import Plan
+
+STORE, TIMES, TEXT = 80 << 20, 20, 8000
+STAGED = 16
+"""Fragments that may wait for a commit: the feed's width in parcels, 16 to a fragment, and what is in the making."""
+
+DRIVER = Path(__file__).with_name("bounded_driver.py")
+
+
+@pytest.fixture
+def plan(lab, tmp_path):
+    lab.write(tmp_path / "a.parquet", lab.documents(40))
+    return Plan(tuple(list_sources([str(tmp_path)])), ReaderOptions("text", slice_rows=4), np.empty(0, np.int64))
+
+
+def test_the_gate_lets_in_as_much_as_was_taken_out():
+    async def scenario():
+        gate = Gate(3, patience=5)
+        assert await gate.wait(2) == 3
+        waiting = asyncio.create_task(gate.wait(3))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await gate.release(2)
+        assert await waiting == 5
+        await gate.release(1)  # an older message that was overtaken
+        assert await gate.wait(4) == 5
+
+    asyncio.run(scenario())
+
+
+def test_a_gate_that_hears_nothing_lets_in_one_at_a_time():
+    async def scenario():
+        gate = Gate(1, patience=0.01)
+        assert await gate.wait(1) == 2
+        assert await gate.wait(2) == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_plan_is_the_same_each_time_and_in_the_graph(plan, monkeypatch):
+    units = [unit.to_json() for unit in plan]
+    assert [unit.to_json() for unit in plan] == units
+    stage = PlanStage(plan, width=100, gate=None)
+    assert [block.column("unit")[0].as_py() for block in stage(pa.table({}))] == units
+    feed = Feed.of(plan, width=100)
+    assert (feed.units, feed.rows) == (len(units), 40)
+
+
+def test_a_limit_ends_the_plan(plan):
+    small = Plan(plan.files, plan.options, plan.done, limit=6)
+    assert sum(unit.rows for unit in small) == 8
+    assert small.size().rows == 8
+    assert small.unlimited().size().rows == 40
+    assert len(list(islice(plan, 1))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_corpus_many_times_the_object_store_passes_with_flat_memory(lab, tmp_path):
+    """Twenty times what the object store holds; four times the corpus takes no more of the driver or the disk."""
+    small, large = (measured(lab, tmp_path / name, share) for name, share in (("part", 0.25), ("whole", 1.0)))
+    assert small["documents"] * 4 == large["documents"]
+    assert large["driver"] <= 1.1 * small["driver"], (small, large)
+    assert large["staged"] <= STAGED, (small, large)
+    assert large["spilled"] == 0, (small, large)
+
+
+def measured(lab, folder, share):
+    """What a run over so much of the corpus took, at most, at any time."""
+    rows = int(share * TIMES * STORE / TEXT)
+    random = np.random.default_rng(0)
+    (folder / "corpus").mkdir(parents=True)
+    for number in range(8):
+        texts = [random.bytes(TEXT // 2).hex() for _ in range(rows // 8)]
+        table = pa.table({"id": [f"{number}-{row}" for row in range(len(texts))], "text": texts})
+        pq.write_table(table, folder / "corpus" / f"{number}.parquet", row_group_size=512, compression="zstd")
+    command = [sys.executable, str(DRIVER), str(folder / "corpus"), str(folder / "lake" / "docs"), str(STORE)]
+    environment = {**lab.environment(folder / "home"), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])

@@ -1,0 +1,140 @@
+"""Input that changes between runs: changed files are exchanged, gone ones pruned, nothing is embedded twice."""
+
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from pipeline import VectorTable, embed
+from pipeline.errors import SourceError
+from pipeline.flow.embed import plan_embed
+from pipeline.flow.options import EmbedOptions
+from pipeline.table.journal import read_journal
+
+pytestmark = pytest.mark.cluster
+
+
+def by_file(lab, table):
+    """Name of the file → its rows' texts by id."""
+    found = {}
+    for name, row in lab.stored(table, ["id", "text", "source"]).items():
+        found.setdefault(lab.name_of(row["source"]), {})[name] = row["text"]
+    return found
+
+
+def texts(rows):
+    return {row["id"]: row["text"] for row in rows}
+
+
+def test_changed_files_are_exchanged_and_gone_ones_pruned(ray_cluster, lab, tmp_path):
+    corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
+    lab.write(corpus / "kept.jsonl", [*lab.documents(5, "k"), {"id": "k-empty", "text": "", "theme": "none"}])
+    lab.write(corpus / "shrinks.parquet", [*lab.documents(9, "s"), {"id": "s-empty", "text": "", "theme": "none"}])
+    lab.write(corpus / "breaks.jsonl.gz", lab.documents(7, "b"))
+    lab.write(corpus / "empties.jsonl", lab.documents(3, "e"))
+    lab.write(corpus / "goes.csv", lab.documents(4, "g"))
+    elsewhere = lab.write(tmp_path / "elsewhere.jsonl", lab.documents(2, "x"))
+    first = embed([str(corpus), str(elsewhere)], table, lab.SPEC)
+    assert (first.documents, first.rejects, first.changed_files) == (30, 2, ())
+    kept = lab.stored(table)
+
+    new = [*lab.documents(3, "s", 40), lab.documents(1, "s")[0] | {"text": "another text under the same id"}]
+    lab.write(corpus / "shrinks.parquet", new)
+    (corpus / "breaks.jsonl.gz").write_bytes(gzip.compress((b'{"id": "b-9", "text": "new"}\n') * 400)[:-20])
+    (corpus / "empties.jsonl").write_bytes(b"")
+    (corpus / "goes.csv").unlink()
+    elsewhere.unlink()
+    plan = plan_embed(str(corpus), table, EmbedOptions(prune=True)).to_json()
+    assert [lab.name_of(uri) for uri in plan["changed_files"]] == [
+        "breaks.jsonl.gz",
+        "empties.jsonl",
+        "shrinks.parquet",
+    ]
+    assert [lab.name_of(uri) for uri in plan["gone_files"]] == ["goes.csv"]
+
+    second = embed(str(corpus), table, prune=True)
+    found = by_file(lab, table)
+    assert found == {
+        "kept.jsonl": texts(lab.documents(5, "k")),
+        "shrinks.parquet": texts(new),
+        "breaks.jsonl.gz": texts(lab.documents(7, "b")),
+        "elsewhere.jsonl": texts(lab.documents(2, "x")),
+    }
+    assert {name: row for name, row in lab.stored(table).items() if name.startswith("k-")} == {
+        name: row for name, row in kept.items() if name.startswith("k-")
+    }
+    assert [lab.name_of(uri) for uri in second.replaced_files] == ["empties.jsonl", "shrinks.parquet"]
+    assert [lab.name_of(uri) for uri in second.kept_files] == ["breaks.jsonl.gz"]
+    assert (second.replaced_rows, second.pruned.files, second.pruned.rows) == (12, 1, 4)
+    assert second.unfinished_files == ()
+    rejects = VectorTable.open(table).rejects().to_pylist()
+    assert sorted((lab.name_of(row["source"]), row["reason"]) for row in rejects) == [
+        ("breaks.jsonl.gz", "unreadable"),
+        ("kept.jsonl", "empty"),
+    ]
+    for words in ("2 files had changed: 12 older rows went", "1 file had gone: 4 rows pruned", "older rows stay"):
+        assert words in second.summary()
+    assert embed(str(corpus), table, prune=True).nothing_to_do
+    again = embed(str(corpus), table, retry_rejects=True)
+    assert [lab.name_of(uri) for uri in again.kept_files] == ["breaks.jsonl.gz"]
+    assert by_file(lab, table) == found
+
+
+def test_a_changed_file_is_not_begun_anew_and_deleted_documents_stay_away(ray_cluster, lab, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
+    source, table = tmp_path / "a.parquet", str(tmp_path / "lake" / "docs")
+    lab.write(source, lab.documents(12))
+    embed(str(source), table, lab.SPEC)
+    assert VectorTable.open(table).delete(["d-1", "d-2"]) == 2
+    before = lab.stored(table)
+    new = [row | {"text": f"changed {row['text']}"} for row in lab.documents(16)]
+    lab.write(source, new)
+
+    begun = embed(str(source), table, limit=8)
+    assert (begun.documents, begun.replaced_files) == (0, ())
+    assert lab.stored(table) == before
+    assert read_journal(VectorTable.open(table).location).num_rows == 2
+
+    done = embed(str(source), table)
+    assert done.tokens < begun.tokens * 1.5
+    assert (done.documents, done.replaced_rows) == (14, 10)
+    assert by_file(lab, table) == {"a.parquet": texts(row for row in new if row["id"] not in {"d-1", "d-2"})}
+    assert read_journal(VectorTable.open(table).location).num_rows == 0
+
+
+def test_nothing_is_pruned_after_a_listing_that_failed_or_was_empty(ray_cluster, lab, tmp_path):
+    one, two, table = tmp_path / "one", tmp_path / "two", str(tmp_path / "lake" / "docs")
+    lab.write(one / "a.jsonl", lab.documents(3, "a"))
+    lab.write(two / "b.jsonl", lab.documents(3, "b"))
+    embed([str(one), str(two)], table, lab.SPEC)
+    (one / "a.jsonl").unlink()
+    for sources in ([one, two], [one], [two / "b.jsonl", tmp_path / "none"]):
+        with pytest.raises(SourceError):
+            embed([str(each) for each in sources], table, prune=True)
+    assert embed(str(two), table, prune=True).nothing_to_do
+    assert embed(str(two / "*.jsonl"), table, prune=True).nothing_to_do
+    assert len(lab.stored(table)) == 6
+    lab.write(one / "c.jsonl", lab.documents(3, "a"))
+    moved = embed(str(one), table, prune=True)
+    assert (moved.documents, moved.rejects, moved.pruned.rows) == (3, 0, 3)
+    assert set(by_file(lab, table)) == {"b.jsonl", "c.jsonl"}
+
+
+def test_texts_that_the_table_has_are_neither_embedded_nor_stored_again(ray_cluster, lab, tmp_path):
+    corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
+    lab.write(corpus / "a.jsonl", lab.documents(6, "a"))
+    embed(str(corpus), table, lab.SPEC)
+    copies = [row | {"id": f"copy-{row['id']}"} for row in lab.documents(4, "a")]
+    lab.write(corpus / "b.jsonl", [*copies, *lab.documents(2, "b", 90)])
+    shared = embed(str(corpus), table, dedup=True)
+    rows = lab.stored(table)
+    assert (shared.documents, shared.rejects, len(rows)) == (6, 0, 12)
+    assert all(rows[row["id"]]["vector"] == rows[row["id"].removeprefix("copy-")]["vector"] for row in copies)
+
+    lab.write(corpus / "c.jsonl", [row | {"id": f"third-{row['id']}"} for row in lab.documents(5, "a")])
+    dropped = embed(str(corpus), table, drop_duplicates=True)
+    assert (dropped.documents, dropped.rejects) == (0, 5)
+    reasons = {row["id"]: row["reason"] for row in VectorTable.open(table).rejects().to_pylist()}
+    assert reasons["third-a-4"] == "duplicate of a-4"
+    assert embed(str(corpus), table, drop_duplicates=True).nothing_to_do

@@ -1,0 +1,187 @@
+"""What a soak happens in: a corpus, a table on a small disk or in object storage, a Ray cluster that lives on, drivers.
+
+`World` knows how to start a driver, how to hurt it, and what must be true afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lancedb
+import psutil
+
+if TYPE_CHECKING:
+    import random
+
+TESTS = Path(__file__).parents[1]
+DISK_BYTES = 256 << 20
+STAGES = {"replica": "EmbedStage", "reader": "ReadStage", "stager": "StageStage"}
+
+
+@dataclass
+class World:
+    """`corpus` → `table` by drivers on one cluster, whose host process (tests/flow/node_host.py) is `host`."""
+
+    lab: object
+    folder: Path
+    random: random.Random
+    host: subprocess.Popen = None
+    nodes: int = 0
+    disk: Path = None
+    happened: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.environment = self.lab.environment(self.folder / "home", RAY_num_workers_soft_limit="16")
+        self.environment["RAY_task_oom_retries"] = "-1"
+        self.disk = self.folder / "lake"
+        self.disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(self.disk)]
+        mounted = subprocess.run(command, check=False, capture_output=True)
+        self.can_fill = mounted.returncode == 0
+        self.open_cluster()
+
+    def open_cluster(self):
+        """The head, which lives as long as the soak, and a node."""
+        self.host = subprocess.Popen(
+            [sys.executable, str(TESTS / "flow" / "node_host.py")],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(self.folder / "host.log").open("w"),
+            text=True,
+            start_new_session=True,
+        )
+        self.environment["RAY_ADDRESS"] = self.host.stdout.readline().strip()
+        assert self.environment["RAY_ADDRESS"], (self.folder / "host.log").read_text()
+        self.ask("add")
+
+    def ask(self, what):
+        self.host.stdin.write(f"{what}\n")
+        self.host.stdin.flush()
+        answer = self.host.stdout.readline()
+        assert answer, "the cluster's host died"
+        self.nodes += 1 if what == "add" else -1
+
+    def close(self):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(self.host.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        self.host.kill()
+        self.host.wait()
+        if self.can_fill:
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)
+
+    def make_corpus(self, number, rows):
+        """Files of several formats with trouble in them; (folder, everything that is in it by file name and row)."""
+        corpus = self.folder / f"corpus-{number}"
+        documents = self.lab.documents
+        files = {
+            "a.parquet": [*documents(rows // 2, "a"), {"id": "a-null", "text": None, "theme": "none"}],
+            "b.jsonl": [*documents(rows // 4, "b"), {"id": "b-empty", "text": " ", "theme": ""}, documents(1, "a")[0]],
+            "c.jsonl.gz": documents(rows // 4, "c"),
+        }
+        for name, lines in files.items():
+            self.lab.write(corpus / name, lines)
+        return corpus, {(name, row) for name, lines in files.items() for row in range(len(lines))}
+
+    def start(self, corpus, table, *more, **variables):
+        """A driver; its words go to a file of its own."""
+        log = self.folder / f"driver-{len(self.happened)}-{time.monotonic_ns()}.log"
+        command = [sys.executable, str(TESTS / "flow" / "stub_driver.py"), str(table), str(corpus), *map(str, more)]
+        process = subprocess.Popen(
+            command,
+            env={**self.environment, **variables},
+            stdout=log.open("w"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        process.log = log
+        return process
+
+    def workers(self, stage):
+        """Living processes of one kind."""
+        found = []
+        for process in psutil.Process(self.host.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if STAGES[stage] in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+    def kill_worker(self, stage):
+        """SIGKILL for one of them; whether there was one."""
+        living = self.workers(stage)
+        if not living:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.random.choice(living).kill()
+        return True
+
+    def kill_driver(self, driver):
+        """SIGKILL for a driver; the cluster lives on."""
+        if driver.poll() is not None:
+            return False
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+        return True
+
+    def kill_node(self):
+        """SIGKILL for a raylet with all its workers; another node comes."""
+        self.ask("kill")
+        self.ask("add")
+        return True
+
+    def fill_disk(self, seconds):
+        """No space is left on the table's disk, for a while."""
+        if not self.can_fill:
+            return False
+        ballast = self.disk / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 20))
+        time.sleep(seconds)
+        ballast.unlink()
+        return True
+
+
+def check(table, everything, options=None):
+    """Accepted ∪ rejected = input, each once; ids distinct; plain lancedb reads every column."""
+    from pipeline import VectorTable
+    from pipeline.table import TableLocation
+
+    location = TableLocation.parse(str(table), options)
+    plain = lancedb.connect(location.directory, storage_options=dict(location.options) or None)
+    rows = plain.open_table(location.name).to_arrow()
+    ids = rows["id"].to_pylist()
+    assert len(set(ids)) == len(ids), "an id is in the table twice"
+    rejects = VectorTable.open(str(table), options).rejects().to_pylist()
+    held = [(_name(row["source"]), row["row"]) for row in rows.select(["source", "row"]).to_pylist()]
+    refused = [(_name(row["source"]), row["row"]) for row in rejects]
+    assert len(set(held)) == len(held), "a row is in the table twice"
+    assert len(set(refused)) == len(refused), "a row is rejected twice"
+    assert not set(held) & set(refused), "a row is both"
+    assert set(held) | set(refused) == everything, (everything - set(held) - set(refused), len(held), len(refused))
+    return rows.num_rows, rejects
+
+
+def distinct(table, options=None):
+    """At any moment: what can be seen is readable and nothing is there twice."""
+    from pipeline.table import TableLocation
+    from pipeline.table.store import open_dataset
+
+    dataset = open_dataset(TableLocation.parse(str(table), options))
+    if dataset is not None:
+        ids = dataset.to_table(columns=["id"])["id"].to_pylist()
+        assert len(set(ids)) == len(ids), "an id can be seen twice"
+
+
+def _name(uri):
+    return uri.rpartition("/")[2]

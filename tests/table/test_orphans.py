@@ -1,0 +1,88 @@
+"""Files that nobody committed are collected; whatever a version, a tag or the journal names stays."""
+
+from __future__ import annotations
+
+import lance
+import pytest
+from lance.optimize import Compaction
+
+from pipeline.errors import CommitError
+from pipeline.table import Committer, TableLocation, stage
+from pipeline.table.orphans import collect_orphans, orphans
+
+
+@pytest.fixture
+def location(lab, uri):
+    lab.drive(uri)
+    collect_orphans(TableLocation.parse(uri), "before")
+    return TableLocation.parse(uri)
+
+
+def staged(lab, location, place=(2, 3)):
+    return stage(location, lab.read([place])[0])
+
+
+def test_what_was_staged_and_never_committed_goes(lab, uri, location):
+    staged(lab, location)
+    staged(lab, location, (1, 1))
+    assert len(orphans(location)) == 2
+    assert collect_orphans(location, "next") == 2
+    assert not orphans(location)
+    lab.assert_exactly_once(uri)
+
+
+def test_without_orphans_nothing_is_written(lab, location):
+    version = lance.dataset(location.uri).version
+    assert collect_orphans(location, "next") == 0
+    assert lance.dataset(location.uri).version == version
+
+
+def test_old_versions_and_tags_stay_readable(lab, location):
+    dataset = lance.dataset(location.uri)
+    before, rows = dataset.version, dataset.count_rows()
+    dataset.tags.create("before", before)
+    dataset.delete("row < 4")
+    dataset.optimize.compact_files()
+    staged(lab, location)
+    assert collect_orphans(location, "next") == 1
+    assert lance.dataset(location.uri, version=before).to_table().num_rows == rows
+    assert lance.dataset(location.uri, version="before").to_table().num_rows == rows
+
+
+def test_files_of_the_journal_stay(lab, location):
+    kept, lost = staged(lab, location), staged(lab, location, (1, 1))
+    from pipeline.table.staging import fragment_paths
+
+    names = fragment_paths(kept.fragments)
+    assert collect_orphans(location, "next", names) == 1
+    assert orphans(location) == set(names)
+    assert lost.n_rows
+
+
+def test_a_driver_that_slept_through_a_collection_cannot_commit_what_is_gone(lab, uri, location):
+    """Its files were collected; its commit would make the table unreadable."""
+    dataset = lance.dataset(uri + ".lance")
+    dataset.delete("slice = " + str(lab.number_of((2, 3))))
+    with Committer(location, "sleeper", max_seconds=60) as sleeper:
+        sleeper.add(staged(lab, location))
+        assert collect_orphans(location, "next") == 1
+        with pytest.raises(CommitError, match=r"run next took .* over"):
+            sleeper.flush()
+        with pytest.raises(CommitError):
+            sleeper.close()
+        sleeper.close = lambda: None
+    assert lance.dataset(uri + ".lance").to_table().num_rows
+
+
+def test_a_compaction_in_flight_loses_its_race_and_not_its_files(lab, location):
+    """By another program, with plain Lance: what it has written so far is named by no version."""
+    dataset = lance.dataset(location.uri)
+    rows = dataset.count_rows()
+    dataset.delete("row = 0")
+    dataset = lance.dataset(location.uri)
+    plan = Compaction.plan(dataset, options={"target_rows_per_fragment": 1000})
+    done = [task.execute(dataset) for task in plan.tasks]
+    assert collect_orphans(location, "next") > 0
+    with pytest.raises(OSError, match="conflict"):
+        Compaction.commit(dataset, done)
+    assert 0 < lance.dataset(location.uri).to_table().num_rows < rows
