@@ -42,9 +42,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     rows = f" ({deleted.rows:,} chunks)" if deleted.rows > deleted.documents else ""
     before = f", {len(deleted.before):,} had been deleted before" if deleted.before else ""
     left = table.count_rows()
-    output.people.print(
-        f"{deleted.documents:,} documents deleted{rows}{before}; {table.location} holds {left:,} rows", markup=False
-    )
+    documents = "1 document" if deleted.documents == 1 else f"{deleted.documents:,} documents"
+    output.people.print(f"{documents} deleted{rows}{before}; {table.location} holds {left:,} rows", markup=False)
     output.result({**asdict(deleted), "table": str(table.location), "table_rows": left})
     if deleted.unknown:
         raise TableError(f"{table.location} has no {_names(deleted.unknown)}; everything else that was named is gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
@@ -93,7 +94,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         _show_plan(arguments, options, output)
         return
     spec = {name: value for name in SPEC_FIELDS if (value := getattr(arguments, name)) is not None}
-    with TerminalProgress(output.progress) as progress:
+    # Ray announces the death of a worker on the driver's stdout, which belongs to the result.
+    with contextlib.redirect_stdout(sys.stderr), TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
     output.people.print(report.summary(), markup=False)
     topics = _then_topics(arguments, report, output) if arguments.then else {}

@@ -44,7 +44,7 @@ def embed_documents(
     """
     shared = share(documents.column("text"), known)
     made, reasons, details = _make(encoder, _some(Tokens.from_arrow(tokens), shared.first))
-    made = pa.concat_tables([made, shared.found]) if shared.found.num_rows else made
+    made = pa.concat_tables([made, shared.found.cast(made.schema)]) if shared.found.num_rows else made
     none = np.full(shared.found.num_rows, "", dtype=object)
     reasons, details = (np.concatenate([part, none])[shared.place] for part in (reasons, details))
     good = _whole(documents, reasons == "")

@@ -85,7 +85,7 @@ class PlanStage:
 
     def __call__(self, _: pa.Table) -> Iterator[pa.Table]:
         """Yields the same blocks whenever it is called."""
-        allowed = self.width
+        allowed: Any = self.width
         for position, unit in enumerate(self.plan):
             if position >= allowed:
                 allowed = ray.get(self.gate.wait.remote(position))

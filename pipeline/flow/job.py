@@ -12,7 +12,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import pyarrow.compute as pc
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
@@ -30,7 +29,7 @@ from pipeline.flow.worker import EncoderPlan
 from pipeline.table import Committer, Staged, TableLocation, VectorTable
 from pipeline.table.files import begin_files, unfinished
 from pipeline.table.info import count_documents
-from pipeline.table.journal import forget
+from pipeline.table.journal import forget_files
 from pipeline.table.rejects import reject_counts
 from pipeline.table.retirement import Pruned
 from pipeline.table.runs import finish_run, start_run
@@ -87,7 +86,7 @@ class Job:
         status: Literal["finished", "failed", "interrupted"] = "failed"
         try:
             with committer:
-                forget(self.location, pc.field("uri").isin(list(self.work.reverted)))
+                forget_files(self.location, self.work.reverted)
                 begin_files(self.location, ((file.uri, file.version) for file in self.work.units.files), run)
                 feed = Feed.of(self.work.units, width=4 * PARCELS + 8 * pool.most)
                 self._stream(self._graph(feed, table, encoder, pool, resources, watch), committer, feed)

@@ -77,11 +77,13 @@ class EmbedReport:
         """What became of files that are not what they were."""
         lines: list[str] = []
         if self.replaced_files:
-            lines.append(f"{_files(len(self.replaced_files))} had changed: {self.replaced_rows:,} older rows went")
+            lines.append(
+                f"{_files(len(self.replaced_files))} had changed: {_count(self.replaced_rows, 'older row')} went"
+            )
         if self.kept_files:
             lines.append(f"{_files(len(self.kept_files))} had changed but cannot be read to the end: older rows stay")
         if self.pruned.files:
-            lines.append(f"{_files(self.pruned.files)} had gone: {self.pruned.rows:,} rows pruned")
+            lines.append(f"{_files(self.pruned.files)} had gone: {_count(self.pruned.rows, 'row')} pruned")
         if self.unfinished_files:
             lines.append(f"{_files(len(self.unfinished_files))} changed while being read: run the command again")
         return lines
@@ -98,4 +100,8 @@ class EmbedReport:
 
 
 def _files(count: int) -> str:
-    return f"{count:,} file" + ("" if count == 1 else "s")
+    return _count(count, "file")
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" + ("" if count == 1 else "s")

@@ -13,29 +13,17 @@ the size that the C library keeps (32 MiB), so that allocating them costs a page
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from torch.nn import functional
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    ExpertMatrix = Callable[[Any, str, int], torch.Tensor]
-    """(experts module, parameter name, expert) → that expert's matrix, [in, out]."""
-
-__all__ = ["PADDED_GROUPS", "dense_matrix", "grouped_forward"]
+__all__ = ["PADDED_GROUPS", "grouped_forward"]
 
 ROWS: Final = 64
 PADDED_GROUPS: Final = "moee_padded_groups"
 """The name under which transformers finds this forward (``experts_implementation``)."""
-
-
-def dense_matrix(experts: Any, name: str, expert: int) -> torch.Tensor:
-    """The matrix of one expert, [in, out], as a view of its fused parameter."""
-    weight = getattr(experts, name)[expert]
-    return weight if experts.is_transposed else weight.t()
 
 
 def grouped_forward(
@@ -43,17 +31,17 @@ def grouped_forward(
     hidden_states: torch.Tensor,  # [T, H]
     top_k_index: torch.Tensor,  # [T, K]
     top_k_weights: torch.Tensor,  # [T, K]
-    matrix: ExpertMatrix = dense_matrix,
 ) -> torch.Tensor:  # [T, H]
     """What transformers' ``grouped_mm`` forward computes, with each expert's rows padded to a multiple of `ROWS`.
 
-    `experts` is a transformers experts module: fused 3-D weights, and what ``use_experts_implementation`` hangs on it.
+    `experts` is a transformers experts module: fused 3-D weights, dense or quantized, and what
+    ``use_experts_implementation`` hangs on it.
     """
     groups = _Groups(top_k_index, experts.num_experts)
     first = "gate_up_proj" if experts.has_gate else "up_proj"
     results = hidden_states
     for expert, tokens, top, height in groups.each():
-        into = matrix(experts, first, expert)
+        into = _matrix(experts, first, expert)
         rows = _buffer("rows", height, into.shape[0], into)
         count = len(tokens)
         if hidden_states.dtype == rows.dtype:
@@ -65,7 +53,7 @@ def grouped_forward(
         if experts.has_bias:
             inner += getattr(experts, f"{first}_bias")[expert]
         inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)  # noqa: SLF001 — theirs
-        out_of = matrix(experts, "down_proj", expert)
+        out_of = _matrix(experts, "down_proj", expert)
         results = _buffer("results", groups.total, out_of.shape[1], out_of)
         block = torch.mm(inner, out_of, out=results[top : top + height])
         if experts.has_bias:
@@ -76,6 +64,12 @@ def grouped_forward(
     return functional.embedding_bag(groups.place, results, per_sample_weights=weights, mode="sum").to(
         hidden_states.dtype
     )
+
+
+def _matrix(experts: Any, name: str, expert: int) -> torch.Tensor:
+    """The matrix of one expert, [in, out]: a view of the fused parameter, or made from its quantized form."""
+    weight = getattr(experts, name)[expert]
+    return weight if experts.is_transposed else weight.t()
 
 
 class _Groups:

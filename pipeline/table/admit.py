@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import lance
 
+    from pipeline.table.known_ids import KnownIds
     from pipeline.table.ledger import Ledger
     from pipeline.table.location import TableLocation
     from pipeline.table.retry import Retry
@@ -53,6 +54,7 @@ def admit(
     unique_ids: bool = False,
     outdated: pc.Expression | None = None,
     retry: Retry | None = None,
+    known: KnownIds | None = None,
 ) -> Admission:
     """Judge `parts` against `dataset`, up to whose version `ledger` is known.
 
@@ -64,6 +66,7 @@ def admit(
         unique_ids: ids were derived from source and row, so that only rows of the same source can share one.
         outdated: rows of the table that go in the same commit; they hold no id.
         retry: rejected rows that are tried again: not their slice but they themselves must be new to the table.
+        known: the ids of that version; None: the whole table is looked through.
     """
     if not parts:
         return Admission([], REJECTS.empty_table(), contested=False)
@@ -77,7 +80,7 @@ def admit(
     left = np.flatnonzero(~lost)
     candidates = keys.take(pa.array(left))
     staying = None if outdated is None else pc.field("source").is_null() | ~outdated
-    refused, rejects = _refuse(location, dataset, candidates, staying, unique_ids=unique_ids)
+    refused, rejects = _refuse(location, dataset, candidates, staying, known, unique_ids=unique_ids)
     keep = ~lost
     keep[left[refused]] = False
     return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejects, contested=bool(stored.any()))
@@ -99,25 +102,38 @@ def _staged_twice(slices: np.ndarray, part: np.ndarray) -> np.ndarray:
     return part != part[first][inverse]
 
 
+def _doubtful(
+    dataset: lance.LanceDataset, ids: pa.Array, known: KnownIds | None
+) -> tuple[np.ndarray, list[lance.LanceFragment] | None]:
+    """Which of `ids` the table may hold, bool [n], and the fragments that then do; None: any."""
+    if known is None:
+        return np.ones(len(ids), bool), None
+    mask, numbers = known.suspects(ids)
+    wanted = set(numbers.tolist())
+    return mask, [each for each in dataset.get_fragments() if each.fragment_id in wanted] if wanted else []
+
+
 def _refuse(
     location: TableLocation,
     dataset: lance.LanceDataset,
     rows: pa.Table,
     staying: pc.Expression | None,
+    known: KnownIds | None,
     *,
     unique_ids: bool,
 ) -> tuple[np.ndarray, pa.Table]:
     """Positions among `rows` that may not be in, and their rejects."""
     ids = rows.column("id").combine_chunks()
     sources = rows.column("source").unique() if unique_ids else None
-    holders = held_ids(dataset, ids, sources=sources, where=staying)
+    mask, fragments = _doubtful(dataset, ids, known)
+    holders = held_ids(dataset, ids.filter(pa.array(mask)), sources=sources, where=staying, fragments=fragments)
     dead = np.asarray(pc.is_in(ids, value_set=deleted_ids(location)))
     taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~dead
     first = _first_of_its_id(ids)
     twin = ~_same_place(rows, first) & ~dead & ~taken
     rejects = [
         _rejects(rows, dead, DELETED, pa.scalar("a document with this id was deleted for good")),
-        _rejects(rows, taken, DUPLICATE, _holders(dataset, holders, staying, ids.filter(pa.array(taken)))),
+        _rejects(rows, taken, DUPLICATE, _holders(dataset, holders, staying, fragments, ids.filter(pa.array(taken)))),
         _rejects(rows, twin, DUPLICATE, _place(rows.take(pa.array(first[twin])))),
     ]
     return np.flatnonzero(dead | taken | twin), pa.concat_tables(rejects)
@@ -136,14 +152,21 @@ def _same_place(rows: pa.Table, others: np.ndarray) -> np.ndarray:
     return np.logical_and.reduce([values == values[others] for values in pairs])
 
 
-def _holders(dataset: lance.LanceDataset, held: pa.Array, staying: pc.Expression | None, ids: pa.Array) -> pa.Array:
+def _holders(
+    dataset: lance.LanceDataset,
+    held: pa.Array,
+    staying: pc.Expression | None,
+    fragments: list[lance.LanceFragment] | None,
+    ids: pa.Array,
+) -> pa.Array:
     """For each of `ids`, all of them held by the table, where its holder came from."""
     if not len(ids):
         return pa.array([], pa.string())
     document = document_column(dataset.schema)
     here = pc.field(document).isin(held)
     here = here if staying is None else here & staying
-    holders = dataset.to_table(columns=[document, "source", "row"], filter=here)
+    columns = [document, "source", "row"]
+    holders = dataset.scanner(columns=columns, filter=here, fragments=fragments).to_table()
     return _place(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
 
 

@@ -51,6 +51,7 @@ from pipeline.table.collecting import Collector
 from pipeline.table.copies import Copies
 from pipeline.table.erase import without
 from pipeline.table.files import record_files, reopen_older
+from pipeline.table.known_ids import KnownIds
 from pipeline.table.ledger import Ledger
 from pipeline.table.orphans import epoch_of, refuse_fenced
 from pipeline.table.rejects import drop_stale, write_rejects
@@ -136,7 +137,7 @@ class Committer(Collector):
         dataset = self._open()
         self._epoch = epoch_of(dataset)
         drop_stale(location, dataset)
-        self.ledger = Ledger.load(location)
+        self.ledger, self._known = Ledger.load(location), KnownIds()
         self._copies = Copies(location) if drop_copies else None
         self._files: dict[tuple[str, str], FileRecord] = {}
         again = None if retry is None else retry.slices
@@ -215,6 +216,7 @@ class Committer(Collector):
 
     def _admit(self, dataset: lance.LanceDataset, pending: Pending, old: pc.Expression | None) -> None:
         """Step 3; what is refused stays refused in later attempts."""
+        self._known.absorb(dataset, self.location)
         admission = admit(
             self.location,
             dataset,
@@ -223,6 +225,7 @@ class Committer(Collector):
             unique_ids=self.unique_ids,
             outdated=old,
             retry=self._retry,
+            known=self._known,
         )
         if self._copies is not None:
             admission = self._copies.refuse(dataset, pending.parts, admission, pending.exchange.slices)

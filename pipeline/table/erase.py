@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +77,7 @@ def _thinned(
 def _write(location: TableLocation, version: int, fragment: int, rows: np.ndarray) -> DeletionFile:
     file = DeletionFile(version, secrets.randbits(63), "array", len(rows), None)
     table = pa.table({"row_id": pa.array(rows, pa.uint32())}, schema=_ROWS)
-    session = LanceFileSession(location.uri, storage_options=cast("dict[str, str]", dict(location.options)))
+    session = LanceFileSession(location.uri, storage_options=dict(location.options))
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / "rows.arrow"
         with pa.ipc.new_file(local, _ROWS) as writer:

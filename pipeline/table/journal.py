@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "forget",
+    "forget_files",
     "journal_entries",
     "read_journal",
     "rejects_in",
@@ -102,6 +103,12 @@ def forget(location: TableLocation, condition: pc.Expression) -> None:
     if journal is not None and journal.count_rows(filter=condition):
         with storage_errors("write", location.sibling("journal")):
             journal.delete(condition)
+
+
+def forget_files(location: TableLocation, uris: Iterable[str]) -> None:
+    """Drop the rows of the given files."""
+    if names := list(uris):
+        forget(location, pc.field("uri").isin(names))
 
 
 def staged_files(location: TableLocation) -> set[str]:

@@ -21,7 +21,7 @@ from pipeline.table.schema import FILES, document_column
 from pipeline.table.store import open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     import lance
 
@@ -115,6 +115,7 @@ def held_ids(
     *,
     sources: pa.Array | None = None,
     where: pc.Expression | None = None,
+    fragments: Sequence[lance.LanceFragment] | None = None,
 ) -> pa.Array:
     """Those of `ids` whose documents the table holds, distinct; memory is bounded by `ids` and one batch.
 
@@ -123,19 +124,30 @@ def held_ids(
         ids: string [n].
         sources: look only at rows of these sources.
         where: look only at rows for which this holds.
+        fragments: look only into these.
     """
     wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     found: list[pa.Array] = []
-    if len(wanted):
+    if len(wanted) and fragments != []:
         document = document_column(dataset.schema)
         within = where if sources is None else pc.field("source").isin(sources)
         within = within if sources is None or where is None else within & where
-        for batch in dataset.scanner(columns=[document], filter=within, batch_size=_BATCH).to_batches():
+        for batch in _scan(dataset, document, within, fragments):
             column = batch.column(0)
             hits = column.filter(pc.is_in(column, value_set=wanted))
             if len(hits):
                 found.append(hits)
     return pa.chunked_array(found, pa.string()).unique()
+
+
+def _scan(
+    dataset: lance.LanceDataset,
+    column: str,
+    within: pc.Expression | None,
+    fragments: Sequence[lance.LanceFragment] | None,
+) -> Iterator[pa.RecordBatch]:
+    only = None if fragments is None else list(fragments)
+    return dataset.scanner(columns=[column], filter=within, fragments=only, batch_size=_BATCH).to_batches()
 
 
 def _deleted_slices(location: TableLocation) -> np.ndarray:

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from pipeline.table.files import drop_older, record_files
 from pipeline.table.journal import (
     forget,
+    forget_files,
     journal_entries,
     read_journal,
     rejects_in,
@@ -164,7 +165,7 @@ class Replacement:
         record_files(self._location, exchange.records, self._run)
         drop_older(self._location, {uri: self.versions[uri] for uri in exchange.slices})
         uris = [record.uri for record in exchange.records]
-        forget(self._location, pc.field("uri").isin(uris))
+        forget_files(self._location, uris)
         for uri in uris:
             self._records.pop(uri, None)
         for uri in exchange.kept:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table.files import drop_older, reopen_older
-from pipeline.table.journal import forget
+from pipeline.table.journal import forget_files
 from pipeline.table.rejects import DELETED, write_rejects
 from pipeline.table.schema import REJECTS
 from pipeline.table.store import open_dataset, storage_errors
@@ -65,22 +65,29 @@ def prune(location: TableLocation, uris: Sequence[str], *, reached: Callable[[st
             dataset.delete(of_files)
     reached("deleted")
     rejects = retire_rejects(location, of_files)
-    forget(location, pc.field("uri").isin(list(uris)))
+    forget_files(location, uris)
     reached("rejects retired")
     drop_older(location, gone)
     return Pruned(len(uris), rows, rejects)
 
 
 def retire_rejects(location: TableLocation, condition: pc.Expression | None) -> int:
-    """Remove the rejects for which `condition` holds; ids that were deleted for good stay known. Returns how many."""
+    """Remove the rejects for which `condition` holds; returns how many.
+
+    Ids that were deleted for good stay known: those that no other reject tells of keep theirs, at another place.
+    """
     rejects = open_dataset(location.sibling("rejects"))
     if condition is None or rejects is None:
         return 0
     count = rejects.count_rows(filter=condition)
     if not count:
         return 0
-    deleted = rejects.to_table(columns=REJECTS.names, filter=condition & (pc.field("reason") == DELETED))
-    write_rejects(location, _tombstones(deleted))
+    with storage_errors("clean up the rejects of", location):
+        is_deleted = pc.field("reason") == DELETED
+        deleted = rejects.to_table(columns=REJECTS.names, filter=condition & is_deleted)
+        elsewhere = rejects.to_table(columns=["id"], filter=is_deleted & ~condition).column("id").combine_chunks()
+        lonely = deleted.filter(pc.invert(pc.is_in(deleted.column("id"), value_set=elsewhere)))
+    write_rejects(location, _tombstones(lonely))
     with storage_errors("clean up the rejects of", location):
         rejects.checkout_latest()
         rejects.delete(condition)

@@ -105,7 +105,7 @@ def measure(table: VectorTable, fragments: int, rounds: int) -> dict[str, dict[s
         seconds: dict[str, list[float]] = {}
         with Committer(table.location, new_run(), max_rows=10**9, max_seconds=3600) as committer, timed(seconds):
             for number in range(rounds):
-                staged = stage(table.location, rows(hash((fragments, way, number))))
+                staged = stage(table.location, rows(fragments * 1000 + 100 * (way == "swap") + number))
                 committer.add(staged)
                 began = time.perf_counter()
                 committer.flush()

@@ -46,7 +46,9 @@ class Store:
             "n_tokens": pa.array([7] * count, pa.int32()),
             "truncated": pa.array([False] * count, pa.bool_()),
         }
-        return pa.table(made).select(["text", *columns])
+        table = pa.table(made)
+        stored = pa.schema([field.with_nullable(field.name != "vector") for field in table.schema])
+        return table.cast(stored).select(["text", *columns])
 
 
 def embed(words, known=None):

@@ -35,7 +35,7 @@ def test_named_documents_go(moee, table):
 def test_unknown_ids_are_an_error_after_the_others_went(moee, table):
     outcome = moee("delete", table.location, "b", "nobody", *(f"n{number}" for number in range(12)))
     assert (outcome.status, ids(table)) == (1, ["a", "c", "line two"])
-    assert outcome.out.startswith("1 documents deleted; ")
+    assert outcome.out.startswith("1 document deleted; ")
     assert "has no documents 'nobody', 'n0'" in outcome.error
     assert "and 3 others" in outcome.error
 

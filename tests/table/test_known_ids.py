@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.table import Committer, TableLocation, VectorTable, stage
+from pipeline.table import known_ids as module
+from pipeline.table.compaction import compact
+from pipeline.table.known_ids import KnownIds
+from pipeline.table.ledger import held_ids
+
+
+@pytest.fixture
+def small_runs(monkeypatch):
+    """Runs are joined, and put into files, from a few ids on."""
+    monkeypatch.setattr(module, "_RUN", 40)
+    monkeypatch.setattr(module, "_MAPPED", 8)
+
+
+def test_what_the_table_holds_is_suspect_and_nothing_else(lab, uri, small_runs):
+    lab.drive(uri, bundle=1, max_rows=1)
+    dataset, known = VectorTable.open(uri).dataset(), KnownIds()
+    known.absorb(dataset, TableLocation.parse(uri))
+    rows = dataset.to_table(columns=["id"], with_row_address=True)
+    ids = pa.array([*rows["id"].to_pylist(), "elsewhere", ""])
+    mask, fragments = known.suspects(ids)
+    assert mask.tolist() == [True] * rows.num_rows + [False, False]
+    assert fragments.tolist() == sorted({address >> 32 for address in rows["_rowaddr"].to_pylist()})
+    for identifier, address in zip(rows["id"].to_pylist(), rows["_rowaddr"].to_pylist(), strict=True):
+        assert known.suspects(pa.array([identifier]))[1].tolist() == [address >> 32]
+
+
+def test_runs_stay_few_sorted_and_mapped(lab, uri, small_runs):
+    lab.drive(uri, bundle=1, max_rows=1)
+    dataset, known = VectorTable.open(uri).dataset(), KnownIds()
+    for _ in range(2):
+        known.absorb(dataset, TableLocation.parse(uri))  # the second time there is nothing new
+    assert sum(len(hashes) for hashes, _ in known._runs) == dataset.count_rows()
+    assert all((np.diff(hashes.astype(object)) >= 0).all() for hashes, _ in known._runs)
+    assert len(known._runs) < 5
+    assert any(isinstance(hashes, np.memmap) for hashes, _ in known._runs)
+
+
+def test_nothing_is_suspect_in_an_empty_table():
+    mask, fragments = KnownIds().suspects(pa.array(["a"]))
+    assert not mask.any()
+    assert not len(fragments)
+    assert KnownIds().suspects(pa.array([], pa.string()))[0].tolist() == []
+
+
+def test_only_the_fragments_that_may_hold_an_id_are_read(lab, uri, monkeypatch):
+    """A commit whose ids are new reads none; one with a twin reads the twin's."""
+    lab.create(uri)
+    read = []
+
+    def watched(dataset, ids, *, fragments=None, **more):
+        read.append([each.fragment_id for each in fragments or []])
+        return held_ids(dataset, ids, fragments=fragments, **more)
+
+    monkeypatch.setattr("pipeline.table.admit.held_ids", watched)
+    with Committer(TableLocation.parse(uri), "run", max_rows=1, slices_of=lab.slices_of) as committer:
+        for place in [(0, 0), (0, 2), (1, 0), (2, 3)]:  # (1, 0) repeats an id of (0, 0)
+            rows, rejects = lab.read([place])
+            committer.add(stage(committer.location, rows), rejects)
+    assert read == [[], [], [0], []]
+
+
+def test_a_compaction_moves_ids_to_other_fragments(lab, uri):
+    location = TableLocation.parse(uri)
+    lab.create(uri)
+    with Committer(location, "run", max_rows=1, slices_of=lab.slices_of) as committer:
+        for number, place in enumerate(lab.all_slices()):
+            rows, rejects = lab.read([place])
+            committer.add(stage(location, rows), rejects)
+            if number == 5:
+                compact(location, VectorTable.open(uri).dataset(), few=1)
+    lab.assert_exactly_once(uri)
