@@ -7,6 +7,7 @@ order, the device or the number of replicas (DESIGN.md, promise 1).
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, overload
 
@@ -183,7 +184,6 @@ class Encoder(BertopicBackend):
 
     def _encode(self, texts: str | Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
         single = isinstance(texts, str)
-        _refuse_odd([] if single else texts)
         raw = self._raw([texts] if single else texts, tokenizer)
         vectors = self._combined(self.calibration.apply(raw.hidden_state, raw.routing_weights))
         return vectors[0] if single else vectors
@@ -192,6 +192,7 @@ class Encoder(BertopicBackend):
         return combine(halves, self.spec.combine or "sum", self.spec.alpha)
 
     def _raw(self, texts: Sequence[str], tokenizer: Tokenizer) -> RawVectors:
+        texts = _listed(texts)
         parts = [(*self._run(tokens), tokens) for tokens in _tokenized_ahead(texts, tokenizer)]
         if not parts:
             empty = np.zeros((0, self.halves[0]), np.float32), np.zeros((0, self.halves[1]), np.float32)
@@ -237,10 +238,19 @@ class Encoder(BertopicBackend):
         return plan_batches(lengths, self._budget, self._replica.layout)
 
 
-def _refuse_odd(texts: Sequence[Any]) -> None:
+def _listed(texts: Any) -> list[str]:
+    """The texts by position (a pandas series counts by label), if texts is what they are.
+
+    Raises:
+        UsageError: a single string, nothing to go through, or something in it that is no string.
+    """
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise UsageError(f"texts: a list of strings is wanted, not {type(texts).__name__}")
+    texts = list(texts)
     for place, text in enumerate(texts):
         if not isinstance(text, str):
             raise UsageError(f"encode: text {place} is {type(text).__name__}, not a string")
+    return texts
 
 
 def _tokenized_ahead(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[Tokens]:

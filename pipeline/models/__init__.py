@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, SpecError
 from pipeline.models.content import content_hash
 from pipeline.spec import EmbeddingSpec
 
@@ -112,7 +112,14 @@ def reference_texts() -> list[str]:
 
 def _defaults(path: Path) -> Mapping[str, Any]:
     file = path / DEFAULTS_FILE
-    return MappingProxyType(json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {})
+    if not file.is_file():
+        return MappingProxyType({})
+    try:
+        defaults = json.loads(file.read_text(encoding="utf-8"))
+        EmbeddingSpec(**defaults)
+    except (OSError, ValueError, TypeError, SpecError) as error:
+        raise ModelError(f"{file} does not hold fields of a spec: {error}") from error
+    return MappingProxyType(defaults)
 
 
 def _download(model: str, revision: str | None) -> Path:

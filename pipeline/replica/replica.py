@@ -7,6 +7,7 @@ padded batches, and where those differ too it refuses to work (DESIGN.md, promis
 from __future__ import annotations
 
 import logging
+from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -67,6 +68,7 @@ class Replica:
         self, model: PreTrainedModel, *, routing: Routing = "scores", routing_layers: tuple[int, ...] | None = None
     ) -> None:
         self._model = model
+        self._running = Lock()  # tap and last block serve one forward at a time
         self._tap = RouterTap(model)
         self._last_block = LastBlock(model, self._tap.names[-1])
         if model.device.type == "cpu":
@@ -119,7 +121,7 @@ class Replica:
     def launch(self, batch: TokenBatch, pooling: Pooling) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         """Begin a forward; what is returned waits for its results and gives them, as `forward` does.
 
-        On a GPU the next batch can be prepared and queued in between.
+        On a GPU the next batch can be prepared and queued in between. Threads may share a replica: they take turns.
         """
         inputs = lay_out(batch.ids, batch.lengths, layout=self.layout, pad=self._pad_token, device=self.device)
         reduce, wanted = _pool(batch, inputs.rows, pooling, self.device)
@@ -129,7 +131,7 @@ class Replica:
             scores = self._scores(logits)
             return scores[: len(batch.lengths)] if self._last_block.running else reduce(scores)
 
-        with narrow, self._tap.reading(read) as routed:
+        with self._running, narrow, self._tap.reading(read) as routed:
             output = self._model(**inputs.kwargs)
         states = output.last_hidden_state
         hidden = reduce(states.reshape(-1, states.shape[-1]))

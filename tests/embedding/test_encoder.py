@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -212,3 +214,24 @@ def test_an_encoder_takes_a_calibration_as_it_is(encoder):
     raw = plain.encode_raw(["a cat"])
     made = plain.vectors_of(plain.tokenize(["a cat"]))
     np.testing.assert_allclose(made.hidden_norms, np.linalg.norm(raw.hidden_state, axis=1), rtol=1e-5)
+
+
+def test_threads_may_share_an_encoder(encoder, texts):
+    lists = [texts[:20], texts[20:]] * 4
+    expected = [encoder.encode(own) for own in lists]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for vectors, alone in zip(pool.map(encoder.encode, lists), expected, strict=True):
+            np.testing.assert_allclose(vectors, alone, atol=1e-5)
+
+
+def test_a_series_is_read_in_its_order_whatever_its_labels(encoder, texts):
+    for labels in ([2, 0, 1], [5, 6, 7]):
+        np.testing.assert_allclose(
+            encoder.encode(pd.Series(texts[:3], index=labels)), encoder.encode(texts[:3]), atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("odd", ["one string", ["a", None], None, b"ab"])
+def test_raw_vectors_want_a_list_of_strings(encoder, odd):
+    with pytest.raises(UsageError, match="text"):
+        encoder.encode_raw(odd)

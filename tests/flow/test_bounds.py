@@ -18,7 +18,7 @@ from pipeline.corpus import ReaderOptions, list_sources
 from pipeline.flow.feed import Feed, Gate, PlanStage
 from pipeline.flow.planning import Plan
 
-STORE, TIMES, TEXT = 80 << 20, 20, 8000
+STORE, TIMES, TEXT = 80 << 20, 20, 16_000
 STAGED = 16
 """Fragments that may wait for a commit: the feed's width in parcels, 16 to a fragment, and what is in the making."""
 

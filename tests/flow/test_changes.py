@@ -76,12 +76,21 @@ def test_changed_files_are_exchanged_and_gone_ones_pruned(ray_cluster, lab, tmp_
     for words in ("2 files had changed: 12 older rows went", "1 file had gone: 4 rows pruned", "older rows stay"):
         assert words in second.summary()
     assert embed(str(corpus), table, prune=True).nothing_to_do
-    again = embed(str(corpus), table, retry_rejects=True)
-    assert [lab.name_of(uri) for uri in again.kept_files] == ["breaks.jsonl.gz"]
-    assert by_file(lab, table) == found
+
+    for sources in ([corpus, tmp_path / "none"], [tmp_path / "lake"], [tmp_path / "*.jsonl"]):
+        with pytest.raises(SourceError):
+            embed([str(each) for each in sources], table, prune=True)
+    (corpus / "kept.jsonl").rename(corpus / "moved.jsonl")
+    assert plan_embed(str(corpus / "breaks.jsonl.gz"), table, EmbedOptions(prune=True)).gone == ()
+    moved = embed(str(corpus), table, prune=True, retry_rejects=True)
+    assert (moved.documents, moved.rejects, moved.pruned.rows) == (5, 2, 5)
+    assert [lab.name_of(uri) for uri in moved.kept_files] == ["breaks.jsonl.gz"]
+    assert by_file(lab, table) == {"moved.jsonl": found.pop("kept.jsonl"), **found}
 
 
-def test_a_changed_file_is_not_begun_anew_and_deleted_documents_stay_away(ray_cluster, lab, tmp_path, monkeypatch):
+def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies_are_dropped(
+    ray_cluster, lab, tmp_path, monkeypatch
+):
     monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
     source, table = tmp_path / "a.parquet", str(tmp_path / "lake" / "docs")
     lab.write(source, lab.documents(12))
@@ -102,39 +111,10 @@ def test_a_changed_file_is_not_begun_anew_and_deleted_documents_stay_away(ray_cl
     assert by_file(lab, table) == {"a.parquet": texts(row for row in new if row["id"] not in {"d-1", "d-2"})}
     assert read_journal(VectorTable.open(table).location).num_rows == 0
 
-
-def test_nothing_is_pruned_after_a_listing_that_failed_or_was_empty(ray_cluster, lab, tmp_path):
-    one, two, table = tmp_path / "one", tmp_path / "two", str(tmp_path / "lake" / "docs")
-    lab.write(one / "a.jsonl", lab.documents(3, "a"))
-    lab.write(two / "b.jsonl", lab.documents(3, "b"))
-    embed([str(one), str(two)], table, lab.SPEC)
-    (one / "a.jsonl").unlink()
-    for sources in ([one, two], [one], [two / "b.jsonl", tmp_path / "none"]):
-        with pytest.raises(SourceError):
-            embed([str(each) for each in sources], table, prune=True)
-    assert embed(str(two), table, prune=True).nothing_to_do
-    assert embed(str(two / "*.jsonl"), table, prune=True).nothing_to_do
-    assert len(lab.stored(table)) == 6
-    lab.write(one / "c.jsonl", lab.documents(3, "a"))
-    moved = embed(str(one), table, prune=True)
-    assert (moved.documents, moved.rejects, moved.pruned.rows) == (3, 0, 3)
-    assert set(by_file(lab, table)) == {"b.jsonl", "c.jsonl"}
-
-
-def test_texts_that_the_table_has_are_neither_embedded_nor_stored_again(ray_cluster, lab, tmp_path):
-    corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
-    lab.write(corpus / "a.jsonl", lab.documents(6, "a"))
-    embed(str(corpus), table, lab.SPEC)
-    copies = [row | {"id": f"copy-{row['id']}"} for row in lab.documents(4, "a")]
-    lab.write(corpus / "b.jsonl", [*copies, *lab.documents(2, "b", 90)])
-    shared = embed(str(corpus), table, dedup=True)
-    rows = lab.stored(table)
-    assert (shared.documents, shared.rejects, len(rows)) == (6, 0, 12)
-    assert all(rows[row["id"]]["vector"] == rows[row["id"].removeprefix("copy-")]["vector"] for row in copies)
-
-    lab.write(corpus / "c.jsonl", [row | {"id": f"third-{row['id']}"} for row in lab.documents(5, "a")])
-    dropped = embed(str(corpus), table, drop_duplicates=True)
-    assert (dropped.documents, dropped.rejects) == (0, 5)
+    copies = [row | {"id": f"copy-{row['id']}"} for row in new[3:7]]
+    copied = lab.write(tmp_path / "b.jsonl", [*copies, *lab.documents(2, "b", 90)])
+    dropped = embed(str(copied), table, drop_duplicates=True)
+    assert (dropped.documents, dropped.rejects) == (2, 4)
     reasons = {row["id"]: row["reason"] for row in VectorTable.open(table).rejects().to_pylist()}
-    assert reasons["third-a-4"] == "duplicate of a-4"
-    assert embed(str(corpus), table, drop_duplicates=True).nothing_to_do
+    assert reasons["copy-d-4"] == "duplicate of d-4"
+    assert embed(str(copied), table, drop_duplicates=True).nothing_to_do

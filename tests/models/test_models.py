@@ -32,6 +32,13 @@ def test_changed_weights_are_another_model(copy):
     assert after.tokenizer == before.tokenizer
 
 
+@pytest.mark.parametrize("written", ["[1]", "{x", '{"promt": "none"}', '{"pooling": "first"}'])
+def test_defaults_that_no_spec_has_are_refused(copy, written):
+    (copy / "moee.json").write_text(written)
+    with pytest.raises(ModelError, match=r"moee\.json"):
+        locate(str(copy))
+
+
 def test_a_checkpoints_own_defaults_are_taken(copy):
     (copy / "moee.json").write_text(json.dumps({"pooling": "mean", "prompt": "none"}))
     spec, meaning, _ = describe(EmbeddingSpec(model=str(copy)))

@@ -50,15 +50,16 @@ class World:
 
     def open_cluster(self):
         """The head, which lives as long as the soak, and a node."""
-        self.host = subprocess.Popen(
-            [sys.executable, str(TESTS / "flow" / "node_host.py")],
-            env=self.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(self.folder / "host.log").open("w"),
-            text=True,
-            start_new_session=True,
-        )
+        with (self.folder / "host.log").open("w") as log:
+            self.host = subprocess.Popen(
+                [sys.executable, str(TESTS / "flow" / "node_host.py")],
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
         self.environment["RAY_ADDRESS"] = self.host.stdout.readline().strip()
         assert self.environment["RAY_ADDRESS"], (self.folder / "host.log").read_text()
         self.ask("add")
@@ -77,6 +78,8 @@ class World:
                     process.kill()
         self.host.kill()
         self.host.wait()
+        self.host.stdin.close()
+        self.host.stdout.close()
         if self.can_fill:
             subprocess.run(["umount", "-l", str(self.disk)], check=False)
 
@@ -97,13 +100,14 @@ class World:
         """A driver; its words go to a file of its own."""
         log = self.folder / f"driver-{len(self.happened)}-{time.monotonic_ns()}.log"
         command = [sys.executable, str(TESTS / "flow" / "stub_driver.py"), str(table), str(corpus), *map(str, more)]
-        process = subprocess.Popen(
-            command,
-            env={**self.environment, **variables},
-            stdout=log.open("w"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with log.open("w") as words:
+            process = subprocess.Popen(
+                command,
+                env={**self.environment, **variables},
+                stdout=words,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         process.log = log
         return process
 
