@@ -74,7 +74,8 @@ class KnownIds:
         self._runs.append((hashes[order], numbers[order]))
         while len(self._runs) > 1 and self._belong_together(*self._runs[-2:]):
             self._runs[-2:] = [_joined(*self._runs[-2:])]
-        self._runs[-1] = tuple(_settled(array) for array in self._runs[-1])  # pyright: ignore[reportArgumentType]
+        hashes, numbers = self._runs[-1]
+        self._runs[-1] = _settled(hashes), _settled(numbers)
 
     @staticmethod
     def _belong_together(older: tuple[np.ndarray, np.ndarray], newer: tuple[np.ndarray, np.ndarray]) -> bool:
