@@ -94,7 +94,8 @@ def read_model(
                 f"{config.model_type}: its experts are not matrices that transformers fuses, and only such can be "
                 f"quantized; use quantization='none' instead of {how!r}"
             )
-        options["quantization_config"] = _ExpertsConfig(how, dtype, device)
+        made: Any = _ExpertsConfig  # transformers' decorator hides its signature
+        options["quantization_config"] = made(how, dtype, device)
     return cast("Any", type(skeleton)).from_pretrained(
         None,
         config=config,
