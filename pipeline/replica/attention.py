@@ -157,7 +157,7 @@ def _tiles(
         into[:, first:last] = torch.bmm(scores.softmax(-1), value[:, :last])
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=64)
 def _unseen(first: int, last: int, window: int | None, dtype: torch.dtype) -> torch.Tensor:
     """What to add to the scores of the queries `first` to `last`, [last - first, last]: 0, or -inf where not seen."""
     distance = torch.arange(first, last)[:, None] - torch.arange(last)

@@ -123,14 +123,19 @@ def test_jumping_clocks_make_nobody_dead_nor_alive(location, years):
         thread.join()
 
 
-def test_only_one_of_many_gets_it(location):
-    results = []
+def test_only_one_of_many_holds_it_at_a_time(location):
+    holders, most, held = 0, 0, threading.Lock()
 
     def attempt(number):
+        nonlocal holders, most
         try:
             with Lease(location, f"run-{number}"):
-                time.sleep(1)
-                results.append(number)
+                with held:
+                    holders += 1
+                    most = max(most, holders)
+                time.sleep(0.5)
+                with held:
+                    holders -= 1
         except LeaseError:
             pass
 
@@ -139,7 +144,7 @@ def test_only_one_of_many_gets_it(location):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(results) == 1
+    assert most == 1
 
 
 def test_beats_are_counted_and_leave_few_versions(location):
