@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shutil
 import statistics
 import tempfile
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lance
 import numpy as np
 import pyarrow as pa
+from common import machine, save  # the folder of a script is on its path
 from lance.fragment import FragmentMetadata
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +34,6 @@ from pipeline.table.runs import new_run
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (1000, 5000, 10_000, 20_000)
 MEANING = {"semantics": 1, "checkpoint": "bench", "tokenizer": "bench"}
 DIM, ROWS = 256, 64
@@ -140,12 +138,7 @@ def show(given: argparse.Namespace, results: dict[int, dict[str, dict[str, float
             view.add_row(f"{size:,}", way, *(f"{1000 * seconds.get(step, 0):,.0f}" for step in steps))
     console = Console()
     console.print(view)
-    now = datetime.now(UTC)
-    machine = {"cpu": platform.processor() or platform.machine()}
-    record = {"date": now.isoformat(timespec="seconds"), "machine": machine, "rounds": given.rounds, "results": results}
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"commits-{now:%Y%m%d-%H%M}.json"
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    target = save("commits", {"machine": machine(), "rounds": given.rounds, "results": results})
     console.print(f"kept in {target}")
 
 

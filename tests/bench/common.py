@@ -8,9 +8,10 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["RESULTS", "machine", "save"]
 
@@ -19,6 +20,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def machine(device: torch.device | None = None) -> dict[str, Any]:
     """The hardware and the libraries whose speed it is."""
+    import torch  # not above: some benchmarks measure the memory of processes that need no torch
+
     on_gpu = device is not None and device.type == "cuda"
     return {
         "processor": _processor(),

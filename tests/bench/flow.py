@@ -17,19 +17,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import stub
+from common import machine, save  # the folder of a script is on its path
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +36,6 @@ from pipeline import EmbeddingSpec, Encoder, embed
 from pipeline.corpus.docstrings import collect_docstrings
 from pipeline.flow.progress import Quiet
 
-RESULTS = Path(__file__).parent / "results"
 WORDS = 4096
 FILES = 8
 
@@ -197,13 +195,8 @@ def show(given: argparse.Namespace, results: dict[str, dict]) -> None:
             view.add_row(part, *(f"{figure:,.1f}" for figure in figures), f"{memory:,.0f}", what, floor)
     console = Console()
     console.print(view)
-    now = datetime.now(UTC)
-    machine = {"cpu": platform.processor() or platform.machine(), "cores": len(os.sched_getaffinity(0))}
-    record = {"date": now.isoformat(timespec="seconds"), "machine": machine, **vars(given), "results": results}
-    record.pop("only")
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"flow-{now:%Y%m%d-%H%M}.json"
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    settings = {name: value for name, value in vars(given).items() if name != "only"}
+    target = save("flow", {"machine": machine(), **settings, "results": results})
     console.print(f"kept in {target}")
 
 

@@ -9,19 +9,17 @@ Writes ``tests/bench/results/planning-DATE.json``.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import platform
 import resource
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from common import machine, save  # the folder of a script is on its path
 from rich.console import Console
 from rich.table import Table
 
@@ -31,7 +29,6 @@ from pipeline.flow.planning import plan_work
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
 
-RESULTS = Path(__file__).parent / "results"
 MEANING = {"semantics": 1, "checkpoint": "bench", "tokenizer": "bench"}
 READER = {"slice_rows": SLICE_ROWS, "text": "text", "id": None, "keep": []}
 FLOOR_SECONDS, FLOOR_BYTES = 60.0, 2e9
@@ -123,12 +120,7 @@ def report(given: argparse.Namespace, results: dict[str, dict[str, float]]) -> N
     worst = max(each["ledger_and_listing_seconds"] + each["planning_seconds"] for each in results.values())
     peak = max(each["peak_bytes"] for each in results.values())
     console.print(f"floors ({FLOOR_SECONDS:.0f} s, 2 GB): {worst:.1f} s, {peak / 1e9:.2f} GB")
-    now = datetime.now(UTC)
-    machine = {"cpu": platform.processor() or platform.machine()}
-    record = {"date": now.isoformat(timespec="seconds"), "machine": machine, **vars(given), "results": results}
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"planning-{now:%Y%m%d-%H%M}.json"
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    target = save("planning", {"machine": machine(), **vars(given), "results": results})
     console.print(f"kept in {target}")
 
 

@@ -13,17 +13,15 @@ how a table holds them. Writes ``tests/bench/results/quantization-DATE.json``.
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import shutil
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import machine, save  # the folder of a script is on its path
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel, OlmoeConfig
@@ -43,7 +41,6 @@ WAYS = {
 NEIGHBOURS = 10
 BATCH = (512, 32)
 """Tokens a sequence, sequences."""
-RESULTS = Path(__file__).parent / "results"
 
 
 def random_olmoe(folder: Path) -> str:
@@ -185,17 +182,7 @@ def main() -> None:
         for name, model in {"mini": "mini", "random OLMoE": random_olmoe(Path(folder))}.items():
             figures[name] = measure(model, texts, given.rounds)
             show(console, name, figures[name])
-    now = datetime.now(UTC)
-    record = {
-        "date": now.isoformat(timespec="seconds"),
-        "machine": {"cpu": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
-        "torch": torch.__version__,
-        "texts": len(texts),
-        "models": figures,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / f"quantization-{now:%Y%m%d-%H%M}.json"
-    target.write_text(json.dumps(record, indent=1) + "\n")
+    target = save("quantization", {"machine": machine(), "texts": len(texts), "models": figures})
     console.print(f"kept in {target}")
 
 
