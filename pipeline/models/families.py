@@ -27,7 +27,7 @@ class Family:
 
     `layout`: how batches are laid out: ``packed`` without padding, or ``padded`` where packing was seen to be wrong, if
     only beyond an attention window that a probe at load does not reach · `scores_field`: the configuration field that
-    names another score function · `fused`: the experts lie in three-dimensional parameters, which
+    names another score function · `fused`: all experts of a layer lie in one parameter, which
     `pipeline.replica` can quantize · `within`: composite architectures whose text part this is.
     """
 
@@ -48,7 +48,7 @@ _ALL: Final = (
     Family("bailing_hybrid", "sigmoid", "padded"),
     Family("beam", "sigmoid"),
     Family("cohere2_moe", "softmax", scores_field="expert_selection_fn"),
-    Family("dbrx", "softmax", fused=False),
+    Family("dbrx", "softmax"),
     Family("deepseek", "softmax", note="DeepSeek-MoE-16B, by the package's own translation: no remote code"),
     Family("deepseek_v2", "softmax"),
     Family("deepseek_v3", "sigmoid"),

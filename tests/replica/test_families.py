@@ -19,12 +19,12 @@ from pipeline.models.families import FAMILIES, REFUSED, UNVERIFIED, family_of
 from pipeline.replica.architecture import SETTINGS, text_part
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.overview import overview
+from pipeline.replica.quantize_load import is_expert_matrix
 from pipeline.replica.replica import Replica
 from pipeline.replica.tap import SCORES, _belongs
 
 LENGTHS = (7, 30, 1, 18)
 EXPERTS = re.compile(r"\.experts/|/JetMoeMoE$")
-FUSED = re.compile(r"\.experts\.(gate_up_proj|up_proj|down_proj)$")
 PACKING_FAILURES = (AssertionError, AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
@@ -94,7 +94,7 @@ def test_the_table_is_true(case):
     assert replica.layout == family.layout
     assert replica._score == family.scores
     assert len(replica._tap) == len(groups) > 0
-    assert any(FUSED.search(name) for name in names) == family.fused
+    assert any(is_expert_matrix(name) for name in names) == family.fused
     assert (case.overview["hidden"], case.overview["routing"]) == replica.halves
     assert (case.overview["moe_layers"], case.overview["verified"]) == (len(groups), True)
 
