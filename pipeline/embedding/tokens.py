@@ -11,13 +11,15 @@ the whole text.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.embedding.backends import load_backend
 from pipeline.embedding.prompts import prompt_template, tokenizable
-from pipeline.errors import ModelError, SpecError
+from pipeline.errors import SpecError
 from pipeline.replica.batch import TokenBatch
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class Tokenizer:
     def __init__(self, directory: Path, prompt: str, max_tokens: int) -> None:
         self._template = prompt_template(prompt)
         self._max_tokens = max_tokens
-        self._backend, self._nothing = _fast_tokenizer(directory)
+        self._backend, self._nothing = load_backend(directory)
         shortest = self._template.around("a")
         encoding = self._backend.encode(shortest.full)
         self._after = encoding.ids[_first_of_prompt(encoding, shortest, _token_span(encoding, shortest)[1]) :]
@@ -180,7 +182,7 @@ _NO_ROW: Final[_Row] = ([], 0, 0, False)
 
 def _joined(rows: Sequence[_Row]) -> Tokens:
     return Tokens(
-        ids=np.concatenate([np.zeros(0, np.int32), *(np.array(ids, np.int32) for ids, _, _, _ in rows)]),
+        ids=np.fromiter(chain.from_iterable(ids for ids, _, _, _ in rows), np.int32),
         lengths=np.array([len(ids) for ids, _, _, _ in rows], dtype=np.int64),
         starts=np.array([start for _, start, _, _ in rows], dtype=np.int64),
         stops=np.array([stop for _, _, stop, _ in rows], dtype=np.int64),
@@ -213,21 +215,3 @@ def _first_of_prompt(encoding: Encoding, prompt: FilledPrompt, stop: int) -> int
     Such a token (a full stop and the quotation mark behind it, say) belongs to the prompt when a text is cut.
     """
     return stop - 1 if stop and _characters(encoding, stop - 1)[1] > prompt.stop else stop
-
-
-def _fast_tokenizer(directory: Path) -> tuple[Any, int]:
-    """The checkpoint's `tokenizers.Tokenizer`, and the token that stands for no text at all."""
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise ModelError(f"no tokenizer can be read from {directory}: {first[0]}") from error
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise ModelError(f"the tokenizer in {directory} has no fast form (tokenizer.json), which tells where texts lie")
-    backend.no_padding()
-    backend.no_truncation()
-    ends = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, 0)
-    return backend, next(token for token in ends if token is not None)

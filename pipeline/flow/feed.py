@@ -52,9 +52,13 @@ class Feed:
 
     @classmethod
     def of(cls, plan: Plan, width: int) -> Feed:
-        """Plan the first `width` units, and count the others if there are some."""
-        head = tuple(unit.to_json() for unit in islice(plan, width + 1))
+        """Count the units, choose how large they are to be, and plan the first `width` of them."""
         size = plan.size(COUNT_SECONDS)
+        if size is not None and size.rows is not None:
+            plan = plan.coarsened(size.rows)
+            size = plan.size()
+            assert size is not None
+        head = tuple(unit.to_json() for unit in islice(plan, width + 1))
         units, rows = (None, None) if size is None else (size.units, size.rows)
         if len(head) <= width:
             return cls(plan, width, len(head), rows, head)

@@ -21,7 +21,7 @@ from pipeline.flow.cluster import LIGHT_TASK_CPUS, Replicas, replica_resources, 
 from pipeline.flow.feed import Feed
 from pipeline.flow.limits import MaxRejects
 from pipeline.flow.parcel import Parcel, from_ipc, to_ipc
-from pipeline.flow.planning import MAX_ROWS, Work, slices_of
+from pipeline.flow.planning import Plan, Work, slices_of
 from pipeline.flow.report import EmbedReport
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
 from pipeline.flow.tracker import start_tracker
@@ -113,7 +113,8 @@ class Job:
 
     def _create(self, encoder: EncoderPlan, resources: dict[str, Any], watch: Watch) -> VectorTable:
         self.listener.phase("calibrating")
-        packed, halves = calibrate(encoder, self.work.units.unlimited(), self._read_stage(watch), resources)
+        plan = self.work.units.unlimited()
+        packed, halves = calibrate(encoder, plan, self._read_stage(plan, watch), resources)
         reader, chunking = self.work.options, self.options.chunking
         table = VectorTable.create(
             self.location,
@@ -182,7 +183,7 @@ class Job:
             return
         most = feed.units or pool.most
         light: dict[str, Any] = {"num_cpus": LIGHT_TASK_CPUS, "batch_format": "pyarrow", "zero_copy_batch": True}
-        dataset = feed.dataset().map_batches(self._read_stage(watch), batch_size=1, **light)
+        dataset = feed.dataset().map_batches(self._read_stage(feed.plan, watch), batch_size=1, **light)
         dataset = dataset.map_batches(
             EmbedStage,
             fn_constructor_args=(encoder,),
@@ -201,14 +202,15 @@ class Job:
         dataset = dataset.map_batches(StageStage(self.location, watch), batch_size=together, **light)
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
-    def _read_stage(self, watch: Watch) -> ReadStage:
+    def _read_stage(self, plan: Plan, watch: Watch) -> ReadStage:
         return ReadStage(
             spec=self.spec,
             options=self.work.options,
             keep=self.work.keep,
-            done=self.work.units.done,
+            done=plan.done,
             storage_options=self.options.storage_options,
-            max_rows=MAX_ROWS,
+            max_rows=plan.max_rows,
+            max_bytes=plan.max_bytes,
             chunking=self.options.chunking,
             retry=self.work.retry,
             watch=watch,

@@ -24,6 +24,7 @@ from pipeline.corpus import (
     slice_ids,
 )
 from pipeline.corpus.scope import gone_files
+from pipeline.corpus.slices import MAX_BYTES
 from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.errors import SourceError, UsageError
 from pipeline.flow.history import History
@@ -42,6 +43,11 @@ __all__ = ["CANDIDATES", "MAX_ROWS", "Plan", "PlanSize", "Work", "open_if_there"
 MAX_ROWS: Final = 1024
 """Rows in a work unit: some seconds of a small model on a laptop's CPU, half a second of a large one on a GPU."""
 
+LARGE_ROWS: Final = 4096
+LARGE_BYTES: Final = 2 << 20
+PLENTY: Final = 64
+"""Where a plan has more than so many units, those of short texts hold up to `LARGE_ROWS` rows in `LARGE_BYTES` bytes:
+what a unit costs on its way through Ray (some 30 ms in all) is then small beside reading and tokenizing it."""
 
 CANDIDATES: Final = 4 * SAMPLE_SIZE
 """Documents among which the calibration sample is drawn, in the order of the plan."""
@@ -61,6 +67,7 @@ class Plan:
     """Work units, planned anew, and alike, each time they are iterated over; travels to wherever that is done.
 
     `files` may have something left, `done` are finished slices. `limit`: rows after which to stop; None: all.
+    `large_rows`: rows in a unit of short texts, from `coarsened`; None: as in any other.
     """
 
     files: tuple[SourceFile, ...]
@@ -68,6 +75,7 @@ class Plan:
     done: np.ndarray
     limit: int | None = None
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
+    large_rows: int | None = None
 
     def __iter__(self) -> Iterator[WorkUnit]:
         """Reads the metadata of a file when its turn comes.
@@ -75,9 +83,30 @@ class Plan:
         Raises:
             SourceError: a storage failed.
         """
-        most = MAX_ROWS if self.limit is None else min(MAX_ROWS, self.limit)
-        units = plan(self.files, self.options, done=self.done, max_rows=most, storage_options=self.storage_options)
+        units = plan(
+            self.files,
+            self.options,
+            done=self.done,
+            max_rows=self.max_rows if self.limit is None else min(self.max_rows, self.limit),
+            max_bytes=self.max_bytes,
+            storage_options=self.storage_options,
+        )
         return units if self.limit is None else _holding(units, self.limit)
+
+    @property
+    def max_rows(self) -> int:
+        """Most rows in a unit."""
+        return self.large_rows or MAX_ROWS
+
+    @property
+    def max_bytes(self) -> int:
+        """About the most bytes in a unit: only short texts make large units, of long ones a slice is work enough."""
+        return LARGE_BYTES if self.large_rows else MAX_BYTES
+
+    def coarsened(self, rows: int) -> Plan:
+        """The plan with units fit for `rows` rows in all: larger ones where there will be plenty of them."""
+        fitting = min(rows // PLENTY, LARGE_ROWS)
+        return self if fitting <= MAX_ROWS else replace(self, large_rows=fitting)
 
     @property
     def is_empty(self) -> bool:

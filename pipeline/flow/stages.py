@@ -66,8 +66,8 @@ def _tokenizer(directory: Path, prompt: str, max_tokens: int) -> Tokenizer:
 class ReadStage:
     """Work units (JSON, column ``unit``) → parcels of checked, tokenized documents, or of their chunks.
 
-    `done`: finished slices, which streams must skip; `keep`: the table's metadata columns; `retry`: the rejected rows
-    of finished slices that are tried again.
+    `done`: finished slices, which streams must skip; `max_rows`, `max_bytes`: most in a parcel; `keep`: the table's
+    metadata columns; `retry`: the rejected rows of finished slices that are tried again.
     """
 
     spec: EmbeddingSpec
@@ -76,6 +76,7 @@ class ReadStage:
     done: np.ndarray
     storage_options: Mapping[str, Any] | None = None
     max_rows: int = 1024
+    max_bytes: int = MAX_BYTES
     chunking: Chunking | None = None
     retry: Retry | None = None
     watch: Watch = field(default_factory=_unwatched)
@@ -128,7 +129,9 @@ class ReadStage:
             reader = CarefulReader(self.watch, name, self.options, is_done=finished(self.done), **reading)
             batches = reader.read(unit)
         else:
-            most = MAX_BYTES if self.chunking is None else min(MAX_BYTES, BYTES_PER_WINDOW * self.chunking.window)
+            most = self.max_bytes
+            if self.chunking is not None:
+                most = min(most, BYTES_PER_WINDOW * self.chunking.window)
             batches = read_unit(unit, self.options, done=self.done, max_rows=self.max_rows, max_bytes=most, **reading)
         for batch in steady(batches, unit, self.storage_options):
             yield batch if self.retry is None else _only(batch, self.retry)

@@ -2,6 +2,8 @@
 
 Lance reports trouble as OSError, ValueError or RuntimeError whose text runs over several lines and ends in a place
 in its own source; here it becomes one line of `TableError`.
+
+LanceDB itself is imported where it is used: it takes longer (1.7 s) than all else that a worker needs together.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lance
-import lancedb
 
 from pipeline.errors import MoeeError, TableError
 
@@ -89,6 +90,8 @@ def open_dataset(location: TableLocation) -> lance.LanceDataset | None:
 
 def open_with_lancedb(location: TableLocation) -> LanceTable:
     """The table as LanceDB opens it, always at its newest version."""
+    import lancedb
+
     with storage_errors("open", location):
         # Without the interval a handle stays for ever on the version that it opened.
         connection = lancedb.connect(
@@ -174,6 +177,8 @@ def table_names(location: TableLocation) -> list[str]:
     """The tables in the location's directory, companions included; nothing is created."""
     if location.is_local and not Path(location.directory).is_dir():
         return []
+    import lancedb
+
     with storage_errors("list", location):
         connection: Any = lancedb.connect(location.directory, storage_options=_options(location))
         names: list[str] = []

@@ -19,11 +19,9 @@ from pipeline.table.deletion import delete_documents
 from pipeline.table.indexes import MIN_ROWS, IndexInfo, build_indexes
 from pipeline.table.info import describe
 from pipeline.table.location import TableLocation
-from pipeline.table.question import make_request
 from pipeline.table.rejects import read_rejects
 from pipeline.table.runs import read_runs
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
-from pipeline.table.search import Mode, run_search
 from pipeline.table.store import open_dataset, open_with_lancedb, storage_errors
 
 if TYPE_CHECKING:
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.calibration import Calibration
     from pipeline.embedding.encoder import Encoder
     from pipeline.spec import Meaning
+    from pipeline.table.search import Mode
 
 __all__ = ["VectorTable"]
 
@@ -232,6 +231,9 @@ class VectorTable:
             TableError: there is no text index for ``text`` or ``hybrid``, or the table cannot be read.
             FingerprintError: a text query on a machine where the model is another.
         """
+        from pipeline.table.question import make_request
+        from pipeline.table.search import run_search
+
         dataset = self.dataset()
         request = make_request(
             self,

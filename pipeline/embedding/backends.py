@@ -1,0 +1,80 @@
+"""A checkpoint's own tokenizer, as the `tokenizers` library runs it.
+
+Importing transformers costs a reader 4 s and 300 MB, so a tokenizer that is no more than its ``tokenizer.json`` is read
+from there; any other is put together by transformers, which knows what its class adds.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["load_backend"]
+
+_PLAIN: Final = frozenset(
+    {"tokenizer_class", "model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces"}
+    | {"model_input_names", "bos_token", "eos_token", "unk_token", "pad_token"}
+)
+"""What a tokenizer_config.json may hold without making the tokenizer another than its ``tokenizer.json`` says."""
+
+_MORE: Final = ("added_tokens.json", "special_tokens_map.json")
+
+_FOR_NOTHING: Final = ("eos_token", "bos_token", "pad_token")
+
+
+def load_backend(directory: str | Path) -> tuple[Tokenizer, int]:
+    """The tokenizer in `directory`, and the id of the token that stands for no text at all.
+
+    Raises:
+        ModelError: there is none, it cannot be read, or it cannot tell which characters a token stands for.
+    """
+    backend, nothing = _from_file(Path(directory)) or _from_transformers(directory)
+    backend.no_padding()
+    backend.no_truncation()
+    return backend, nothing
+
+
+def _from_file(directory: Path) -> tuple[Tokenizer, int] | None:
+    """The tokenizer, where ``tokenizer.json`` is all there is to it."""
+    if any((directory / name).exists() for name in _MORE):
+        return None
+    try:
+        config: dict[str, Any] = json.loads((directory / "tokenizer_config.json").read_text("utf-8"))
+        written = (directory / "tokenizer.json").read_text("utf-8")
+        whole: dict[str, Any] = json.loads(written)
+    except (OSError, ValueError):
+        return None
+    # transformers puts the special tokens into the post-processor; where there is neither, there is nothing to put.
+    if config.get("tokenizer_class") != "PreTrainedTokenizerFast" or whole.get("post_processor") is not None:
+        return None
+    specials = {name: token for name, token in config.items() if name.endswith("_token")}
+    if not set(config) <= _PLAIN or not all(isinstance(token, str) for token in specials.values()):
+        return None
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_str(written)
+    numbers = {name: backend.token_to_id(token) for name, token in specials.items()}
+    if None in numbers.values():
+        return None
+    return backend, next((numbers[name] for name in _FOR_NOTHING if name in numbers), 0)
+
+
+def _from_transformers(directory: str | Path) -> tuple[Tokenizer, int]:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ModelError(f"no tokenizer can be read from {directory}: {first[0]}") from error
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ModelError(f"the tokenizer in {directory} has no fast form (tokenizer.json), which tells where texts lie")
+    ends = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id, 0)
+    return backend, next(token for token in ends if token is not None)
