@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
@@ -22,7 +23,7 @@ from pipeline.errors import MoeeError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Command", "Output", "parse_pairs", "printable", "run_command", "snippet"]
+__all__ = ["Command", "Output", "command_group", "parse_pairs", "printable", "run_command", "snippet"]
 
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
@@ -55,16 +56,9 @@ class Command:
 
 def run_command(command: Command, arguments: Sequence[str] | None = None, *, program: str | None = None) -> int:
     """Parse, run, and turn errors into one line and an exit status: 0 done, 2 wrong usage, 1 any other error."""
-    parser = _Parser(
-        prog=program or f"moee {command.name}",
-        description=command.help,
-        epilog="\n".join(["examples:", *(f"  {line}" for line in command.examples)]) if command.examples else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = _Parser(prog=program or f"moee {command.name}", **_described(command))
     command.configure(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, everything else on stderr")
-    parser.add_argument("--debug", action="store_true", help="verbose log, and tracebacks of errors")
+    _common_options(parser)
     given = parser.parse_args(arguments)
     output = Output(
         people=Console(stderr=given.json, highlight=False, soft_wrap=True),
@@ -93,6 +87,23 @@ def run_command(command: Command, arguments: Sequence[str] | None = None, *, pro
     return 0
 
 
+def command_group(name: str, description: str, actions: Sequence[Command], examples: Sequence[str] = ()) -> Command:
+    """A command whose first argument says which of `actions` to take; each has arguments of its own."""
+
+    def configure(parser: argparse.ArgumentParser) -> None:
+        parsers = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+        for action in actions:
+            under = parsers.add_parser(action.name, help=action.help, **_described(action))
+            action.configure(under)
+            # Not set by default: what stands before the action would be overwritten.
+            _common_options(under, default=argparse.SUPPRESS)
+
+    def run(arguments: argparse.Namespace, output: Output) -> None:
+        next(action for action in actions if action.name == arguments.action).run(arguments, output)
+
+    return Command(name, description, configure, run, examples)
+
+
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
     """``NAME=VALUE`` arguments as a dictionary.
 
@@ -117,6 +128,21 @@ def snippet(text: str, room: int) -> str:
 def printable(text: str) -> str:
     """Without what would move a terminal's cursor or change its colours."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _described(command: Command) -> dict[str, Any]:
+    return {
+        "description": command.help,
+        "epilog": "\n".join(["examples:", *(f"  {line}" for line in command.examples)]) if command.examples else None,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "allow_abbrev": False,
+    }
+
+
+def _common_options(parser: argparse.ArgumentParser, **settings: Any) -> None:
+    add = partial(parser.add_argument, action="store_true", **settings)
+    add("--json", help="one JSON object on stdout, everything else on stderr")
+    add("--debug", help="verbose log, and tracebacks of errors")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -146,7 +172,6 @@ def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
 
 
 def _set_up(progress: Console, *, debug: bool) -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see pipeline.flow.cluster.WORKER_ENVIRONMENT
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     handler = _ConsoleHandler(progress)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))

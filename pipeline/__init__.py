@@ -1,12 +1,15 @@
 """MoEE embeddings: a corpus streamed through Mixture-of-Experts models into a searchable table with topics.
 
-The public names load on first use, so that importing the package costs nothing.
+The public names load on first use, so that importing the package costs nothing; it only says how torch's threads are
+to wait, which torch wants to know when it is loaded.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from pipeline.threads import spin_briefly
 
 if TYPE_CHECKING:
     from pipeline.embedding.encoder import Encoder
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from pipeline.spec import EmbeddingSpec
     from pipeline.table.vector_table import VectorTable
     from pipeline.topics.load import load_topics
+
+spin_briefly()
 
 __all__ = ["EmbeddingSpec", "Encoder", "VectorTable", "embed", "embed_dataset", "load_topics"]
 

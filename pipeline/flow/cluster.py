@@ -16,6 +16,7 @@ from ray.data import DataContext
 from ray.exceptions import RayError
 
 from pipeline.errors import MoeeError, RunError, UsageError
+from pipeline.threads import SPIN_BRIEFLY
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -35,9 +36,8 @@ LOCAL_STORE_BYTES: Final = 1 << 30
 """Object store of a cluster of our own: holds the parcels in flight, never the corpus."""
 
 
-WORKER_ENVIRONMENT: Final[Mapping[str, str]] = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}
-"""For all workers. Threads that spin while they wait take the core from the readers beside them: with both cores
-busy otherwise, a replica of two threads made 2,500 tokens/s spinning and 7,500 waiting passively."""
+WORKER_ENVIRONMENT: Final[Mapping[str, str]] = {**SPIN_BRIEFLY, "TOKENIZERS_PARALLELISM": "false"}
+"""For all workers."""
 
 LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -152,6 +152,9 @@ def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas,
     nodes = max(sum(bool(node["Alive"]) for node in ray.nodes()), 1)
     threads = max(largest_node // -(-pool.most // nodes), 1)
     share = (cpus - 2 * LIGHT_TASK_CPUS) / pool.most
+    if pool.least < pool.most:
+        # Ray Data lets a pool grow by what is left when every stage has had its part: on two cores less than this.
+        share /= 2
     if share < LIGHT_TASK_CPUS / 2:
         raise UsageError(f"replicas={pool.most}: too many for a cluster of {cpus:g} CPUs")
     return pool, {"num_cpus": min(1.0, round(share, 3))}, threads
