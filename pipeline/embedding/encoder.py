@@ -119,11 +119,16 @@ class Encoder(BertopicBackend):
 
     def calibrate(self, texts: Sequence[str]) -> Calibration:
         """Make and use a calibration from a sample of the corpus (DESIGN.md: 2,048 documents)."""
+        self.calibrated(texts)
+        return self.calibration
+
+    def calibrated(self, texts: Sequence[str]) -> Vectors:
+        """As `calibrate`; the vectors of the sample itself."""
         if len(texts) < 2:
             raise UsageError("calibrate: at least two texts are needed to tell what is usual")
         raw = self.encode_raw(texts)
         self._calibration = Calibration.fit(raw.hidden_state, raw.routing_weights)
-        return self._calibration
+        return self._vectors(raw)
 
     def refuse_other_meaning(self, stored: Meaning) -> None:
         """Raise FingerprintError, naming the fields, unless vectors of meaning `stored` compare with these."""
@@ -160,15 +165,7 @@ class Encoder(BertopicBackend):
 
     def vectors_of(self, tokens: Tokens) -> Vectors:
         """Tokenized documents → vectors with what a table stores beside them."""
-        hidden, routing = self._run(tokens)
-        halves = self.calibration.apply(hidden, routing)
-        return Vectors(
-            vectors=self._combined(halves),
-            hidden_norms=np.linalg.norm(halves.hidden, axis=1).astype(np.float32),
-            routing_norms=np.linalg.norm(halves.routing, axis=1).astype(np.float32),
-            n_tokens=tokens.lengths.astype(np.int32),
-            truncated=tokens.truncated,
-        )
+        return self._vectors(self.raw_of(tokens))
 
     def similarity(self, a: np.ndarray, b: np.ndarray, alpha: float | None = None) -> np.ndarray:
         """Scores float32 [len(a), len(b)] between vectors of this encoder; `alpha` as in a search."""
@@ -187,6 +184,16 @@ class Encoder(BertopicBackend):
         raw = self._raw([texts] if single else texts, tokenizer)
         vectors = self._combined(self.calibration.apply(raw.hidden_state, raw.routing_weights))
         return vectors[0] if single else vectors
+
+    def _vectors(self, raw: RawVectors) -> Vectors:
+        halves = self.calibration.apply(raw.hidden_state, raw.routing_weights)
+        return Vectors(
+            vectors=self._combined(halves),
+            hidden_norms=np.linalg.norm(halves.hidden, axis=1).astype(np.float32),
+            routing_norms=np.linalg.norm(halves.routing, axis=1).astype(np.float32),
+            n_tokens=raw.n_tokens,
+            truncated=raw.truncated,
+        )
 
     def _combined(self, halves: Halves) -> np.ndarray:
         return combine(halves, self.spec.combine or "sum", self.spec.alpha)

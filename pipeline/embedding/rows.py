@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.encoder import Encoder
     from pipeline.embedding.sharing import Known
 
-__all__ = ["embed_documents", "vector_array"]
+__all__ = ["embed_documents", "made_table", "vector_array"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,18 @@ def vector_array(vectors: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1])
 
 
+def made_table(vectors: Vectors) -> pa.Table:
+    """The columns `MADE` of n texts."""
+    columns = (
+        vector_array(vectors.vectors),
+        vectors.hidden_norms,
+        vectors.routing_norms,
+        vectors.n_tokens,
+        vectors.truncated,
+    )
+    return pa.table(dict(zip(MADE, columns, strict=True)))
+
+
 def _make(encoder: Encoder, tokens: Tokens) -> tuple[pa.Table, np.ndarray, np.ndarray]:
     """The columns `MADE`, and for each row why it is none and a detail; empty where all is well."""
     reasons = np.full(len(tokens), "", dtype=object)
@@ -71,14 +83,7 @@ def _make(encoder: Encoder, tokens: Tokens) -> tuple[pa.Table, np.ndarray, np.nd
         vectors = _one_by_one(encoder, tokens, reasons, details)
     broken = ~np.isfinite(vectors.vectors).all(axis=1) & (reasons == "")
     reasons[broken] = NOT_FINITE
-    columns = (
-        vector_array(vectors.vectors),
-        vectors.hidden_norms,
-        vectors.routing_norms,
-        vectors.n_tokens,
-        vectors.truncated,
-    )
-    return pa.table(dict(zip(MADE, columns, strict=True))), reasons, details
+    return made_table(vectors), reasons, details
 
 
 def _some(tokens: Tokens, rows: np.ndarray) -> Tokens:

@@ -1,4 +1,4 @@
-"""Equal texts share one computation: within a batch, and with vectors that a table has already.
+"""Equal texts share one computation: within a batch, and with vectors that were made before.
 
 An equal text has the same tokens, so that it would get the same vector; every document keeps its own row.
 """
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MADE", "Known", "Shared", "share"]
+__all__ = ["MADE", "Known", "KnownRows", "Shared", "share"]
 
 MADE: Final = ("vector", "hs_norm", "rw_norm", "n_tokens", "truncated")
 """The columns of a table that are computed from a text."""
@@ -27,6 +27,23 @@ class Known(Protocol):
     def find(self, texts: pa.Array, columns: Sequence[str]) -> pa.Table:
         """Rows with one of `texts`: the columns text and `columns`; a text may have several."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """Vectors held in memory: rows of text and `MADE`, and those of `more`, which is asked too."""
+
+    rows: pa.Table
+    more: Known | None = None
+
+    def find(self, texts: pa.Array, columns: Sequence[str]) -> pa.Table:
+        """See `Known`."""
+        names = ["text", *columns]
+        held = self.rows.column("text")
+        found = self.rows.filter(pc.is_in(held, value_set=texts.cast(held.type))).select(names)
+        if self.more is None:
+            return found
+        return pa.concat_tables([found, self.more.find(texts, columns).select(names).cast(found.schema)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,21 @@
-"""The calibration of a new table: a sample of the documents planned first, encoded once, before anything else."""
+"""The calibration of a new table: a sample of the documents planned first, encoded once, before anything else.
+
+What the sample's texts came out as is handed on to the replicas, which need not encode them again: in a small corpus
+that is all of them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 
 from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
+from pipeline.embedding.rows import made_table
 from pipeline.flow.hunt import Item, sift
 from pipeline.flow.parcel import to_ipc
 from pipeline.flow.planning import CANDIDATES
@@ -19,11 +27,15 @@ if TYPE_CHECKING:
 
     from pipeline.corpus import WorkUnit
     from pipeline.embedding.encoder import Encoder
+    from pipeline.embedding.vectors import Vectors
     from pipeline.flow.hunt import Watch
     from pipeline.flow.stages import ReadStage
     from pipeline.flow.worker import EncoderPlan
 
-__all__ = ["calibrate", "sample_texts"]
+__all__ = ["Calibrated", "calibrate", "sample_texts"]
+
+LONG: Final = 32_768
+"""Characters from which on a text of the sample is not handed on."""
 
 COMPANY: Final = 8
 """Texts that are tried together after a death."""
@@ -46,24 +58,40 @@ def sample_texts(units: Iterable[WorkUnit], read: ReadStage) -> list[str]:
     return sample + choose_sample(pa.array(reference_texts()), SAMPLE_SIZE - len(sample))
 
 
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A calibration and, as rows of text and `MADE`, its sample, both as Arrow IPC; sizes (H, R) of the halves."""
+
+    calibration: bytes
+    sample: bytes
+    halves: tuple[int, int]
+
+
 def calibrate(
     encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage, resources: Mapping[str, Any]
-) -> tuple[bytes, tuple[int, int]]:
-    """Calibrate on the cluster, where the replicas will be: (calibration as Arrow IPC, sizes (H, R) of the halves)."""
+) -> Calibrated:
+    """Calibrate on the cluster, where the replicas will be."""
     task: Any = ray.remote(_calibrate).options(**resources, max_retries=-1)  # the tracker says when it is enough
     return ray.get(task.remote(encoder, units, read))
 
 
-def _calibrate(encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage) -> tuple[bytes, tuple[int, int]]:
+def _calibrate(encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage) -> Calibrated:
     read.watch.begin(f"{BUILD} {CALIBRATION}", BUILD)
     built = encoder.build()
     read.watch.end(f"{BUILD} {CALIBRATION}")
     texts = sample_texts(units, read)
     if read.watch.begin(CALIBRATION, CALIBRATION):
         texts = _harmless(built, texts, read.watch)
-    calibration = built.calibrate(texts)
+    vectors = built.calibrated(texts)
     read.watch.end(CALIBRATION)
-    return to_ipc(calibration.to_arrow()), built.halves
+    return Calibrated(to_ipc(built.calibration.to_arrow()), to_ipc(_sample_rows(texts, vectors)), built.halves)
+
+
+def _sample_rows(texts: Sequence[str], vectors: Vectors) -> pa.Table:
+    """Rows of the sample that are worth handing on: sound vectors, of texts that do not take much memory."""
+    rows = made_table(vectors).add_column(0, "text", pa.array(texts, pa.large_string()))
+    short = pc.less(pc.utf8_length(rows.column("text")), LONG).to_numpy()
+    return rows.filter(pa.array(short & np.isfinite(vectors.vectors).all(axis=1)))
 
 
 def _harmless(encoder: Encoder, texts: Sequence[str], watch: Watch) -> list[str]:

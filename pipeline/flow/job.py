@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import ray
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
@@ -69,6 +70,7 @@ class Job:
     started: float
     tokens: int = 0
     ready: float = 0.0
+    sample: Any = None
 
     def run(self, existing: VectorTable | None, pruned: Pruned) -> EmbedReport:
         """Create the table where there is none, embed what is planned, and report."""
@@ -114,14 +116,15 @@ class Job:
     def _create(self, encoder: EncoderPlan, resources: dict[str, Any], watch: Watch) -> VectorTable:
         self.listener.phase("calibrating")
         plan = self.work.units.unlimited()
-        packed, halves = calibrate(encoder, plan, self._read_stage(plan, watch), resources)
+        made = calibrate(encoder, plan, self._read_stage(plan, watch), resources)
+        self.sample = ray.put(made.sample)
         reader, chunking = self.work.options, self.options.chunking
         table = VectorTable.create(
             self.location,
             spec=self.spec,
             meaning=self.meaning,
-            calibration=Calibration.from_arrow(from_ipc(packed)),
-            halves=halves,
+            calibration=Calibration.from_arrow(from_ipc(made.calibration)),
+            halves=made.halves,
             keep=self.work.keep,
             with_text=self.options.with_text,
             reader={
@@ -191,6 +194,7 @@ class Job:
                 "with_text": "text" in table.schema.names,
                 "watch": watch,
                 "reuse": self.location if self.options.dedup or self.options.drop_duplicates else None,
+                "sample": self.sample,
             },
             compute=ActorPoolStrategy(min_size=min(pool.least, most), max_size=min(pool.most, most)),
             batch_size=1,

@@ -15,15 +15,17 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
+import ray
 
 from pipeline.corpus import REJECTS_SCHEMA, DocumentBatch, ReaderOptions, WorkUnit, documents_schema, read_unit
 from pipeline.corpus.slices import MAX_BYTES, finished
 from pipeline.corpus.steady import steady
 from pipeline.embedding.chunks import Chunking, chunk_documents
 from pipeline.embedding.rows import embed_documents
+from pipeline.embedding.sharing import KnownRows
 from pipeline.embedding.tokens import Tokenizer, Tokens
 from pipeline.flow.hunt import items_of, killed, sift
-from pipeline.flow.parcel import Parcel, concat
+from pipeline.flow.parcel import Parcel, concat, from_ipc
 from pipeline.flow.reading import READ, CarefulReader
 from pipeline.flow.tracker import BUILD, Tracker, process_name
 from pipeline.models import locate
@@ -171,19 +173,27 @@ class EmbedStage:
         with_text: whether rows keep their text.
         watch: the tracker.
         reuse: a table whose vectors are taken over for equal texts.
+        sample: an object of Ray's, rows that are taken over as well, as Arrow IPC (`pipeline.flow.calibrate`).
 
     Raises:
         RunError: the replica's process has died too often while it was being built.
     """
 
     def __init__(
-        self, encoder: EncoderPlan, *, with_text: bool, watch: Watch | None = None, reuse: TableLocation | None = None
+        self,
+        encoder: EncoderPlan,
+        *,
+        with_text: bool,
+        watch: Watch | None = None,
+        reuse: TableLocation | None = None,
+        sample: Any = None,
     ) -> None:
         self._with_text = with_text
         self._watch = watch or _unwatched()
         self._watch.begin(process_name(), BUILD)
         self._encoder = encoder.build()
-        self._known = None if reuse is None else KnownTexts(reuse)
+        self._stored = None if reuse is None else KnownTexts(reuse)
+        self._known = self._stored if sample is None else KnownRows(from_ipc(ray.get(sample)), self._stored)
         self._watch.end(process_name())
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
@@ -202,8 +212,8 @@ class EmbedStage:
 
     def _embed(self, parcel: Parcel) -> tuple[pa.Table, pa.Table]:
         assert parcel.tokens is not None
-        if self._known is not None:
-            self._known.refresh()
+        if self._stored is not None:
+            self._stored.refresh()
         return embed_documents(self._encoder, parcel.rows, parcel.tokens, with_text=self._with_text, known=self._known)
 
     def _carefully(self, parcel: Parcel, name: str) -> tuple[pa.Table, pa.Table]:

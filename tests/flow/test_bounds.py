@@ -73,6 +73,7 @@ def test_a_limit_ends_the_plan(plan):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.cluster
 def test_a_corpus_many_times_the_object_store_passes_with_flat_memory(lab, tmp_path):
     """Twenty times what the object store holds; four times the corpus takes no more of the driver or the disk."""
@@ -94,6 +95,6 @@ def measured(lab, folder, share):
         pq.write_table(table, folder / "corpus" / f"{number}.parquet", row_group_size=512, compression="zstd")
     command = [sys.executable, str(DRIVER), str(folder / "corpus"), str(folder / "lake" / "docs"), str(STORE)]
     environment = {**lab.environment(folder / "home"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 
 import lance
+import pyarrow.compute as pc
 import pytest
 
 from pipeline import VectorTable, embed
+from pipeline.table.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 
@@ -63,6 +65,36 @@ def test_a_run_killed_half_way_is_finished_by_the_next(ray_cluster, lab, driver,
     assert sorted((row["id"], row["reason"]) for row in rejects) == [("a-0", "duplicate id"), ("b-empty", "empty")]
     assert embed(str(corpus), table).nothing_to_do
     assert VectorTable.open(table).runs()["status"].to_pylist() == ["interrupted", "finished"]
+    assert not lab.old_orphans(table)
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_the_middle_of_a_changed_file_goes_on_there(ray_cluster, lab, driver, tmp_path):
+    corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
+    lab.write(corpus / "a.parquet", lab.documents(24, "old"))
+    first = driver(corpus, table)
+    first.wait(200)
+    assert first.returncode == 0, first.stderr.read().decode()
+    before = lab.stored(table)
+
+    lab.write(corpus / "a.parquet", lab.documents(ROWS, "new"))
+    process = driver(corpus, table)
+    deadline = time.monotonic() + 180
+    while not read_journal(VectorTable.open(table).location).num_rows:
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kill_with_children(process)
+    assert lab.stored(table) == before, "no moment with both or neither"
+    assert read_journal(VectorTable.open(table).location).num_rows < ROWS // 8, "the kill came too late"
+
+    report = embed(str(corpus), table)
+    assert set(lab.stored(table)) == {row["id"] for row in lab.documents(ROWS, "new")}
+    assert report.replaced_rows == len(before)
+    embedded = lance.dataset(f"{table}.lance").to_table(columns=["n_tokens"]).column("n_tokens")
+    assert report.tokens < pc.sum(embedded).as_py(), "what the journal held was not embedded again"
+    assert embed(str(corpus), table).nothing_to_do
+    assert not read_journal(VectorTable.open(table).location).num_rows
     assert not lab.old_orphans(table)
 
 

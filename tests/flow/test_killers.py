@@ -67,8 +67,8 @@ class Sensitive(EncoderPlan):
 
     def build(self):
         encoder = super().build()
-        calibrate, encode = encoder.calibrate, encoder.encode_raw
-        encoder.calibrate = lambda texts, **more: die_of(texts, "xxpoison") or calibrate(texts, **more)
+        calibrated, encode = encoder.calibrated, encoder.encode_raw
+        encoder.calibrated = lambda texts, **more: die_of(texts, "xxpoison") or calibrated(texts, **more)
         encoder.encode_raw = lambda texts, **more: die_of(texts, "xxpoison") or encode(texts, **more)
         return encoder
 
