@@ -2,8 +2,9 @@
 
     plan ─▶ (new table: calibrate, create) ─▶ read ─▶ embed ─▶ stage ─▶ commit, while the job runs
 
-The driver sees neither texts nor vectors: only descriptions of staged fragments, keys of rows, and rejects. What is
-committed stays; running the same command again goes on from there (`pipeline.table.commit`).
+The driver sees neither texts nor vectors, but for the calibration's sample, which it passes on: only descriptions of
+staged fragments, keys of rows, and rejects. What is committed stays; running the same command again goes on from there
+(`pipeline.table.commit`).
 """
 
 from __future__ import annotations

@@ -169,7 +169,11 @@ class Tracker:
             logger.warning("a strike could not be written down: %s", error)
 
     def _remember(self, location: TableLocation) -> None:
-        rows = read_rejects(location, pc.field("reason").isin([KILLER, SUSPECT])).to_pylist()
+        try:
+            rows = read_rejects(location, pc.field("reason").isin([KILLER, SUSPECT])).to_pylist()
+        except MoeeError as error:  # what the run itself cannot do without, it will say
+            logger.warning("strikes of earlier runs could not be read: %s", error)
+            return
         for row in rows:
             item = Item(row["stage"], row["source"], row["slice"], row["row"])
             self._strikes[_key(item)] = STRIKES if row["reason"] == KILLER else 1

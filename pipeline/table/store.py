@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +44,7 @@ __all__ = [
 _RUST_PLACE: Final = re.compile(r",?\s*/\S+\.rs:\d+(:\d+)?|Encountered internal error\. Please file a bug report.*")
 _NOISE: Final = re.compile(r"^(LanceError\(\w+\): |Generic \w+ error: |Error performing \w+ request: )+")
 _ABSENT: Final = re.compile(r"was not found|Table .* not found|not found: .*_versions", re.IGNORECASE)
+_NO_KEYS: Final = re.compile(r"Failed to get AWS credentials|CredentialsNotLoaded")
 _XML: Final = re.compile(r"<Message>(.*?)</Message>")
 _MAX_REASON: Final = 300
 _ATTEMPTS: Final = 50
@@ -66,6 +68,11 @@ def storage_errors(action: str, location: TableLocation) -> Generator[None]:
 def short_reason(error: BaseException) -> str:
     """The first line of what Lance says, without its own source places."""
     text = str(error)
+    if _NO_KEYS.search(text):
+        return (
+            f"no AWS credentials on {socket.gethostname()}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY there "
+            "(on a cluster: on every node) or give --storage-option"
+        )
     message = _XML.search(text)
     lines = _RUST_PLACE.sub("", text).strip().splitlines()
     first = _NOISE.sub("", lines[0]).strip() if lines else type(error).__name__

@@ -1,7 +1,7 @@
 """A run in small slices and commits, with a replica that costs next to nothing; it is there to be killed.
 
 python stub_driver.py TABLE SOURCE... [--replicas N|MIN:MAX] [--rows N] [--delay S] [--pause S] [--wait S]
-    [--clock S] [--retry-rejects]
+    [--clock S] [--retry-rejects] [--storage-option NAME=VALUE]
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main():
     parser.add_argument("--wait", type=float, default=0.0)
     parser.add_argument("--clock", type=float, default=0.0, help="seconds by which this process's clock is wrong")
     parser.add_argument("--retry-rejects", action="store_true")
+    parser.add_argument("--storage-option", action="append", default=[])
     given = parser.parse_args()
     set_clock(given.clock)
     options.SLICE_ROWS = planning.MAX_ROWS = job.MAX_ROWS = given.rows
@@ -69,6 +70,7 @@ def main():
             commit_seconds=0.5,
             wait=given.wait,
             retry_rejects=given.retry_rejects,
+            storage_options=dict(option.split("=", 1) for option in given.storage_option) or None,
         )
     sys.stdout.write(report.summary())
 

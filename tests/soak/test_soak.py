@@ -12,7 +12,6 @@ done by hand. In every fourth round source and table are in object storage behin
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import subprocess
 import sys
@@ -137,16 +136,19 @@ def cloud_round(soak, world, number):
     control = soak.folder / "trouble"
     control.write_text("0")
     with s3(control) as (direct, endpoint):
-        keys = {"AWS_ACCESS_KEY_ID": "soak", "AWS_SECRET_ACCESS_KEY": "soak", "AWS_DEFAULT_REGION": "us-east-1"}
-        os.environ.update(keys)
-        client = boto3.client("s3", endpoint_url=direct)
-        client.create_bucket(Bucket="soak")
+        keys = {"aws_access_key_id": "soak", "aws_secret_access_key": "soak"}
+        client = boto3.client("s3", endpoint_url=direct, region_name="us-east-1", **keys)
+        bucket = f"soak-{number}"
+        client.create_bucket(Bucket=bucket)
         corpus, everything = soak.make_corpus(number, ROWS // 2)
         for file in corpus.iterdir():
-            client.upload_file(str(file), "soak", f"in/{file.name}")
-        table, variables = "s3://soak/lake/docs", {**keys, "AWS_ENDPOINT_URL": endpoint}
+            client.upload_file(str(file), bucket, f"in/{file.name}")
+        table = f"s3://{bucket}/lake/docs"
+        # As options and not as variables: the cluster's workers were started long before.
+        options = {**keys, "aws_region": "us-east-1", "aws_endpoint": endpoint, "allow_http": "true"}
+        options = [word for item in options.items() for word in ("--storage-option", "=".join(item))]
         for attempt in range(12):
-            driver = soak.start("s3://soak/in/", table, "--delay", DELAY, **variables)
+            driver = soak.start(f"s3://{bucket}/in/", table, "--delay", DELAY, *options)
             while driver.poll() is None and attempt < 10:
                 control.write_text(str(soak.random.choice([0, 0.02, 0.1, 0.4])))
                 soak.happened.append("s3")
