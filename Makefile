@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint format bench bench-flow soak clean
+.PHONY: setup demo test lint format bench bench-flow bench-topics soak clean
 
 setup: $(READY)
 
@@ -37,6 +37,9 @@ bench-flow: $(READY)
 	$(BIN)/python tests/bench/flow.py
 	$(BIN)/python tests/bench/planning.py
 	$(BIN)/python tests/bench/commits.py
+
+bench-topics: $(READY)
+	$(BIN)/python tests/bench/topics.py $(if $(NEWSGROUPS),--newsgroups $(NEWSGROUPS))
 
 soak: $(READY)
 	$(BIN)/python -m pytest tests/soak -m soak -s -p no:randomly $(SOAK)

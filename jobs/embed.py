@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from jobs.command import Command, Output, parse_pairs, run_command
-
-if TYPE_CHECKING:
-    from pipeline.flow.report import EmbedReport
 
 __all__ = ["COMMAND"]
 
@@ -69,7 +66,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
     )
-    parser.add_argument("--then", choices=["topics"], help="what to do when the embedding has committed")
+    parser.add_argument(
+        "--then",
+        choices=["topics"],
+        help="when the embedding has committed: fit topics or, where the table has grown enough, refresh them",
+    )
     spec = parser.add_argument_group("what the vectors mean (fixed when the table is made)")
     spec.add_argument("--model", help="hub id, directory, or mini (built in; the default)")
     spec.add_argument("--revision", help="commit or branch of a hub model")
@@ -98,7 +99,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     with contextlib.redirect_stdout(sys.stderr), TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
     output.people.print(report.summary(), markup=False)
-    topics = _then_topics(arguments, report, output) if arguments.then else {}
+    topics = {"topics": _then_topics(arguments, output)} if arguments.then else {}
     output.result({**report.to_json(), **topics})
 
 
@@ -140,13 +141,11 @@ def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: O
     output.result(plan)
 
 
-def _then_topics(arguments: argparse.Namespace, report: EmbedReport, output: Output) -> dict[str, Any]:
-    if report.nothing_to_do:
-        output.people.print("topics: the table has not grown; left as they are")
-        return {}
-    from jobs.topics import fit_and_show
+def _then_topics(arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
+    from jobs.topics.then import topics_if_grown
 
-    return {"topics": fit_and_show(arguments.table, output)}
+    options = parse_pairs(arguments.storage_option, "--storage-option") or None
+    return topics_if_grown(arguments.table, output, storage_options=options)
 
 
 def _positive(text: str) -> int:

@@ -1,7 +1,7 @@
 """Topics of a table: fitted, named, stored beside it, and kept the same from one fit to the next.
 
-    documents → recipe (who belongs together) → geometry (where that is) → representation (what it is called)
-              → identity (which topic of the last model that is) → store (four tables beside the vectors) → load
+    documents → recipe (who belongs together) → geometry (where that is) → identity (which topic of the last model)
+              → assign (every document, in parts) → counts, words (what it is called) → writing (four tables) → load
 
 Ray does not enter here, nor does pickle.
 """

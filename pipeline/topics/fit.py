@@ -1,71 +1,81 @@
-"""Fitting topics on a table: read, cluster, name, match to the last model, write.
+"""Fitting topics on a table: read, cluster, match to the last model, assign, name, publish.
 
-The clustering is done once; what follows depends on the model that is the latest when it is written, and is redone
-if another fit wins the race.
+Up to the recipe's limit all documents are clustered and stay in the topics that the clustering gave them. Of a larger
+table a sample is clustered; then every document goes to its nearest topic or to none, and words are counted over all.
+What a fit has found it saves before it goes on, so that one that died is not begun again (`pipeline.topics.writing`).
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import CommitError
-from pipeline.topics.documents import read_sample, stream_vectors
-from pipeline.topics.geometry import OUTLIER, Assigned, Geometry
-from pipeline.topics.identity import Matching, jaccard, match_topics
-from pipeline.topics.load import Topics
-from pipeline.topics.metrics import diversity, npmi, outlier_rate
-from pipeline.topics.recipe import Recipe, cluster, library_versions
-from pipeline.topics.representation import clean, describe, language_of
-from pipeline.topics.schema import ASSIGNMENTS, EVENTS, topics_schema
-from pipeline.topics.store import TopicModel, TopicTables
+from pipeline.topics.artefact import Artefact
+from pipeline.topics.assign import assign_documents, assignment_rows, in_this_process
+from pipeline.topics.counts import OUTSIDE, Vocabulary
+from pipeline.topics.documents import read_sample
+from pipeline.topics.geometry import Assigned, Geometry
+from pipeline.topics.identity import Matching, Overlap, match_topics
+from pipeline.topics.metrics import agreement, diversity, npmi, stability
+from pipeline.topics.recipe import Recipe, cluster
+from pipeline.topics.rows import representatives, topic_row
+from pipeline.topics.store import TopicTables
+from pipeline.topics.tokens import clean
+from pipeline.topics.words import WORDS, WordVectors, keywords
+from pipeline.topics.writing import NextVersion, topic_lease
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from lance import LanceDataset
     from numpy.typing import NDArray
 
-    from pipeline.topics.documents import Documents, VectorBatch
-    from pipeline.topics.representation import Embeds, Encodes, TopicWords
+    from pipeline.table.lease import Lease
+    from pipeline.topics.assign import Mapper
+    from pipeline.topics.counts import TermCounts, Weighted
+    from pipeline.topics.documents import Documents
+    from pipeline.topics.load import Topics
+    from pipeline.topics.recipe import RecipeName
     from pipeline.topics.store import Located
+    from pipeline.topics.words import Embeds, Encodes
 
-__all__ = ["Clustering", "cluster_documents", "fit_topics"]
+__all__ = ["FitOptions", "fit_topics", "fit_version"]
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS: Final = 5
-REPRESENTATIVES: Final = 5
-LABEL_WORDS: Final = 4
-
 
 @dataclass(frozen=True, slots=True)
-class Clustering:
-    """A fit before it has a version: topics 0..k-1 by falling size; `labels` int64 [n] over `documents`."""
+class FitOptions:
+    """What goes with a fit besides the recipe.
 
-    recipe: Recipe
-    documents: Documents
-    labels: NDArray[np.int64]
-    geometry: Geometry
-    words: list[TopicWords]
-    representatives: list[list[str]]
-    metrics: dict[str, float | None]
+    `encoder` orders a second list of words by the embedding model (None: c-TF-IDF words only); `truth` is a column that
+    topics are compared with; `with_stability` clusters a second time under another seed and compares; `mapper` works
+    on the table's parts where only a sample is clustered; `drift` are the figures that led to it, recorded with it.
+    """
+
+    encoder: Encodes | Embeds | None = None
+    truth: str | None = None
+    with_stability: bool = False
+    mapper: Mapper = in_this_process
+    drift: Mapping[str, Any] | None = None
 
 
 def fit_topics(
     table: Located | str | os.PathLike[str],
     *,
+    recipe: RecipeName = "exact",
     seed: int = 0,
     min_cluster_size: int = 15,
     limit: int = 100_000,
     encoder: Encodes | Embeds | None = None,
+    truth: str | None = None,
+    with_stability: bool = False,
+    mapper: Mapper = in_this_process,
+    wait: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Topics:
     """Fit a new topic model on a table and write it beside the table, as the next version.
@@ -74,187 +84,182 @@ def fit_topics(
 
     Args:
         table: ``DIR/NAME``, its URL, or an open table.
-        seed: of UMAP.
+        recipe: how documents are clustered: "exact", "pca" or "evoc" (`pipeline.topics.recipe`).
+        seed: of all that is random.
         min_cluster_size: fewest documents that make a topic.
-        limit: up to here all documents are clustered; of more, the `limit` lowest id hashes are, and then every
-            document goes to its nearest centroid or, below that topic's floor, to none.
+        limit: up to here all documents are clustered; of more, a sample of so many, in which each input file has its
+            share, and then every document goes to its nearest centroid or, below that topic's floor, to none.
         encoder: orders a second list of words by the embedding model; None: c-TF-IDF words only.
+        truth: a column of the table that says what documents are; how well topics agree with it, over the documents
+            that were clustered, becomes a metric.
+        with_stability: cluster once more under the next seed; how well both agree becomes a metric.
+        mapper: works on the parts of a table above the limit; `pipeline.flow.topics` has one that uses Ray.
+        wait: seconds to wait for another change of these topics to end.
         storage_options: for remote storage, when `table` is a string.
 
     Raises:
         TopicError: too few documents, no text, nothing that belongs together.
         TableNotFoundError: no such table.
+        LeaseError: these topics are being changed by another process.
         UsageError: a setting with which nothing can be fitted.
     """
-    recipe = Recipe(seed=seed, min_cluster_size=min_cluster_size, limit=limit)
+    plan = Recipe(name=recipe, seed=seed, min_cluster_size=min_cluster_size, limit=limit)
     tables = TopicTables.of(table, storage_options)
-    dataset = tables.vectors()
-    fitted = cluster_documents(read_sample(dataset, recipe.limit), recipe, encoder)
-    for _ in range(ATTEMPTS):
-        model = _write(tables, dataset, fitted)
-        if tables.switch(model):
-            tables.sweep(model)
-            return Topics(tables, model)
-        logger.info("another fit of %s ended first: matching topics to its model", tables.location)
-    raise CommitError(f"{tables.location}: other fits ended first {ATTEMPTS} times: run this one alone")
+    tables.vectors()
+    with topic_lease(tables, wait) as lease:
+        return fit_version(tables, lease, plan, FitOptions(encoder, truth, with_stability, mapper))
 
 
-def cluster_documents(documents: Documents, recipe: Recipe, encoder: Encodes | Embeds | None = None) -> Clustering:
-    """Cluster, measure and name; writes nothing.
+def fit_version(
+    tables: TopicTables, lease: Lease, recipe: Recipe, options: FitOptions, kind: Literal["fit", "refit"] = "fit"
+) -> Topics:
+    """Fit and publish the next version, as `fit_topics`, under a lease that the caller holds.
 
     Raises:
         TopicError: as `fit_topics`.
     """
-    labels = cluster(documents.vectors, recipe)
+    params = recipe.params()
+    step = NextVersion.begin(tables, lease, kind, params=params, seed=recipe.seed, recipe=recipe.name)
+    documents = read_sample(step.dataset, recipe.limit, options.truth)
+    fitted = _fitted(step, documents, recipe)
+    counts = _assign(step, fitted, options.mapper)
+    step.save(fitted.artefact(counts))
+    words = counts.top(WORDS)
+    found, metrics = _keywords(step, fitted, counts, options), _metrics(fitted, words, options)
+    return _publish(step, fitted, words, found, metrics, options.drift)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """Clustered and matched: `labels` int64 [n] are 0..k-1 by falling size, `geometry` and `matching` in that order."""
+
+    recipe: Recipe
+    documents: Documents
+    labels: NDArray[np.int64]
+    geometry: Geometry
+    matching: Matching
+    vocabulary: Vocabulary
+
+    @property
+    def clustered(self) -> NDArray[np.int64]:
+        """The topic id of each document by the clustering, int64 [n]."""
+        return np.append(self.geometry.ids, OUTSIDE)[self.labels]
+
+    def assigned(self) -> Assigned:
+        """Where the clustered documents go in the end."""
+        nearest = self.geometry.assign(self.documents.vectors)
+        return nearest if self.documents.is_sample else replace(nearest, topic=self.clustered)
+
+    def artefact(self, counts: TermCounts | None = None) -> Artefact:
+        """What is saved."""
+        return Artefact(self.documents.hashes, self.clustered, self.geometry, self.vocabulary, counts)
+
+
+def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
+    """Cluster and match, or take up what this very fit had found when it died."""
+    found, before = step.artefact(), step.parent.topics_of(documents.ids) if step.parent else None
+    if found is not None and np.array_equal(found.hashes, documents.hashes):
+        logger.info("going on with the clustering of a fit that did not end")
+        order = np.argsort(found.geometry.ids)
+        inside = found.labels >= 0
+        labels = np.full(len(found.labels), OUTSIDE, dtype=np.int64)
+        labels[inside] = order[np.searchsorted(found.geometry.ids, found.labels[inside], sorter=order)]
+        matching = _match(step, before, labels, found.geometry)
+        return _Fitted(recipe, documents, labels, found.geometry, matching, found.vocabulary)
+    labels = cluster(documents.vectors, recipe, _guides(before) if step.kind == "refit" else None)
     geometry = Geometry.of(documents.vectors, labels)
-    words = describe(documents.texts, documents.vectors, labels, encoder)
-    listed = [[word for word, _ in topic.words] for topic in words]
-    metrics = {
-        "npmi": npmi(listed, clean(documents.texts, language_of(documents.texts))),
-        "diversity": diversity(listed),
-        "outlier_rate": outlier_rate(labels),
-    }
-    return Clustering(
-        recipe, documents, labels, geometry, words, _representatives(documents, labels, geometry), metrics
-    )
+    matching = _match(step, before, labels, geometry)
+    vocabulary = Vocabulary.of(documents.texts)
+    fitted = _Fitted(recipe, documents, labels, geometry.renamed(matching.ids), matching, vocabulary)
+    step.save(fitted.artefact())
+    return fitted
 
 
-def _representatives(documents: Documents, labels: NDArray[np.int64], geometry: Geometry) -> list[list[str]]:
-    """Ids of the documents closest to each centroid, no two of them of the same text."""
-    chosen: list[list[str]] = []
-    for topic, centroid in enumerate(geometry.centroids):
-        members = np.flatnonzero(labels == topic)
-        ranked = members[np.argsort(-(documents.vectors[members] @ centroid), kind="stable")]
-        first: dict[str, int] = {}
-        for row in ranked[: 4 * REPRESENTATIVES].tolist():
-            first.setdefault(documents.texts[row].strip(), row)
-        rows = list(first.values())[:REPRESENTATIVES]
-        chosen.append(documents.ids.take(pa.array(rows)).to_pylist())
-    return chosen
+def _guides(before: pa.Array | None) -> NDArray[np.int64] | None:
+    return None if before is None else before.fill_null(OUTSIDE).to_numpy(zero_copy_only=False)
 
 
-def _write(tables: TopicTables, dataset: LanceDataset, fitted: Clustering) -> TopicModel:
-    """Write everything but the switch, on top of the latest model; the model as it would be."""
-    models = tables.models()
-    parent = Topics(tables, models[-1]) if models else None
-    fingerprint = (dataset.schema.metadata or {}).get(b"moee.fingerprint", b"").decode() or None
-    matching = _match(parent, fitted, fingerprint)
-    version, token, now = (parent.model.version + 1 if parent else 1), uuid4().hex, datetime.now(UTC)
-    sizes = np.zeros(len(matching.ids) + 1, dtype=np.int64)
-    batches = _assignments(dataset, fitted, matching.ids, sizes, {"version": version, "model": token})
-    tables.append("topic_assignments", pa.RecordBatchReader.from_batches(ASSIGNMENTS, batches))
-    stamp = {"version": version, "model": token}
-    tables.append("topics", _topic_rows(fitted, matching, sizes, parent, stamp))
-    tables.append("topic_events", _event_rows(matching, now, stamp))
-    return TopicModel(
-        version=version,
-        model=token,
-        parent=parent.model.version if parent else None,
-        created=now,
-        recipe=fitted.recipe.params()["recipe"],
-        seed=fitted.recipe.seed,
-        table_version=dataset.version,
-        fingerprint=fingerprint,
-        documents=int(sizes.sum()),
-        sampled=len(fitted.labels),
-        topics=len(matching.ids),
-        outliers=int(sizes[-1]),
-        unused=matching.unused,
-        params=fitted.recipe.params(),
-        libraries=library_versions(),
-        metrics=fitted.metrics | {"outlier_rate": float(sizes[-1] / sizes.sum())},
-    )
-
-
-def _match(parent: Topics | None, fitted: Clustering, fingerprint: str | None) -> Matching:
-    count = len(fitted.words)
-    if parent is None:
-        return match_topics(np.empty(0, dtype=np.int64), np.empty((0, count)), None, unused=0)
-    before = parent.geometry()
-    seen = parent.topics_of(fitted.documents.ids)
-    shared = seen.is_valid().to_numpy(zero_copy_only=False)
-    old = seen.drop_null().to_numpy()
-    overlap = jaccard(old, fitted.labels[shared], before.ids, count)
+def _match(step: NextVersion, before: pa.Array | None, labels: NDArray[np.int64], geometry: Geometry) -> Matching:
+    """Find the topics of the last version again, in which the documents were in `before` int64 [n] (null: unseen)."""
+    count, parent = len(geometry.ids), step.parent
+    if parent is None or before is None:
+        nobody = np.empty(0, dtype=np.int64)
+        return match_topics(nobody, Overlap.of(nobody, nobody, nobody, count), None, unused=0)
+    last = parent.geometry()
+    shared = before.is_valid().to_numpy(zero_copy_only=False)
+    overlap = Overlap.of(before.drop_null().to_numpy(), labels[shared], last.ids, count)
     cosine = None
-    if parent.model.fingerprint == fingerprint and before.centroids.shape[1] == fitted.geometry.centroids.shape[1]:
-        cosine = (before.centroids @ fitted.geometry.centroids.T).astype(np.float64)
-    return match_topics(before.ids, overlap, cosine, parent.model.unused)
+    if parent.model.fingerprint == step.fingerprint and last.centroids.shape[1] == geometry.centroids.shape[1]:
+        cosine = (last.centroids @ geometry.centroids.T).astype(np.float64)
+    return match_topics(last.ids, overlap, cosine, parent.model.unused)
 
 
-def _assignments(
-    dataset: LanceDataset,
-    fitted: Clustering,
-    ids: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    stamp: Mapping[str, int | str],
-) -> Iterator[pa.RecordBatch]:
-    """Rows of `ASSIGNMENTS`; counts into `sizes` int64 [k + 1], outliers last."""
-    geometry = fitted.geometry.renamed(np.arange(len(ids)))
-    batches: Iterator[VectorBatch] = stream_vectors(dataset) if fitted.documents.is_sample else iter([fitted.documents])
-    for batch in batches:
-        assigned = geometry.assign(batch.vectors)
-        topic = assigned.topic if fitted.documents.is_sample else fitted.labels
-        sizes += np.bincount(np.where(topic < 0, len(ids), topic), minlength=len(ids) + 1)
-        names = np.append(ids, OUTLIER)
-        yield _assignment_rows(
-            batch, names[topic], Assigned(topic, names[assigned.nearest], assigned.score, assigned.margin), stamp
-        )
+def _assign(step: NextVersion, fitted: _Fitted, mapper: Mapper) -> TermCounts:
+    documents, vocabulary = fitted.documents, fitted.vocabulary
+    if documents.is_sample:
+        counts = assign_documents(step, fitted.geometry, vocabulary=vocabulary, mapper=mapper)
+        return counts if counts is not None else vocabulary.empty(fitted.geometry.ids)
+    assigned = fitted.assigned()
+    rows = assignment_rows(documents.ids, documents.slices, assigned, step.stamp)
+    step.write("topic_assignments", pa.Table.from_batches([rows]))
+    return vocabulary.count(documents.texts, assigned.topic, np.append(OUTSIDE, np.sort(fitted.geometry.ids)))
 
 
-def _assignment_rows(
-    batch: VectorBatch, topic: NDArray[np.int64], assigned: Assigned, stamp: Mapping[str, int | str]
-) -> pa.RecordBatch:
-    rows = len(topic)
-    columns = {
-        "version": pa.repeat(pa.scalar(stamp["version"], pa.int64()), rows),
-        "model": pa.repeat(stamp["model"], rows),
-        "id": batch.ids.cast(pa.string()),
-        "topic": topic,
-        "nearest": assigned.nearest,
-        "score": assigned.score,
-        "margin": assigned.margin,
-        "slice": batch.slices,
+def _keywords(step: NextVersion, fitted: _Fitted, counts: TermCounts, options: FitOptions) -> dict[int, Weighted]:
+    if options.encoder is None:
+        return {}
+    documents = fitted.documents
+    vectors = WordVectors(options.encoder, documents.vectors.shape[1], step.tables.location, step.fingerprint)
+    found = keywords(counts, documents.texts, documents.vectors, fitted.assigned().topic, vectors)
+    vectors.save()
+    return found
+
+
+def _metrics(fitted: _Fitted, words: Mapping[int, Weighted], options: FitOptions) -> dict[str, float | None]:
+    documents = fitted.documents
+    listed = [[word for word, _ in words[topic]] for topic in fitted.geometry.ids.tolist()]
+    found: dict[str, float | None] = {
+        "npmi": npmi(listed, clean(documents.texts, fitted.vocabulary.language)),
+        "diversity": diversity(listed),
     }
-    return pa.RecordBatch.from_pydict(columns, schema=ASSIGNMENTS)
+    if options.truth is not None:
+        found |= agreement(fitted.assigned().topic, documents.extra)
+    if options.with_stability:
+        again = cluster(documents.vectors, replace(fitted.recipe, seed=fitted.recipe.seed + 1))
+        found["stability"] = stability(fitted.labels, again)
+    return found
 
 
-def _topic_rows(
-    fitted: Clustering,
-    matching: Matching,
-    sizes: NDArray[np.int64],
-    parent: Topics | None,
-    stamp: Mapping[str, int | str],
-) -> pa.Table:
-    """Rows of ``NAME.topics``; labels given by hand or by a language model go on with their topic."""
-    kept = parent.given_labels() if parent else {}
-    geometry = fitted.geometry
+def _publish(
+    step: NextVersion,
+    fitted: _Fitted,
+    words: Mapping[int, Weighted],
+    keywords: Mapping[int, Weighted],
+    metrics: Mapping[str, float | None],
+    drift: Mapping[str, Any] | None,
+) -> Topics:
+    documents, geometry, matching = fitted.documents, fitted.geometry, fitted.matching
+    sizes = step.sizes()
+    examples = representatives(documents.ids, documents.texts, documents.vectors, fitted.labels, geometry.centroids)
+    given = step.parent.given_labels() if step.parent else {}
     rows = [
         {
-            **stamp,
-            "topic": topic,
-            "status": "active",
-            "size": sizes[index],
-            "centroid": geometry.centroids[index],
-            "median": geometry.median[index],
-            "mad": geometry.mad[index],
-            "words": [word for word, _ in words.words],
-            "weights": [weight for _, weight in words.words],
-            "keywords": [word for word, _ in words.keywords],
-            "keyword_weights": [weight for _, weight in words.keywords],
-            "label": ", ".join(word for word, _ in words.words[:LABEL_WORDS]),
-            "label_source": "words",
-            "label_locked": False,
-            "representatives": fitted.representatives[index],
-            **kept.get(topic, {}),
+            **topic_row(geometry, index, sizes.get(topic, 0), words[topic], keywords.get(topic, ())),
+            "representatives": examples[index],
+            **given.get(topic, {}),
         }
-        for index, (topic, words) in enumerate(zip(matching.ids.tolist(), fitted.words, strict=True))
+        for index, topic in enumerate(geometry.ids.tolist())
     ]
-    return pa.Table.from_pylist(rows, schema=topics_schema(geometry.centroids.shape[1]))
-
-
-def _event_rows(matching: Matching, now: datetime, stamp: Mapping[str, int | str]) -> pa.Table:
-    rows = [
-        {**stamp, "event": e.kind, "topic": e.topic, "overlap": e.overlap, "score": e.score, "created": now}
-        for e in matching.events
-    ]
-    return pa.Table.from_pylist(rows, schema=EVENTS)
+    total = sum(sizes.values())
+    outliers = sizes.get(OUTSIDE, 0)
+    events = [event.to_row() for event in matching.events]
+    return step.publish(
+        topics=rows,
+        events=events,
+        documents=total,
+        outliers=outliers,
+        unused=matching.unused,
+        metrics={**metrics, "outlier_rate": outliers / max(total, 1)},
+        sampled=len(fitted.labels),
+        drift=drift,
+    )

@@ -6,7 +6,7 @@ would bring are already gone. Pure functions on arrays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -60,11 +60,35 @@ class Geometry:
     @property
     def floor(self) -> NDArray[np.float32]:
         """float32 [k]: the least similarity to its centroid with which a document still belongs to a topic."""
-        return (self.median - MAD_FACTOR * self.mad - ROUNDING).astype(np.float32)
+        return self.floor_at(MAD_FACTOR)
+
+    def floor_at(self, mad: float) -> NDArray[np.float32]:
+        """The floor `mad` times the MAD below the median, float32 [k]."""
+        return (self.median - mad * self.mad - ROUNDING).astype(np.float32)
+
+    def decide(
+        self, nearest: NDArray[np.int64], score: NDArray[np.float32], mad: float = MAD_FACTOR
+    ) -> NDArray[np.int64]:
+        """The topic int64 [n] of documents given their `nearest` topic's id and the similarity to it, both [n].
+
+        Documents whose nearest topic is not among these belong to none.
+        """
+        order = np.argsort(self.ids)
+        at = order[np.minimum(np.searchsorted(self.ids, nearest, sorter=order), len(self.ids) - 1)]
+        return np.where((self.ids[at] == nearest) & (score >= self.floor_at(mad)[at]), nearest, OUTLIER)
 
     def renamed(self, ids: NDArray[np.int64]) -> Geometry:
         """The same topics under other ids."""
         return replace(self, ids=ids)
+
+    def at(self, rows: NDArray[np.intp]) -> Geometry:
+        """The topics at `rows` int64 [m] of these, m may be 0."""
+        return Geometry(self.ids[rows], self.centroids[rows], self.median[rows], self.mad[rows])
+
+    def __add__(self, other: Geometry) -> Geometry:
+        """These topics, then those of `other`."""
+        pairs = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
+        return Geometry(*(np.concatenate(pair) for pair in pairs))
 
     def assign(self, vectors: NDArray[np.float32]) -> Assigned:
         """Put unit `vectors` float32 [n, D] into their nearest topics, or outside all of them.

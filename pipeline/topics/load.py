@@ -10,14 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TopicError
+from pipeline.table.schema import document_column
+from pipeline.topics.artefact import Artefact, read_tensors
+from pipeline.topics.chunked import Extent, document_topics, extent_of
 from pipeline.topics.documents import read_sample
 from pipeline.topics.geometry import OUTLIER, Geometry
 from pipeline.topics.representation import KEYBERT, manual_bertopic, numbers_of
+from pipeline.topics.schema import ASSIGNMENTS
 from pipeline.topics.store import TopicModel, TopicTables
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bertopic import BERTopic
 
@@ -42,7 +46,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class TopicView:
-    """A topic as people look at it; `share` is of all documents, words come best first with their weights."""
+    """A topic as people look at it; `size` is in documents, not chunks, and `share` is of all of them.
+
+    Words come best first with their weights.
+    """
 
     topic: int
     label: str
@@ -90,9 +97,45 @@ class Topics:
         """The model's rows of ``NAME.topics``, largest topic first."""
         return self.tables.read("topics", self.model).sort_by([("size", "descending"), ("topic", "ascending")])
 
-    def assignments(self, columns: list[str] | None = None) -> pa.Table:
-        """The model's rows of ``NAME.topic_assignments``: one per document."""
-        return self.tables.read("topic_assignments", self.model, columns)
+    def assignments(self, columns: list[str] | None = None, mad: float | None = None) -> pa.Table:
+        """One row of ``NAME.topic_assignments`` per document: the one that holds in this version.
+
+        Args:
+            columns: which; None: all.
+            mad: decide the topic anew: the nearest one where the similarity reaches its median − `mad` · MAD, else
+                none. The model is not fitted again; 3 is what documents are assigned by.
+        """
+        columns = columns or ASSIGNMENTS.names
+        return pa.Table.from_batches(self.stream(columns, mad), schema=_schema(columns))
+
+    def stream(self, columns: Sequence[str], mad: float | None = None) -> Iterator[pa.RecordBatch]:
+        """As `assignments`, batch by batch."""
+        if mad is None:
+            yield from self.tables.assignments(self.model, columns)
+            return
+        geometry = self.geometry()
+        for batch in self.tables.assignments(self.model, list(dict.fromkeys([*columns, "nearest", "score"]))):
+            topic = geometry.decide(batch.column("nearest").to_numpy(), batch.column("score").to_numpy(), mad)
+            arrays = [pa.array(topic) if name == "topic" else batch.column(name) for name in columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=_schema(columns))
+
+    def document_topics(self, mad: float | None = None) -> pa.Table:
+        """One row per document (`pipeline.topics.chunked.DOCUMENTS`), also where the table's rows are chunks.
+
+        A chunked document is in the topic of most of its chunks, those in none aside.
+        """
+        return document_topics(self.assignments(["id", "topic", "score"], mad), chunked=self.is_chunked)
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the table's rows are chunks of documents."""
+        return document_column(self.tables.vectors().schema) != "id"
+
+    def extent(self) -> Extent:
+        """How many documents there are and how many are in no topic, in chunks or whole."""
+        if not self.is_chunked:
+            return Extent(self.model.documents, self.model.outliers)
+        return extent_of(self.document_topics())
 
     def events(self) -> pa.Table:
         """The model's rows of ``NAME.topic_events``: what changed against its parent."""
@@ -113,10 +156,15 @@ class Topics:
         """Topic int64 of each of `ids` string [n]; null for documents that this model has not seen."""
         ids = ids.cast(pa.string())
         topics = np.full(len(ids), UNSEEN, dtype=np.int64)
-        for batch in self.tables.stream("topic_assignments", self.model, ["id", "topic"]):
-            rows = pc.index_in(batch.column("id"), value_set=ids)  # pyright: ignore[reportAttributeAccessIssue]
+        for batch in self.stream(["id", "topic"]):
+            rows = pc.index_in(batch.column("id"), value_set=ids)
             topics[rows.drop_null().to_numpy()] = batch.column("topic").filter(rows.is_valid()).to_numpy()
         return pa.array(topics, mask=topics == UNSEEN)
+
+    def artefact(self) -> Artefact | None:
+        """The sample, word counts and map that go with these topics; None where the file is gone."""
+        tensors = read_tensors(self.tables.location, self.model.artefact) if self.model.artefact else None
+        return None if tensors is None else Artefact.of(tensors)
 
     def given_labels(self) -> dict[int, dict[str, Any]]:
         """Topic → label columns, where the label is not just the topic's words."""
@@ -138,19 +186,23 @@ class Topics:
         return self._views(row, examples)[0]
 
     def overview(self, limit: int | None = None, examples: int = 1) -> list[TopicView]:
-        """The topics, largest first (`limit` of them); outliers are `model.outliers`."""
-        table = self.topics()
-        return self._views(table if limit is None else table.slice(0, limit), examples)
+        """The topics, largest first (`limit` of them); `extent` tells what is in none."""
+        return self._views(self.topics(), examples, limit)
 
-    def _views(self, table: pa.Table, examples: int) -> list[TopicView]:
-        rows = table.to_pylist()
+    def _views(self, table: pa.Table, examples: int, limit: int | None = None) -> list[TopicView]:
+        extent = self.extent()
+        rows: list[dict[str, Any]] = table.to_pylist()
+        if extent.sizes is not None:
+            rows = [{**row, "size": extent.sizes.get(row["topic"], 0)} for row in rows]
+            rows.sort(key=lambda row: (-row["size"], row["topic"]))
+        rows = rows[:limit]
         texts = self._texts([name for row in rows for name in row["representatives"][:examples]])
         return [
             TopicView(
                 topic=row["topic"],
                 label=row["label"],
                 size=row["size"],
-                share=row["size"] / self.model.documents,
+                share=row["size"] / max(extent.documents, 1),
                 words=tuple(zip(row["words"], row["weights"], strict=True)),
                 keywords=tuple(zip(row["keywords"], row["keyword_weights"], strict=True)),
                 examples=tuple(
@@ -204,3 +256,7 @@ class Topics:
             # BERTopic's tables want a word of every topic, outliers included.
             words = {numbers[view.topic]: list(view.keywords) or NO_WORDS for view in views}
             model.topic_aspects_[KEYBERT] = {OUTLIER: NO_WORDS} | words
+
+
+def _schema(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([ASSIGNMENTS.field(name) for name in columns])

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["diversity", "npmi", "outlier_rate"]
+__all__ = ["agreement", "diversity", "npmi", "outlier_rate", "stability"]
 
 EPSILON: Final = 1e-12
 """As gensim's ``c_npmi`` has it, so that the figures are comparable."""
@@ -54,3 +54,30 @@ def diversity(topics: Sequence[Sequence[str]]) -> float | None:
 def outlier_rate(labels: NDArray[np.int64]) -> float:
     """Share of documents that belong to no topic."""
     return float(np.mean(labels < 0))
+
+
+def agreement(labels: NDArray[np.int64], truth: Sequence[Hashable]) -> dict[str, float | None]:
+    """How well topics agree with what the documents [n] are known to be; rows where that is null do not count.
+
+    `ami` (adjusted mutual information) and `v_measure` are of the documents in topics, `ami_all` is of all, where those
+    in no topic are a group of their own. All are 1 where both sides are the same, and None where nothing is left.
+    """
+    from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
+
+    known = np.array([value is not None for value in truth], dtype=bool)
+    names = np.array([str(value) for value in truth])
+    inside = known & (labels >= 0)
+    of_topics: tuple[float | None, float | None] = (None, None)
+    if inside.any():
+        pair = names[inside], labels[inside]
+        of_topics = float(adjusted_mutual_info_score(*pair)), float(v_measure_score(*pair))
+    of_all = float(adjusted_mutual_info_score(names[known], labels[known])) if known.any() else None
+    return {"ami": of_topics[0], "v_measure": of_topics[1], "ami_all": of_all}
+
+
+def stability(labels: NDArray[np.int64], other: NDArray[np.int64]) -> float | None:
+    """Adjusted mutual information of two clusterings of n documents, over those that both put into a topic."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    both = (labels >= 0) & (other >= 0)
+    return float(adjusted_mutual_info_score(labels[both], other[both])) if both.any() else None

@@ -1,12 +1,16 @@
 """The four tables beside ``NAME``; plain LanceDB and pandas read them.
 
-    NAME.topic_models        a row per fit; written last: a model without its row does not exist
-    NAME.topics              a row per model and topic
-    NAME.topic_assignments   a row per model and document, apart from the vectors
-    NAME.topic_events        what happened to each topic from one model to the next
+    NAME.topic_models        a row per version; written last: a version without its row does not exist
+    NAME.topics              all topics of each version
+    NAME.topic_assignments   which topic a document was put into, and in which version, apart from the vectors
+    NAME.topic_events        what happened to each topic from one version to the next
 
-Every row carries the model's `version` (1, 2, 3…) and its `model`, a token made for that fit: rows that a crashed or
-overtaken fit left under a version carry another token than the one in ``topic_models``.
+Every row carries its `version` (1, 2, 3…) and its `model`, the token of the operation that wrote it: rows that an
+operation left when it died carry another token than the one in ``topic_models``.
+
+Assignments are only ever added. A full fit writes all documents; what follows writes those that are new, have changed,
+or change their topic. A document's topic in version v is that of its row with the highest version from the `base` of v
+up to v; with pandas ``rows.sort_values("version").drop_duplicates("id", keep="last")``.
 """
 
 from __future__ import annotations
@@ -15,18 +19,23 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-__all__ = ["ASSIGNMENTS", "EVENTS", "MODELS", "Companion", "topics_schema"]
+__all__ = ["ASSIGNMENTS", "EVENTS", "MODELS", "Companion", "Kind", "topics_schema"]
 
 Companion = Literal["topic_models", "topics", "topic_assignments", "topic_events"]
+
+Kind = Literal["fit", "assign", "births", "refit", "label", "merge", "reduce"]
+"""What made a version. ``fit`` and ``refit`` assign every document anew and are the `base` of those that follow."""
 
 _MODEL: Final = [pa.field("version", pa.int64(), nullable=False), pa.field("model", pa.string(), nullable=False)]
 
 MODELS: Final = pa.schema(
     [
-        # The key makes `merge_insert` exact when two fits end at once: one of them inserts nothing.
+        # The key makes `merge_insert` exact when two operations end at once: one of them inserts nothing.
         _MODEL[0].with_metadata({"lance-schema:unenforced-primary-key": "true"}),
         _MODEL[1],
         pa.field("parent", pa.int64()),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("base", pa.int64(), nullable=False),
         pa.field("created", pa.timestamp("us", "UTC"), nullable=False),
         pa.field("recipe", pa.string(), nullable=False),
         pa.field("seed", pa.int64(), nullable=False),
@@ -41,10 +50,12 @@ MODELS: Final = pa.schema(
         pa.field("params", pa.string(), nullable=False),
         pa.field("libraries", pa.string(), nullable=False),
         pa.field("metrics", pa.string(), nullable=False),
+        pa.field("drift", pa.string()),
         pa.field("artefact", pa.string()),
     ]
 )
-"""`params`, `libraries` and `metrics` are JSON objects; `artefact` is the place of a fitted map or reducer, if any."""
+"""`params`, `libraries`, `metrics` and `drift` (figures of a refresh, else null) are JSON objects; `artefact` names a
+file in ``NAME.topic_artefacts`` (`pipeline.topics.artefact`)."""
 
 ASSIGNMENTS: Final = pa.schema(
     [

@@ -1,39 +1,36 @@
-"""Writing and finding topic models.
+"""Finding topic models, and reading their rows.
 
-A fit writes assignments, topics and events, and last the row in ``NAME.topic_models``: that row is the switch, and
-until it is there nobody sees the rest. Versions form one line: the row is inserted only if its version is still free,
-so of two fits that end at once the second is told, matches its topics against the first one's, and writes again.
-Rows under a version that is taken by another model can never become visible and are removed after the switch.
+Versions form one line. Each begins to exist with its row in ``NAME.topic_models``, which is written last and only if
+its version is still free; rows of other tables that no such row vouches for are seen by nobody.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
-import lance
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TableNotFoundError, TopicError
 from pipeline.table.location import TableLocation
-from pipeline.table.store import create_dataset, open_dataset, read_all, storage_errors
+from pipeline.table.store import open_dataset, read_all, storage_errors
+from pipeline.topics.current import Line, current_rows
 from pipeline.topics.schema import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from pipeline.topics.schema import Companion
+    import lance
 
-__all__ = ["Located", "TopicModel", "TopicTables"]
+    from pipeline.topics.schema import Companion, Kind
 
-logger = logging.getLogger(__name__)
+__all__ = ["Located", "TopicModel", "TopicTables", "rows_of"]
 
-BATCH_ROWS: Final = 1 << 18
+_JSON: Final = ("params", "libraries", "metrics")
 
 
 class Located(Protocol):
@@ -47,11 +44,16 @@ class Located(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopicModel:
-    """A row of ``NAME.topic_models``: one finished fit. `version` counts from 1; `parent` is None for the first."""
+    """A row of ``NAME.topic_models``: one version. `version` counts from 1; `parent` is None for the first.
+
+    `base` is the version of the last full fit, from which on assignments count; `drift` holds the figures of a refresh.
+    """
 
     version: int
     model: str
     parent: int | None
+    kind: Kind
+    base: int
     created: datetime
     recipe: str
     seed: int
@@ -65,19 +67,23 @@ class TopicModel:
     params: dict[str, Any]
     libraries: dict[str, str]
     metrics: dict[str, float | None]
+    drift: dict[str, Any] | None = None
     artefact: str | None = None
 
     def to_arrow(self) -> pa.Table:
         """One row of `MODELS`."""
         row = {name: getattr(self, name) for name in MODELS.names}
-        row |= {name: json.dumps(row[name], sort_keys=True) for name in ("params", "libraries", "metrics")}
+        row |= {name: json.dumps(row[name], sort_keys=True) for name in _JSON}
+        row["drift"] = None if self.drift is None else json.dumps(self.drift, sort_keys=True)
         return pa.Table.from_pylist([row], schema=MODELS)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Read a row of `MODELS`; columns that later versions of this package added are passed over."""
         fields = {name: row[name] for name in MODELS.names}
-        return cls(**fields | {name: json.loads(fields[name]) for name in ("params", "libraries", "metrics")})
+        fields |= {name: json.loads(fields[name]) for name in _JSON}
+        fields["drift"] = None if fields["drift"] is None else json.loads(fields["drift"])
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,21 +123,49 @@ class TopicTables:
         rows = read_all(self.location.sibling("topic_models"), MODELS).to_pylist()
         return sorted((TopicModel.from_row(row) for row in rows), key=lambda model: model.version)
 
+    def base(self, model: TopicModel) -> TopicModel:
+        """The full fit from which `model` goes on."""
+        return next(other for other in self.models() if other.version == model.base)
+
+    def line(self, model: TopicModel) -> Line:
+        """The versions whose assignments make up those of `model`."""
+        models = [other for other in self.models() if other.base == model.base and other.version <= model.version]
+        return Line(model.base, model.version, tuple(other.model for other in models))
+
     def read(self, kind: Companion, model: TopicModel, columns: list[str] | None = None) -> pa.Table:
-        """The rows of one model.
+        """The rows that were written for one version.
 
         Raises:
             TopicError: the table is gone.
         """
         dataset = self._of_model(kind, model)
         with storage_errors("read", self.location.sibling(kind)):
-            return dataset.to_table(columns=columns, filter=_rows_of(model))
+            return dataset.to_table(columns=columns, filter=rows_of(model.version, model.model))
 
-    def stream(self, kind: Companion, model: TopicModel, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """As `read`, batch by batch."""
-        dataset = self._of_model(kind, model)
-        with storage_errors("read", self.location.sibling(kind)):
-            yield from dataset.to_batches(columns=columns, filter=_rows_of(model), batch_size=BATCH_ROWS)
+    def place(self, model: TopicModel, places: Mapping[int, tuple[float, float]]) -> None:
+        """Note where topics stand on a map: `x` and `y` of their rows, which say nothing else anew.
+
+        Raises:
+            TableError: nothing can be written there.
+        """
+        dataset = self._of_model("topics", model)
+        rows = self.read("topics", model)
+        at = [places.get(topic, (None, None)) for topic in rows.column("topic").to_pylist()]
+        for column, name in enumerate(("x", "y")):
+            values = pa.array([place[column] for place in at], pa.float32())
+            rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
+        with storage_errors("write", self.location.sibling("topics")):
+            dataset.merge_insert(["version", "model", "topic"]).when_matched_update_all().execute(rows)
+
+    def assignments(self, model: TopicModel, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The current row of each document, batch by batch.
+
+        Raises:
+            TopicError: the table is gone.
+        """
+        dataset = self._of_model("topic_assignments", model)
+        with storage_errors("read", self.location.sibling("topic_assignments")):
+            yield from current_rows(dataset, self.line(model), columns)
 
     def _of_model(self, kind: Companion, model: TopicModel) -> lance.LanceDataset:
         dataset = self.open(kind)
@@ -139,43 +173,7 @@ class TopicTables:
             raise TopicError(f"{self.location.sibling(kind)} is gone, and with it model {model.version}: fit anew")
         return dataset
 
-    def append(self, kind: Companion, data: pa.Table | pa.RecordBatchReader) -> None:
-        """Add rows; they count once their model's row is there.
 
-        Raises:
-            TopicError: topics of vectors of another dimension are there already.
-        """
-        place = self.location.sibling(kind)
-        # Created empty first: the rows of a stream cannot be offered a second time if another fit creates it too.
-        dataset, _ = create_dataset(place, data.schema)
-        if kind == "topics" and dataset.schema.field("centroid").type != data.schema.field("centroid").type:
-            raise TopicError(
-                f"{place} holds topics of vectors of another dimension: remove {self.location}.topic*.lance, "
-                "which belong to a table that was replaced"
-            )
-        with storage_errors("write", place):
-            lance.write_dataset(data, dataset, mode="append", storage_options=dict(place.options) or None)
-
-    def switch(self, model: TopicModel) -> bool:
-        """Make `model` visible; False if another fit has taken its version in the meantime."""
-        place = self.location.sibling("topic_models")
-        dataset, _ = create_dataset(place, MODELS)
-        with storage_errors("write", place):
-            result = dataset.merge_insert("version").when_not_matched_insert_all().execute(model.to_arrow())
-        return result["num_inserted_rows"] == 1
-
-    def sweep(self, model: TopicModel) -> None:
-        """Remove what fits that can no longer become visible left under versions up to `model`'s."""
-        finished = [other.model for other in self.models()]
-        stale = (pc.field("version") <= model.version) & ~pc.field("model").isin(finished)
-        for kind in ("topic_assignments", "topics", "topic_events"):
-            dataset = self.open(kind)
-            if dataset is None or not dataset.count_rows(filter=stale):
-                continue
-            with storage_errors("tidy", self.location.sibling(kind)):
-                dataset.delete(stale)
-            logger.info("removed what an unfinished fit left in %s", self.location.sibling(kind))
-
-
-def _rows_of(model: TopicModel) -> pc.Expression:
-    return (pc.field("version") == model.version) & (pc.field("model") == model.model)
+def rows_of(version: int, token: str) -> pc.Expression:
+    """Which rows of the topic tables an operation wrote."""
+    return (pc.field("version") == version) & (pc.field("model") == token)

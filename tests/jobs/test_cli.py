@@ -69,7 +69,7 @@ def test_every_command_is_a_module_with_one_command(name):
         ("search lake/docs query --like id", "give a query, or --like ID"),
         ("search lake/docs query -k five", "-k"),
         ("topics draw lake/docs", "draw"),
-        ("topics fit lake/docs 3", "takes a table and nothing more"),
+        ("topics fit lake/docs 3", "unrecognized arguments: 3"),
         ("inspect", "DIR/NAME"),
     ],
 )

@@ -43,6 +43,17 @@ def test_topics_are_fitted_shown_and_inspected(moee, lab, table):
     assert (topics["topics"], topics["documents"]) == (figures["count"], 90)
 
 
+def test_wrong_calls_of_a_fit_leave_no_topics(moee, news, table):
+    for arguments, what in (
+        (["--recipe", "kmeans"], "there are exact, pca, evoc"),
+        (["--truth", "colour"], "has no column 'colour'; it has id"),
+        (["--min-size", 1], "a topic needs at least 2 documents"),
+    ):
+        outcome = moee("topics", "fit", table, "--no-keywords", *arguments)
+        assert (outcome.status, what in outcome.error) == (2, True), outcome.err
+    assert moee("topics", "show", table).status == 1
+
+
 def test_topics_before_they_are_fitted(moee, news):
     outcome = moee("topics", "show", news.table, "--json")
     assert (outcome.status, outcome.out) == (1, "")

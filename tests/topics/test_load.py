@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import TopicError
 from pipeline.topics import load_topics
+from pipeline.topics.documents import read_sample
 from pipeline.topics.representation import KEYBERT, numbers_of
 
 
@@ -68,3 +69,30 @@ def test_bertopic_carries_our_labels_and_words(fitted, bertopic):
 @pytest.mark.parametrize("picture", ["barchart", "heatmap", "hierarchy", "topics"])
 def test_bertopic_draws(bertopic, picture):
     assert getattr(bertopic, f"visualize_{picture}")(custom_labels=True).to_json()
+
+
+@pytest.fixture(scope="session")
+def held(fitted):
+    """The documents that the BERTopic holds, in its order."""
+    return read_sample(fitted.topics.tables.vectors(), limit=100_000)
+
+
+# BERTopic writes into slices of its data frames.
+@pytest.mark.filterwarnings("ignore:\\s*A value is trying to be set on a copy of a slice")
+def test_bertopic_draws_documents_and_classes(bertopic, held, helpers):
+    texts, rng = list(held.texts), np.random.default_rng(0)
+    points = rng.normal(size=(len(texts), 2))
+    drawn = bertopic.visualize_documents(texts, reduced_embeddings=points, custom_labels=True)
+    assert sum(len(trace.x) for trace in drawn.data) >= len(texts)
+    classes = bertopic.topics_per_class(texts, classes=helpers.subject_of(held.ids.to_pylist()).tolist())
+    assert bertopic.visualize_topics_per_class(classes).data
+    over_time = bertopic.topics_over_time(texts, [1990 + row % 3 for row in range(len(texts))])
+    assert bertopic.visualize_topics_over_time(over_time).data
+    assert len(bertopic.get_document_info(texts)) == len(texts)
+
+
+def test_bertopic_finds_and_transforms_without_vectors(fitted, bertopic):
+    found, similarity = bertopic.find_topics("rocket", top_n=3)
+    assert len(found) == len(similarity) == 3
+    predicted, _ = bertopic.transform(["a text that no table holds"])
+    assert predicted[0] in {-1, *numbers_of(bertopic).values()}

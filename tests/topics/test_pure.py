@@ -2,21 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import TopicError, UsageError
+from pipeline.errors import TopicError
+from pipeline.topics.documents import FEW, stratified
 from pipeline.topics.geometry import Geometry, unit_rows
-from pipeline.topics.identity import jaccard, match_topics
-from pipeline.topics.metrics import diversity, npmi, outlier_rate
+from pipeline.topics.metrics import agreement, diversity, npmi, outlier_rate, stability
 from pipeline.topics.recipe import _by_size
-from pipeline.topics.representation import clean, describe, language_of
+from pipeline.topics.tokens import clean, language_of
 
 labelings = st.integers(1, 60).flatmap(
     lambda n: st.tuples(st.lists(st.integers(-1, 4), min_size=n, max_size=n), st.integers(0, 2**32 - 1))
 )
 
 
+@settings(deadline=None)
 @given(labelings)
 def test_renumbering_goes_by_size_and_keeps_the_partition(drawn):
     labels = np.array(drawn[0])
@@ -25,41 +26,6 @@ def test_renumbering_goes_by_size_and_keeps_the_partition(drawn):
     sizes = np.bincount(renumbered[renumbered >= 0])
     assert (np.diff(sizes) <= 0).all()
     assert len({*zip(labels.tolist(), renumbered.tolist(), strict=True)}) == len(np.unique(labels))
-
-
-@given(labelings)
-def test_a_topic_goes_on_at_most_once_and_no_id_comes_back(drawn):
-    old, rng = np.array(drawn[0]), np.random.default_rng(drawn[1])
-    old_ids, count = np.array([1, 4, 5]), int(rng.integers(1, 6))
-    old = np.append(old_ids, -1)[old % 4]
-    new = rng.integers(-1, count, len(old))
-    matching = match_topics(old_ids, jaccard(old, new, old_ids, count), rng.uniform(-1, 1, (3, count)), unused=9)
-    ids = matching.ids.tolist()
-    assert len(set(ids)) == count
-    assert sorted(topic for topic in ids if topic not in old_ids) == list(range(9, matching.unused))
-    said = {kind: {e.topic for e in matching.events if e.kind == kind} for kind in ("continued", "born", "retired")}
-    assert said["continued"] | said["born"] == set(ids)
-    assert said["continued"] | said["retired"] == set(old_ids.tolist())
-    assert not said["continued"] & (said["born"] | said["retired"])
-
-
-@given(labelings)
-def test_the_same_topics_match_themselves(drawn):
-    labels = _by_size(np.array(drawn[0]))
-    count = int(labels.max(initial=0)) + 1
-    overlap = jaccard(labels, labels, np.arange(count), count)
-    matching = match_topics(np.arange(count), overlap, np.eye(count), unused=count)
-    assert matching.ids.tolist() == list(range(count))
-
-
-def test_jaccard_counts_the_shared_documents():
-    overlap = jaccard(np.array([3, 3, 3, 7, 7, -1]), np.array([0, 0, 1, 1, -1, 1]), np.array([3, 7]), 2)
-    assert overlap == pytest.approx(np.array([[2 / 3, 1 / 5], [0, 1 / 4]]))
-
-
-def test_vectors_of_another_meaning_are_not_compared():
-    assert match_topics(np.array([2]), np.array([[0.4]]), np.array([[0.9]]), unused=3).ids.tolist() == [2]
-    assert match_topics(np.array([2]), np.array([[0.4]]), None, unused=3).ids.tolist() == [3]
 
 
 def test_documents_far_from_every_centroid_are_rejected():
@@ -107,26 +73,47 @@ def test_letters_that_are_not_english_are_kept():
     assert clean(russian, "multilingual") == russian
 
 
-def test_texts_without_words_are_refused_in_one_line():
-    labels = np.repeat([0, 1], 20)
-    with pytest.raises(TopicError, match="no words"):
-        describe(["the and of"] * 40, np.eye(2, dtype=np.float32)[labels], labels, None)
+def test_agreement_counts_outliers_aside_or_as_a_group_of_their_own():
+    same = agreement(np.array([3, 3, 7, 7]), ["a", "a", "b", "b"])
+    assert same == pytest.approx({"ami": 1, "v_measure": 1, "ami_all": 1})
+    half = agreement(np.array([0, 0, -1, -1, 1, 1]), ["a", "a", "a", "b", "b", "b"])
+    assert half["ami"] == pytest.approx(1)
+    assert half["ami_all"] < 0.9
+    unknown = agreement(np.array([0, 0, 1, 1, 0]), ["a", "a", "b", "b", None])
+    assert unknown == pytest.approx({"ami": 1, "v_measure": 1, "ami_all": 1})
+    assert agreement(np.array([-1, 0]), ["a", None])["ami"] is None
+    assert agreement(np.array([0]), [None]) == {"ami": None, "v_measure": None, "ami_all": None}
 
 
-class Backend:
-    """A BERTopic backend: `embed`, no `encode`."""
-
-    def __init__(self, dimension):
-        self.dimension = dimension
-
-    def embed(self, documents, verbose):
-        return np.ones((len(documents), self.dimension), dtype=np.float32)
+def test_stability_is_over_what_both_put_into_a_topic():
+    assert stability(np.array([0, 0, 1, 1, -1]), np.array([5, 5, 2, 2, 2])) == pytest.approx(1)
+    assert stability(np.array([-1, 0]), np.array([0, -1])) is None
 
 
-def test_a_backend_of_the_tables_dimension_ranks_words():
-    labels = np.repeat([0, 1], 20)
-    texts, vectors = [["cat dog", "ship boat"][label] for label in labels], np.eye(2, dtype=np.float32)[labels]
-    words = describe(texts, vectors, labels, Backend(2))
-    assert [{word for word, _ in topic.keywords} for topic in words] == [{"cat", "dog"}, {"ship", "boat"}]
-    with pytest.raises(UsageError, match="the table's have 2 dimensions"):
-        describe(texts, vectors, labels, Backend(3))
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 6)), min_size=2, max_size=200), st.data())
+def test_a_sample_gives_each_group_its_share(rows, data):
+    hashes = np.array([hashed for hashed, _ in rows], dtype=np.uint64)
+    groups = np.array([group for _, group in rows])
+    limit = data.draw(st.integers(1, len(rows) - 1))
+    groups = np.unique(groups, return_inverse=True)[1]
+    chosen = stratified(hashes, groups, limit)
+    assert len(chosen) == len(set(chosen.tolist())) == limit
+    assert (np.diff(chosen) > 0).all()
+    sizes, taken = np.bincount(groups), np.bincount(groups[chosen], minlength=groups.max() + 1)
+    least = np.minimum(sizes, FEW)
+    if least.sum() <= limit:
+        assert (taken >= least).all()
+    for group in range(len(sizes)):  # within a group the lowest hashes
+        inside, outside = hashes[chosen[groups[chosen] == group]], np.delete(hashes, chosen)
+        others = outside[np.delete(groups, chosen) == group]
+        assert not len(inside) or not len(others) or inside.max() <= others.min()
+
+
+def test_large_files_give_to_a_sample_in_proportion():
+    groups = np.repeat([0, 1, 2], [6000, 3000, 12])
+    hashes = np.random.default_rng(0).permutation(len(groups)).astype(np.uint64)
+    taken = np.bincount(groups[stratified(hashes, groups, 900)])
+    assert taken.tolist() == pytest.approx([597, 298, 5], abs=2)
+    everything = stratified(hashes, None, 900)
+    assert set(hashes[everything].tolist()) == set(range(900))

@@ -1,0 +1,123 @@
+"""``moee topics show``: the topics of a table, or one of them in detail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.text import Text
+
+from jobs.command import Command, Output, printable, snippet
+from jobs.topics.breakdown import show_breakdown, show_threshold
+from jobs.topics.common import as_json, storage_options, table_arguments, view_json
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+    from pipeline.topics import Topics, TopicView
+
+__all__ = ["COMMAND", "show_topics"]
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``moee topics show``."""
+    table_arguments(parser)
+    parser.add_argument("topic", nargs="?", type=int, help="one topic, in detail")
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument("--over", metavar="COLUMN", help="topics over time: a column of times, dates or years")
+    view.add_argument("--by", metavar="COLUMN", help="topics by a metadata column, and what is over-represented")
+    view.add_argument("--tree", action="store_true", help="which topics are kin")
+    view.add_argument("--history", action="store_true", help="versions, and what happened to topics in each")
+    parser.add_argument("--bins", type=int, default=20, metavar="N", help="with --over: at most so many intervals (20)")
+    parser.add_argument(
+        "--mad",
+        type=float,
+        metavar="F",
+        help="decide outliers anew, without fitting: a document is in its nearest topic down to median - F x MAD (3)",
+    )
+    parser.add_argument("--version", type=int, metavar="N", help="of the topics (the latest)")
+    parser.add_argument("--limit", type=int, default=30, metavar="N", help="how many topics or values to show (30)")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    """Show all or one, or all in another way."""
+    from pipeline.topics import load_topics
+
+    _check(arguments)
+    topics = load_topics(arguments.table, arguments.version, storage_options=storage_options(arguments))
+    output.result(_view(arguments, topics, output.people))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    asked = [name for name in ("over", "by", "tree", "history", "mad") if getattr(arguments, name) not in {None, False}]
+    if arguments.topic is not None and asked:
+        raise UsageError(f"topics show: --{asked[0]} is about all topics; leave the topic's number out")
+    if arguments.mad is not None and (arguments.tree or arguments.history):
+        raise UsageError("topics show: --mad changes which documents are in a topic, and neither --tree nor --history")
+    if arguments.mad is not None and not arguments.mad >= 0:
+        raise UsageError(f"--mad {arguments.mad}: use 0 or more")
+
+
+def _view(arguments: argparse.Namespace, topics: Topics, console: Console) -> dict[str, Any]:
+    if arguments.topic is not None:
+        view = topics.show(arguments.topic)
+        _show_one(console, view)
+        return view_json(view)
+    if arguments.over or arguments.by or arguments.tree or arguments.history:
+        return show_breakdown(console, topics, arguments)
+    if arguments.mad is not None:
+        return show_threshold(console, topics, arguments.mad, arguments.limit)
+    show_topics(console, topics, arguments.limit)
+    return as_json(topics, arguments.limit)
+
+
+def show_topics(console: Console, topics: Topics, limit: int) -> None:
+    """The largest topics: number, size, words, and below them the beginning of an example."""
+    model, extent = topics.model, topics.extent()
+    chunks = "" if extent.chunks is None else f" in {extent.chunks:,} chunks"
+    console.print(
+        f"{model.topics} topics over {extent.documents:,} documents{chunks}, {extent.outliers:,} in none "
+        f"({100 * extent.outliers / max(extent.documents, 1):.0f} %); version {model.version}"
+    )
+    for topic in topics.overview(limit=limit, examples=1):
+        head = Text(f"{topic.topic:>5}  {topic.size:>7,}  ", style="bold")
+        words = _words(topic)
+        if not words.startswith(topic.label):
+            head.append(f"{printable(topic.label)}  ")
+        head.append(words, style="cyan")
+        console.print(head)
+        if topic.examples:
+            console.print(Text(f"{'':16}{snippet(topic.examples[0].text, max(console.width, 80) - 16)}", style="dim"))
+
+
+def _words(topic: TopicView, count: int = 8) -> str:
+    return ", ".join(word for word, _ in topic.words[:count])
+
+
+def _show_one(console: Console, topic: TopicView) -> None:
+    console.print(f"topic {topic.topic}: {topic.label}", style="bold", markup=False)
+    console.print(f"size      {topic.size:,} documents, {100 * topic.share:.1f} %")
+    console.print(f"words     {_words(topic, 12)}", markup=False)
+    if topic.keywords:
+        console.print(f"keywords  {', '.join(str(word) for word in topic.keywords)}", markup=False)
+    for example in topic.examples:
+        console.print(f"· {example.id}: {' '.join(example.text.split())[:300]}", markup=False)
+
+
+COMMAND: Final = Command(
+    name="show",
+    help="Show the largest topics: size, words, an example; one in detail; over time, by metadata, as a tree.",
+    configure=configure,
+    run=run,
+    examples=(
+        "moee topics show lake/docs",
+        "moee topics show lake/docs 3",
+        "moee topics show lake/docs --over date --bins 12",
+        "moee topics show lake/docs --by newsgroup",
+        "moee topics show lake/docs --tree",
+        "moee topics show lake/docs --mad 2",
+        "moee topics show lake/docs --history",
+    ),
+)

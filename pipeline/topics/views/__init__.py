@@ -1,0 +1,17 @@
+"""What people look at: a map, topics over time and by metadata, their hierarchy. Reads a model and changes nothing.
+
+join → sample → layout → places → map → page (HTML), picture (PNG)
+join → counting → over (with intervals), by
+hierarchy
+"""
+
+from __future__ import annotations
+
+from pipeline.topics.views.by import topics_by
+from pipeline.topics.views.hierarchy import hierarchy
+from pipeline.topics.views.map import TopicMap, draw_map
+from pipeline.topics.views.over import topics_over
+from pipeline.topics.views.page import map_page
+from pipeline.topics.views.picture import save_picture
+
+__all__ = ["TopicMap", "draw_map", "hierarchy", "map_page", "save_picture", "topics_by", "topics_over"]

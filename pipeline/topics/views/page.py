@@ -1,0 +1,93 @@
+"""A map as one HTML file that needs no network, no other file and no server.
+
+Style, script and data are inside. The page's own policy allows that one script and that one style, by their hash, and
+no connection to anywhere; texts and labels enter as data and are shown as text, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from base64 import b64encode
+from dataclasses import asdict
+from functools import cache
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pipeline.topics.views.colours import colours
+
+if TYPE_CHECKING:
+    from pipeline.topics.views.map import TopicMap
+
+__all__ = ["map_page"]
+
+SCRIPTS: Final = ("data", "draw", "panel", "moves")
+PAGE_WORDS: Final = 8
+STEPS: Final = 65_535
+"""Coordinates are sent as 16-bit steps: finer than a screen's pixels at any zoom that the page offers."""
+
+
+def map_page(drawn: TopicMap) -> str:
+    """The page as HTML text, about 100 bytes a document with text of ordinary length."""
+    style, script = _part("style.css"), "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    filled = {
+        "{{policy}}": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:",
+        "{{title}}": escape(f"Topics of {drawn.title}"),
+        "{{style}}": style,
+        "{{head}}": _json(_head(drawn)),
+        "{{points}}": _packed(_points(drawn)),
+        "{{texts}}": _packed(_json({"ids": drawn.ids.to_pylist(), "texts": drawn.texts.to_pylist()}).encode()),
+        "{{script}}": script,
+    }
+    template = _part("page.html")
+    # In one pass over the template: what is filled in is never itself taken for a place to fill.
+    pieces: list[str] = []
+    for piece in template.split("{{"):
+        name, closing, rest = piece.partition("}}")
+        pieces.append(filled["{{" + name + "}}"] + rest if closing else piece)
+    return "".join(pieces)
+
+
+def _head(drawn: TopicMap) -> dict[str, Any]:
+    light, dark = colours(drawn.places, "light"), colours(drawn.places, "dark")
+    topics = [
+        asdict(topic) | {"words": [word for word, _ in topic.words[:PAGE_WORDS]], "light": day, "dark": night}
+        for topic, day, night in zip(drawn.topics, light, dark, strict=True)
+    ]
+    return {
+        "title": drawn.title,
+        "version": drawn.version,
+        "documents": drawn.documents,
+        "outliers": drawn.outliers,
+        "shown": len(drawn.points),
+        "topics": topics,
+        "regions": [asdict(region) for region in drawn.regions],
+    }
+
+
+def _points(drawn: TopicMap) -> bytes:
+    """x, y as uint16 [n] each, then topic as int16 [n], little-endian."""
+    steps = np.clip(np.rint(drawn.points * STEPS), 0, STEPS).astype("<u2")
+    return steps[:, 0].tobytes() + steps[:, 1].tobytes() + drawn.topic.astype("<i2").tobytes()
+
+
+def _packed(data: bytes) -> str:
+    return b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode()
+
+
+def _json(data: Any) -> str:
+    """JSON that may stand in a script element: nothing in it can end the element."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+@cache
+def _part(name: str) -> str:
+    return files("pipeline.topics.views").joinpath("web", name).read_text(encoding="utf-8")
+
+
+def _hash(content: str) -> str:
+    return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"

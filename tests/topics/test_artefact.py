@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import TableError
+from pipeline.table.location import TableLocation
+from pipeline.topics.artefact import (
+    Artefact,
+    artefact_names,
+    read_tensors,
+    remove_artefact,
+    texts_of_tensors,
+    texts_to_tensors,
+    write_tensors,
+)
+from pipeline.topics.counts import Vocabulary
+from pipeline.topics.geometry import Geometry
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=9))
+def test_texts_come_back(texts):
+    assert texts_of_tensors("name", texts_to_tensors("name", texts)) == texts
+
+
+def artefact():
+    vocabulary = Vocabulary(("haus", "wörter", "猫"), "multilingual")
+    ids = np.array([4, 9])
+    geometry = Geometry(ids, np.eye(2, 3, dtype=np.float32), *np.ones((2, 2), dtype=np.float32))
+    counts = vocabulary.count(["Haus haus", "Wörter"], np.array([4, -1]), np.array([-1, 4, 9]))
+    return Artefact(np.arange(3, dtype=np.uint64), np.array([4, 9, -1]), geometry, vocabulary, counts)
+
+
+@pytest.fixture(params=["disk", "memory"])
+def location(request, tmp_path):
+    if request.param == "disk":
+        return TableLocation.parse(tmp_path / "docs")
+    return TableLocation(f"memory://{tmp_path.name}", "docs")
+
+
+def test_an_artefact_comes_back(location):
+    assert read_tensors(location, "token") is None
+    assert artefact_names(location) == []
+    ours = artefact()
+    write_tensors(location, "token", ours.tensors())
+    write_tensors(location, "token", ours.tensors())
+    write_tensors(location, "token.0", {"empty": np.empty((0, 2), np.float16)})
+    found = Artefact.of(read_tensors(location, "token"))
+    assert artefact_names(location) == ["token", "token.0"]
+    assert (found.vocabulary, found.counts.vocabulary) == (ours.vocabulary, ours.vocabulary)
+    assert (found.counts.matrix != ours.counts.matrix).nnz == 0
+    for name, tensor in ours.tensors().items():
+        assert np.array_equal(found.tensors()[name], tensor)
+    remove_artefact(location, "token")
+    remove_artefact(location, "token")
+    assert artefact_names(location) == ["token.0"]
+
+
+def test_what_is_not_there_yet_stays_out(location):
+    write_tensors(location, "a", {**artefact().tensors()})
+    bare = {name: value for name, value in artefact().tensors().items() if name[:6] != "counts"}
+    found = Artefact.of(bare)
+    assert found.counts is None
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    location = TableLocation.parse(tmp_path / "docs")
+    write_tensors(location, "token", artefact().tensors())
+    (tmp_path / "docs.topic_artefacts" / "token.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(TableError, match=r"cannot read .*token\.safetensors"):
+        read_tensors(location, "token")

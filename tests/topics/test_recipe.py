@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.topics import engines, fit_topics
+from pipeline.topics.recipe import RECIPES, Recipe, cluster, library_versions
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(4), 60)
+    vectors = rng.normal(size=(4, 160))[truth] + rng.normal(scale=0.3, size=(240, 160))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), truth
+
+
+# EVoC compiles for a minute on one core.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "evoc")) for name in RECIPES])
+def test_every_recipe_finds_the_groups_and_finds_them_again(blobs, name):
+    vectors, truth = blobs
+    labels = cluster(vectors, Recipe(name=name))
+    assert np.array_equal(labels, cluster(vectors, Recipe(name=name)))
+    inside = labels >= 0
+    assert inside.mean() > 0.8
+    for topic in range(labels.max() + 1):
+        assert len(set(truth[labels == topic].tolist())) == 1
+    assert labels.max() + 1 >= 4
+
+
+def test_known_topics_guide_a_clustering_and_nothing_known_does_not(blobs):
+    vectors, truth = blobs
+    mixed = np.where(truth < 2, 0, 1)
+    apart = np.where(np.arange(len(truth)) % 2, truth, -1)
+    labels = cluster(vectors, Recipe(), apart)
+    assert all(len(set(truth[labels == topic].tolist())) == 1 for topic in range(labels.max() + 1))
+    assert cluster(vectors, Recipe(), mixed).max() + 1 >= 4, "what was one topic may become two"
+    assert np.array_equal(cluster(vectors, Recipe()), cluster(vectors, Recipe(), np.full(len(truth), -1)))
+
+
+def test_recipes_that_are_not_there_are_named(monkeypatch, blobs):
+    with pytest.raises(UsageError, match="recipe='kmeans': there are exact, pca, evoc"):
+        fit_topics("nowhere/at_all", recipe="kmeans")
+    monkeypatch.setitem(sys.modules, "evoc", None)
+    with pytest.raises(UsageError, match=r"pip install 'moee-pipeline\[evoc\]'"):
+        cluster(blobs[0], Recipe(name="evoc"))
+
+
+def test_without_cuml_nothing_is_said_of_it(caplog):
+    engines.cuml.cache_clear()
+    if engines.cuml() is not None:
+        pytest.skip("cuML is installed here")
+    assert "cuml" not in library_versions()
+    assert caplog.records == []
+
+
+def test_a_cuml_that_cannot_be_imported_is_left_alone(monkeypatch, tmp_path, caplog):
+    (tmp_path / "cuml").mkdir()
+    (tmp_path / "cuml" / "__init__.py").write_text("raise RuntimeError('no CUDA-capable device')")
+    monkeypatch.syspath_prepend(tmp_path)
+    engines.cuml.cache_clear()
+    assert engines.cuml() is None
+    assert "no CUDA-capable device" in caplog.text
+    engines.cuml.cache_clear()
