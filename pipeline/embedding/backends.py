@@ -59,8 +59,8 @@ def _from_file(directory: Path) -> tuple[Tokenizer, int] | None:
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_str(written)
-    numbers = {name: backend.token_to_id(token) for name, token in specials.items()}
-    if None in numbers.values():
+    numbers = {name: number for name, token in specials.items() if (number := backend.token_to_id(token)) is not None}
+    if len(numbers) < len(specials):
         return None
     return backend, next((numbers[name] for name in _FOR_NOTHING if name in numbers), 0)
 
