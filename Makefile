@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test lint format bench bench-flow bench-topics soak clean
+.PHONY: setup demo test lint format bench bench-flow bench-topics bench-refresh soak clean
 
 setup: $(READY)
 
@@ -40,6 +40,10 @@ bench-flow: $(READY)
 
 bench-topics: $(READY)
 	$(BIN)/python tests/bench/topics.py $(if $(NEWSGROUPS),--newsgroups $(NEWSGROUPS))
+
+bench-refresh: $(READY)
+	@test -n "$(NEWSGROUPS)" || { echo "Say where the newsgroups are: make bench-refresh NEWSGROUPS=FILE"; exit 1; }
+	$(BIN)/python tests/bench/topic_refresh.py $(NEWSGROUPS)
 
 soak: $(READY)
 	$(BIN)/python -m pytest tests/soak -m soak -s -p no:randomly $(SOAK)

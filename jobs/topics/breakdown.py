@@ -67,7 +67,8 @@ def topic_history(topics: Topics) -> list[dict[str, Any]]:
 
 def show_threshold(console: Console, topics: Topics, mad: float, limit: int) -> dict[str, Any]:
     """Sizes of the `limit` largest topics, and outliers, as another threshold has them; returns those of all topics."""
-    counts = topics.assignments(["topic"], mad).group_by("topic").aggregate([([], "count_all")])
+    found = topics.document_topics(mad) if topics.is_chunked else topics.assignments(["topic"], mad)
+    counts = found.group_by("topic").aggregate([([], "count_all")]).select(["topic", "count_all"])
     sizes: dict[int, int] = dict(zip(*(column.to_pylist() for column in counts.columns), strict=True))
     documents, outliers = sum(sizes.values()), sizes.get(-1, 0)
     console.print(
@@ -105,12 +106,14 @@ def show_over(console: Console, topics: Topics, table: pa.Table, column: str, li
         markup=False,
     )
     console.print(Text(f"{'documents':>14}  {sparkline(documents.astype(float)):{width}}  {documents.max():,} at most"))
-    for index, topic in enumerate(topics.overview(limit=limit, examples=0)):
-        share = shares[:, index]
+    # By id: the overview of chunked documents comes in the order of whole documents, the shares in that of chunks.
+    place = {topic: index for index, topic in enumerate(table.column("topic").to_pylist()[: shares.shape[1]])}
+    for topic in topics.overview(limit=limit, examples=0):
+        share = shares[:, place[topic.topic]]
         peak = f"{100 * share.max():5.1f} % in {names[int(share.argmax())]}" if share.max() > 0 else "none has a time"
         line = Text(f"{topic.topic:>5}  {topic.size:>7,}  ", style="bold")
         line.append(f"{sparkline(share):{width}}  ", style="cyan").append(f"{peak:24}", style="dim")
-        console.print(line.append(snippet(topic.label, 40)))
+        console.print(line.append(snippet(topic.label, max(console.width - len(line), 20))))
 
 
 def _interval_names(starts: pa.Array | pa.ChunkedArray) -> list[str]:
@@ -129,7 +132,7 @@ def show_by(console: Console, topics: Topics, table: pa.Table, column: str, limi
     """The `limit` most frequent values, each with the topics that are most over-represented in it."""
     labels = labels_of(topics)
     console.print(
-        f"documents with each {column}; below it documents, share, and how many times as frequent as overall",
+        f"documents with each {column}; below it documents, share, times the usual share",
         style="dim",
         markup=False,
     )
@@ -142,7 +145,7 @@ def show_by(console: Console, topics: Topics, table: pa.Table, column: str, limi
                 line = Text(
                     f"{row['count']:>16,}  {100 * row['share']:5.1f} %  {row['lift']:6.1f} times  ", style="dim"
                 )
-                console.print(line.append(f"{row['topic']} {snippet(labels[row['topic']], 50)}", style="cyan"))
+                console.print(line.append(f"{row['topic']} {snippet(labels[row['topic']], 32)}", style="cyan"))
 
 
 def _rows_of(table: pa.Table, value: object) -> list[dict[str, Any]]:

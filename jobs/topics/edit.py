@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output
+from jobs.command import Command, Output, printable
 from jobs.topics.common import storage_options, table_arguments
 from jobs.topics.naming import endpoint_arguments, label_by_llm, llm_settings
 from pipeline.errors import UsageError
@@ -57,7 +57,7 @@ def _label(arguments: argparse.Namespace, output: Output) -> None:
     topics = label_topic(arguments.table, arguments.topic, arguments.label, **_shared(arguments))
     view = topics.show(arguments.topic, examples=0)
     said = "is called by its words again" if arguments.unlock else "is called for good"
-    output.people.print(f"topic {view.topic} {said}: {view.label}", markup=False)
+    output.people.print(f"topic {view.topic} {said}: {printable(view.label)}", markup=False)
     output.result({"version": topics.model.version, "topic": view.topic, "label": view.label})
 
 
@@ -72,7 +72,7 @@ def _label_by_llm(arguments: argparse.Namespace, settings: LlmSettings, output: 
     new = {row["topic"]: row["label"] for row in topics.topics().to_pylist()}
     changed = {topic: label for topic, label in sorted(new.items()) if label != old.get(topic)}
     for topic, label in changed.items():
-        output.people.print(f"topic {topic} is called: {label}", markup=False)
+        output.people.print(f"topic {topic} is called: {printable(label)}", markup=False)
     output.people.print(f"{len(changed)} of {len(new)} topics have a new name; version {topics.model.version}")
     output.result({"version": topics.model.version, "labels": changed})
 
@@ -99,7 +99,7 @@ def _show_merged(topics: Topics, output: Output) -> None:
     for target in sorted({row["other"] for row in events}):
         parts = ", ".join(str(row["topic"]) for row in events if row["other"] == target)
         row = rows[target]
-        output.people.print(f"{parts} → {target}: {row['label']} ({row['size']:,} documents)", markup=False)
+        output.people.print(f"{parts} → {target}: {printable(row['label'])} ({row['size']:,} documents)", markup=False)
     output.people.print(f"{topics.model.topics} topics are left; version {topics.model.version}")
     merged = [{"topic": row["topic"], "into": row["other"]} for row in events]
     output.result({"version": topics.model.version, "count": topics.model.topics, "merged": merged})

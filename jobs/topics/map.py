@@ -39,6 +39,9 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     page: Path = arguments.output or Path(f"{topics.tables.location.name}.topics.html")
     for target in (page, arguments.png):
         _check_target(target)
+    wanted: Path = arguments.png or page.with_suffix(".png")
+    if not arguments.no_png and wanted.resolve() == page.resolve():
+        raise UsageError(f"{page}: page and picture need different names")
     with output.progress.status("drawing the map …"):
         drawn = draw_map(topics, arguments.points, arguments.seed)
         _write(page, map_page(drawn))

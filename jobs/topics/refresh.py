@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.topics.drift import Drift, Thresholds
     from pipeline.topics.llm import LlmSettings
     from pipeline.topics.refresh import Refresh
+    from pipeline.topics.store import TopicModel
 
 __all__ = ["COMMAND", "refresh_and_show"]
 
@@ -50,7 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="for another change to end (0)")
     llm_arguments(parser)
     limits = parser.add_argument_group("when to do more than assign new documents")
-    limits.add_argument("--births", type=int, metavar="N", help="new rejects that are worth a search for topics (500)")
+    limits.add_argument(
+        "--births",
+        type=int,
+        metavar="N",
+        help="new rejects that are worth a search for topics (500; never fewer than 20 times the smallest topic)",
+    )
     limits.add_argument("--growth", type=float, metavar="SHARE", help="fit anew when the table grew by more (0.5)")
     limits.add_argument("--divergence", type=float, metavar="BITS", help="… when topics' shares moved by more (0.1)")
     limits.add_argument("--rejects", type=float, metavar="TIMES", help="… when so many times more are rejected (2)")
@@ -117,36 +123,43 @@ class _EncoderOnDemand:
 
 
 def _show(console: Console, refresh: Refresh, thresholds: Thresholds) -> None:
+    from pipeline.topics.carry import recipe_of
+
     before = refresh.before
     console.print(f"topics version {before.version}: {before.topics} topics over {before.documents:,} documents")
     verb = "would be" if refresh.is_dry else "were"
     console.print(f"{refresh.pending:,} new or changed documents {verb} assigned")
     if refresh.drift is not None and refresh.drift.added:
-        _show_drift(console, refresh.drift, thresholds)
+        _show_drift(console, refresh.drift, thresholds, recipe_of(refresh.topics.tables.base(before)).min_cluster_size)
     for decision in refresh.decisions:
         if decision.action != "nothing" or not refresh.made:
             console.print(f"→ {_said(decision.action)}: {'; '.join(decision.reasons)}", markup=False)
     for model in refresh.made:
         console.print(
-            f"version {model.version}: {DONE[model.kind]}; {model.topics} topics, "
+            f"version {model.version}: {_done(model, refresh)}; {model.topics} topics, "
             f"{model.outliers:,} of {model.documents:,} documents in none"
         )
     if refresh.is_dry:
         console.print("nothing was written (--dry-run)", style="dim")
 
 
+def _done(model: TopicModel, refresh: Refresh) -> str:
+    only_gone = model.kind == "assign" and not refresh.pending
+    return "documents that are gone were forgotten" if only_gone else DONE[model.kind]
+
+
 def _said(action: str) -> str:
     return {"nothing": "topics stay as they are", "births": "look for new topics", "refit": "fit anew"}[action]
 
 
-def _show_drift(console: Console, drift: Drift, limits: Thresholds) -> None:
+def _show_drift(console: Console, drift: Drift, limits: Thresholds, smallest: int) -> None:
     view = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
     view.add_column("added since the fit", header_style="dim")
     for name in ("measured", "limit"):
         view.add_column(name, justify="right", header_style="dim")
     view.add_row("documents", f"{drift.added:,} (+{drift.growth:.0%})", f"+{limits.growth:.0%}")
     view.add_row("of them in no topic", f"{drift.reject_rate:.1%}", f"{limits.rejects * drift.baseline:.1%}")
-    view.add_row("… not searched for topics yet", f"{drift.fresh_rejects:,}", f"{limits.births:,}")
+    view.add_row("… not searched for topics yet", f"{drift.fresh_rejects:,}", f"{limits.enough(smallest):,}")
     view.add_row("divergence of topics' shares", f"{drift.divergence:.3f} bits", f"{limits.divergence:g} bits")
     console.print(view)
     moved = sorted(drift.shifts.items(), key=lambda item: item[1])[:SHIFTS]

@@ -51,13 +51,16 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    asked = [name for name in ("over", "by", "tree", "history", "mad") if getattr(arguments, name) not in {None, False}]
+    views = {name: getattr(arguments, name) for name in ("over", "by", "tree", "history", "mad")}
+    asked = [name for name, value in views.items() if value is not None and value is not False]  # --mad 0 is asked
     if arguments.topic is not None and asked:
         raise UsageError(f"topics show: --{asked[0]} is about all topics; leave the topic's number out")
     if arguments.mad is not None and (arguments.tree or arguments.history):
         raise UsageError("topics show: --mad changes which documents are in a topic, and neither --tree nor --history")
     if arguments.mad is not None and not arguments.mad >= 0:
         raise UsageError(f"--mad {arguments.mad}: use 0 or more")
+    if arguments.limit < 0:
+        raise UsageError(f"--limit {arguments.limit}: use 0 or more")
 
 
 def _view(arguments: argparse.Namespace, topics: Topics, console: Console) -> dict[str, Any]:
@@ -97,13 +100,13 @@ def _words(topic: TopicView, count: int = 8) -> str:
 
 
 def _show_one(console: Console, topic: TopicView) -> None:
-    console.print(f"topic {topic.topic}: {topic.label}", style="bold", markup=False)
+    console.print(f"topic {topic.topic}: {printable(topic.label)}", style="bold", markup=False)
     console.print(f"size      {topic.size:,} documents, {100 * topic.share:.1f} %")
     console.print(f"words     {_words(topic, 12)}", markup=False)
     if topic.keywords:
         console.print(f"keywords  {', '.join(str(word) for word in topic.keywords)}", markup=False)
     for example in topic.examples:
-        console.print(f"· {example.id}: {' '.join(example.text.split())[:300]}", markup=False)
+        console.print(f"· {example.id}: {printable(' '.join(example.text.split())[:300])}", markup=False)
 
 
 COMMAND: Final = Command(

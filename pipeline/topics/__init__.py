@@ -8,8 +8,25 @@ Ray does not enter here, nor does pickle.
 
 from __future__ import annotations
 
+from pipeline.topics.drift import Thresholds
+from pipeline.topics.edit import label_topic, merge_topics, reduce_topics, set_labels
 from pipeline.topics.fit import fit_topics
 from pipeline.topics.load import Example, Topics, TopicView, load_topics
+from pipeline.topics.refresh import Refresh, refresh_topics
 from pipeline.topics.store import TopicModel
 
-__all__ = ["Example", "TopicModel", "TopicView", "Topics", "fit_topics", "load_topics"]
+__all__ = [
+    "Example",
+    "Refresh",
+    "Thresholds",
+    "TopicModel",
+    "TopicView",
+    "Topics",
+    "fit_topics",
+    "label_topic",
+    "load_topics",
+    "merge_topics",
+    "reduce_topics",
+    "refresh_topics",
+    "set_labels",
+]

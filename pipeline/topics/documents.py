@@ -88,13 +88,15 @@ def read_sample(dataset: LanceDataset, limit: int, extra: str | None = None) -> 
 
     Raises:
         TopicError: the table has no documents, or keeps no text.
-        UsageError: it has no column `extra`.
+        UsageError: it has no column `extra`, or one of fractions or lists.
     """
     missing = {"id", "text", "vector"} - set(dataset.schema.names)
     if missing:
         raise TopicError(f"{dataset.uri} has no column {min(missing)!r}: topics need id, text and vector")
     if extra is not None and extra not in dataset.schema.names:
         raise UsageError(f"{dataset.uri} has no column {extra!r}; it has {', '.join(dataset.schema.names)}")
+    if extra is not None and not _names_groups(dataset.schema.field(extra).type):
+        raise UsageError(f"column {extra!r} of {dataset.uri} is {dataset.schema.field(extra).type}: it names no groups")
     count = dataset.count_rows()
     if count == 0:
         raise TopicError(f"{dataset.uri} holds no documents: embed some first")
@@ -119,6 +121,11 @@ def read_vectors(dataset: LanceDataset, rows: NDArray[np.int64]) -> tuple[NDArra
     kept = table.filter(usable)
     mask = usable.to_numpy(zero_copy_only=False)
     return mask, VectorBatch(_flat(kept.column("id")), vectors, slices_of(kept))
+
+
+def _names_groups(kind: pa.DataType) -> bool:
+    """Whether values of this type can say to which group a document belongs."""
+    return not (pa.types.is_nested(kind) or pa.types.is_floating(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _ordered(table: pa.Table, extra: str | None, *, is_sample: bool) -> Documents:

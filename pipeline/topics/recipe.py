@@ -22,12 +22,15 @@ from pipeline.topics import engines
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LIBRARIES", "RECIPES", "Recipe", "RecipeName", "cluster", "library_versions"]
+__all__ = ["LIBRARIES", "MOST_SEED", "RECIPES", "Recipe", "RecipeName", "cluster", "library_versions"]
 
 logger = logging.getLogger(__name__)
 
 RecipeName = Literal["exact", "pca", "evoc"]
 RECIPES: Final[tuple[RecipeName, ...]] = get_args(RecipeName)
+
+MOST_SEED: Final = 2**32 - 1
+"""Random generators take smaller ones; one is left for the seed that a fit is compared with."""
 
 LIBRARIES: Final = ("umap-learn", "hdbscan", "evoc", "scikit-learn", "numpy")
 """Packages whose version can change a fit; recorded with every model."""
@@ -55,8 +58,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.name not in RECIPES:
             raise UsageError(f"recipe={self.name!r}: there are {', '.join(RECIPES)}")
-        if self.seed < 0:
-            raise UsageError(f"seed={self.seed}: use 0 or more")
+        if not 0 <= self.seed < MOST_SEED:
+            raise UsageError(f"seed={self.seed}: use 0 or more, below {MOST_SEED:,}")
         if self.min_cluster_size < 2:
             raise UsageError(f"min_cluster_size={self.min_cluster_size}: a topic needs at least 2 documents")
         if self.limit < self.fewest_documents:

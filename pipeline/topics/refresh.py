@@ -1,6 +1,6 @@
 """Keeping topics up with their table: assign what is new, measure, and change the topics only where that calls for it.
 
-    assign   documents without a topic go to the nearest one, or to none
+    assign   documents without a topic go to the nearest one, or to none; those that left the table are forgotten
     births   topics that the fit did not know are added (`pipeline.topics.births`)
     refit    everything is clustered anew, guided by the topics so far; those that go on keep ids and given labels
 
@@ -20,6 +20,7 @@ from pipeline.topics.assign import assign_documents, in_this_process
 from pipeline.topics.births import bear_topics
 from pipeline.topics.carry import artefact_of, carried_rows, publish, recipe_of
 from pipeline.topics.census import CENSUS_COLUMNS, Census, Origin, keys_of_table
+from pipeline.topics.departed import forget_departed
 from pipeline.topics.drift import Decision, Drift, Thresholds, decide
 from pipeline.topics.fit import FitOptions, fit_version
 from pipeline.topics.keys import Keys, document_keys
@@ -188,7 +189,9 @@ def _assign(run: _Run, before: Topics) -> tuple[Topics, int, Drift]:
     step = NextVersion.begin(run.tables, run.lease, "assign", params=origin.base.params)
     artefact = artefact_of(before)
     added = assign_documents(step, geometry, vocabulary=artefact.vocabulary, mapper=run.options.mapper)
-    census = Census.of(step.current(CENSUS_COLUMNS), geometry, origin, Keys.of([keys_of_table(step.dataset)]))
+    present = Keys.of([keys_of_table(step.dataset)])
+    forget_departed(run.tables, step.current(["id", "slice"]), present)
+    census = Census.of(step.current(CENSUS_COLUMNS), geometry, origin, present)
     pending, drift = step.written(["version"]).num_rows, census.drift()
     if not pending and census.documents == before.model.documents:
         return before, 0, drift

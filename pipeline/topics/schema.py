@@ -8,9 +8,13 @@
 Every row carries its `version` (1, 2, 3…) and its `model`, the token of the operation that wrote it: rows that an
 operation left when it died carry another token than the one in ``topic_models``.
 
-Assignments are only ever added. A full fit writes all documents; what follows writes those that are new, have changed,
-or change their topic. A document's topic in version v is that of its row with the highest version from the `base` of v
-up to v; with pandas ``rows.sort_values("version").drop_duplicates("id", keep="last")``.
+Assignments are added and never changed; those of documents that left the table go with the next refresh. A full fit
+writes all documents; what follows writes those that are new, have changed, or change their topic. A document's topic in
+version v is that of its row with the highest version from the `base` of v up to v. With pandas, for the latest version:
+
+    last = models.sort_values("version").iloc[-1]
+    rows = rows[rows.model.isin(models.model) & (rows.version >= last.base)]
+    rows.sort_values("version").drop_duplicates("id", keep="last")
 """
 
 from __future__ import annotations
@@ -81,7 +85,8 @@ EVENTS: Final = pa.schema(
         pa.field("created", pa.timestamp("us", "UTC"), nullable=False),
     ]
 )
-"""`event` is born, continued, retired, split or merged; `other` is the topic split from or merged into."""
+"""`event` is born, continued, retired, split or merged; `other` is the topic split from or merged into. After a full
+fit each topic of either version has one event; other versions tell of what changed."""
 
 
 def topics_schema(dimension: int) -> pa.Schema:

@@ -47,6 +47,9 @@ __all__ = ["FULL", "NextVersion", "topic_lease"]
 FULL: Final[frozenset[Kind]] = frozenset({"fit", "refit"})
 """Operations that assign every document anew."""
 
+COMPARING: Final[frozenset[Kind]] = frozenset({"assign", "births", "merge", "reduce"})
+"""Operations that compare the table's vectors with the topics' centroids."""
+
 PATIENCE_SECONDS: Final = 300.0
 """UMAP and HDBSCAN hold the interpreter for a minute and more, and with it the thread that keeps the lease."""
 
@@ -57,7 +60,11 @@ def topic_lease(tables: TopicTables, wait: float = 0.0) -> Lease:
     Args:
         tables: of the table.
         wait: seconds to wait for another operation to end.
+
+    Raises:
+        TableNotFoundError: there is no vector table.
     """
+    tables.vectors()  # else a mistyped name would leave a lease beside no table
     return Lease(tables.location.sibling("topics"), "topics", wait=wait, patience=PATIENCE_SECONDS)
 
 
@@ -99,12 +106,17 @@ class NextVersion:
 
         Raises:
             TableNotFoundError: there is no vector table.
-            TopicError: there are no topics yet, and `kind` is not a fit.
+            TopicError: there are no topics yet, and `kind` is not a fit; or they were made of other vectors.
         """
         dataset, models, libraries = tables.vectors(), tables.models(), library_versions()
         parent = models[-1] if models else None
         if parent is None and kind not in FULL:
             raise TopicError(f"{tables.location} has no topics yet: fit them first (moee topics fit)")
+        if parent is not None and kind in COMPARING and parent.fingerprint != _fingerprint_of(dataset):
+            raise TopicError(
+                f"{tables.location}: the table's vectors are not those of its topics any more: "
+                "only a refit can go on from here (moee topics refresh --refit)"
+            )
         seed = seed if seed is not None else parent.seed if parent else 0
         above = parent.model if parent else None
         decisive = [dataset.version, above, kind, dict(params), seed, libraries]
@@ -133,8 +145,10 @@ class NextVersion:
 
     @property
     def fingerprint(self) -> str | None:
-        """What the vectors mean."""
-        return (self.dataset.schema.metadata or {}).get(b"moee.fingerprint", b"").decode() or None
+        """What the vectors mean that the topics are made of: the table's, but names leave the topics as they were."""
+        if self.kind == "label" and self.parent is not None:
+            return self.parent.model.fingerprint
+        return _fingerprint_of(self.dataset)
 
     def artefact(self) -> Artefact | None:
         """What this very operation saved before it died."""
@@ -279,3 +293,7 @@ class NextVersion:
     @property
     def _dimension(self) -> int:
         return int(self.dataset.schema.field("vector").type.list_size)
+
+
+def _fingerprint_of(dataset: lance.LanceDataset) -> str | None:
+    return (dataset.schema.metadata or {}).get(b"moee.fingerprint", b"").decode() or None

@@ -6,7 +6,10 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 import pytest
+from rich.console import Console
 
+from jobs.command import Output
+from jobs.topics import then
 from jobs.topics.then import enough_new
 
 pytestmark = [
@@ -41,24 +44,23 @@ def grow(table, count):
     )
 
 
-def test_topics_follow_their_table(moee, news, tmp_path):
-    shutil.copytree(Path(news.table).parent, tmp_path / "lake")
-    table = str(tmp_path / "lake" / "news")
-    first = moee("embed", news.source, "--table", table, "--then", "topics", "--json")
-    assert first.status == 0, first.err
-    assert first.json["topics"]["documents"] == 90
-    again = moee("embed", news.source, "--table", table, "--then", "topics", "--json")
-    assert "0 documents are new since version 1, a refresh begins at 1" in again.json["topics"]["skipped"]
-    assert "topics: left as they are: 0 documents" in again.err
+def test_topics_follow_their_table(moee, news, table):
+    idle = moee("embed", news.source, "--table", table, "--then", "topics", "--json")
+    assert "0 documents are new since version 1, a refresh begins at 1" in idle.json["topics"]["skipped"]
+    assert "topics: left as they are: 0 documents" in idle.err
     grow(table, 20)
     grown = moee("embed", news.source, "--table", table, "--then", "topics", "--json").json["topics"]
     assert (grown["pending"], [made["kind"] for made in grown["made"]]) == (20, ["assign"])
-    lance.dataset(f"{table}.lance").delete("row >= 10")
-    for path in Path(tmp_path / "lake").glob("news.topic*"):
-        shutil.rmtree(path)
-    few = moee("embed", news.source, "--table", table, "--then", "topics")
-    assert few.status == 0
-    assert "too few, topics need 30" in few.out
+
+
+def test_first_topics_are_fitted_when_there_are_documents_enough(news, tmp_path, monkeypatch):
+    shutil.copytree(Path(news.table).parent, tmp_path / "lake")
+    table, silent = str(tmp_path / "lake" / "news"), Console(quiet=True)
+    monkeypatch.setattr(then, "fit_and_show", lambda *_, **__: {"count": 3})
+    output = Output(people=silent, progress=silent, json=False)
+    assert then.topics_if_grown(table, output) == {"count": 3}
+    lance.dataset(f"{table}.lance").delete("row >= 29")
+    assert then.topics_if_grown(table, output) == {"skipped": "29 documents are too few, topics need 30"}
 
 
 def test_what_is_worth_a_refresh():

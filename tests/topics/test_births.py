@@ -51,7 +51,7 @@ def test_a_new_subject_is_born_and_a_known_one_is_not(old, subjects, told):
     born = find_births(old, vectors, RECIPE)
     assert born.ids.tolist() == [0, 1]
     assert (born.centroids @ subjects[[4, 5]].T).diagonal().min() > 0.9
-    assert ((old + born.renamed(np.array([9, 10]))).assign(vectors[:40]).topic == 9).mean() > 0.9
+    assert ((old + born.renamed(np.array([9, 10]))).assign(vectors[:40]).topic == 9).mean() >= 0.9
 
 
 def test_a_cluster_that_wins_too_few_documents_is_not_born(old, subjects, told):
@@ -74,5 +74,4 @@ def test_nothing_is_born_where_nothing_clusters(old, told):
 def test_likeness_is_how_near_old_topics_lie_to_each_other(old):
     similarity = old.centroids @ old.centroids.T - 2 * np.eye(4)
     assert similarity.max() >= likeness(old) >= np.median(similarity.max(axis=1))
-    one = old.at(np.array([1]))
-    assert likeness(one) == pytest.approx(one.median[0])
+    assert likeness(old.at(np.array([1]))) == -1

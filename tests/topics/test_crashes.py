@@ -30,14 +30,13 @@ crash = load_script()
 
 REFRESH = [
     ("refresh", "committed", 1),
-    ("refresh", "written", 1),
     ("refresh", "committed", 2),
     ("refresh", "switched", 1),
 ]
 OTHERS = [("merge", "written", 1), ("refit", "saved", 1)]
 RARE = [
     *(("refresh", "saved", count) for count in (1, 2, 3)),
-    *(("refresh", "written", count) for count in (2, 3, 4)),
+    *(("refresh", "written", count) for count in (1, 2, 3, 4)),
     ("refresh", "switched", 2),
     *(("merge", step, count) for step, count in (("saved", 1), ("written", 2), ("written", 3), ("switched", 1))),
     *(

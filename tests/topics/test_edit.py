@@ -7,7 +7,7 @@ import lance
 import numpy as np
 import pytest
 
-from pipeline.errors import LeaseError, TopicError, UsageError
+from pipeline.errors import LeaseError, TableNotFoundError, TopicError, UsageError
 from pipeline.topics import fit_topics, load_topics
 from pipeline.topics.drift import Thresholds
 from pipeline.topics.edit import label_topic, merge_topics, reduce_topics, set_labels
@@ -136,3 +136,20 @@ def test_what_cannot_be_done_is_refused_and_changes_nothing(fitted, edit, error,
 def test_one_change_at_a_time(fitted):
     with topic_lease(TopicTables.of(fitted.uri)), pytest.raises(LeaseError):
         label_topic(fitted.uri, 0, "x")
+
+
+def test_names_say_nothing_of_the_vectors_and_what_compares_them_is_refused(table):
+    before = load_topics(table).model.fingerprint
+    lance.dataset(f"{table}.lance").update_schema_metadata({"moee.fingerprint": "another"})
+    assert label_topic(table, 2, "Faith").model.fingerprint == before != "another"
+    for edit in (lambda: merge_topics(table, [0, 1]), lambda: reduce_topics(table, 2)):
+        with pytest.raises(TopicError, match="not those of its topics any more"):
+            edit()
+    assert refresh_topics(table, dry_run=True).decisions[0].action == "refit"
+
+
+def test_a_mistyped_name_leaves_nothing_behind(tmp_path):
+    for edit in (lambda table: merge_topics(table, [0, 1]), lambda table: label_topic(table, 0, "x")):
+        with pytest.raises(TableNotFoundError):
+            edit(str(tmp_path / "lake" / "doccs"))
+    assert not list(tmp_path.iterdir())

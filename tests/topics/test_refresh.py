@@ -164,6 +164,9 @@ def test_documents_that_are_gone_or_changed_are_counted_once(table, grow, helper
     model, left = refresh.topics.model, lance.dataset(f"{table}.lance").count_rows()
     assert model.documents == left == 415 - 11
     assert sum(refresh.topics.topics()["size"].to_pylist()) + model.outliers == left
+    there = set(lance.dataset(f"{table}.lance").to_table(columns=["id"])["id"].to_pylist())
+    assert set(refresh.topics.assignments(["id"])["id"].to_pylist()) == there
+    assert set(lance.dataset(f"{table}.topic_assignments.lance").to_table(columns=["id"])["id"].to_pylist()) == there
     assert kinds(refresh_topics(table)) == []
 
 

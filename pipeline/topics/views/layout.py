@@ -47,6 +47,8 @@ def layout_token(sample: Sample, fingerprint: str | None, seed: int) -> str:
 
 def layout(dataset: LanceDataset, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
     """Coordinates float32 [n, 2] of `rows` int64 [n] of a table, both axes in [0, 1]."""
+    if len(rows) == 1:  # has no components
+        return np.full((1, 2), 0.5, dtype=np.float32)
     return _framed(_umap(_reduced(dataset, rows, seed), seed))
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import TableError, UsageError
 from pipeline.topics.artefact import read_tensors, write_tensors
+from pipeline.topics.recipe import MOST_SEED
 from pipeline.topics.views.layout import layout, layout_token
 from pipeline.topics.views.places import Region, label_places, regions
 from pipeline.topics.views.sample import draw_sample
@@ -81,6 +82,8 @@ def draw_map(topics: Topics, points: int = POINTS, seed: int = 0) -> TopicMap:
     """
     if not 1 <= points <= MOST_POINTS:
         raise UsageError(f"points={points}: a map shows 1 to {MOST_POINTS:,}")
+    if not 0 <= seed < MOST_SEED:
+        raise UsageError(f"seed={seed}: use 0 or more, below {MOST_SEED:,}")
     dataset = topics.tables.vectors()
     sample = draw_sample(topics, dataset, points)
     coordinates = _coordinates(topics, dataset, sample, seed)
@@ -123,8 +126,8 @@ def _coordinates(topics: Topics, dataset: LanceDataset, sample: Sample, seed: in
 
 
 def _note_places(topics: Topics, table: pa.Table, listed: list[MapTopic]) -> None:
-    """Write down where the topics stand, the first time that this version is drawn."""
-    if table.column("x").null_count == table.num_rows:
+    """Write down where the topics stand, unless a map that shows as many of them was drawn before."""
+    if len(listed) > table.num_rows - table.column("x").null_count:
         try:
             topics.tables.place(topics.model, {topic.topic: (topic.x, topic.y) for topic in listed})
         except TableError as error:

@@ -53,12 +53,15 @@ def draw_sample(topics: Topics, dataset: LanceDataset, points: int, mad: float |
 
 
 def quotas(sizes: NDArray[np.int64], points: int) -> NDArray[np.int64]:
-    """How many documents each group of `sizes` int64 [k] shows, at most `points` in all."""
+    """How many documents each group of `sizes` int64 [k] shows, one at least and at most `points` in all."""
     if sizes.sum() <= points:
         return sizes
     alike = np.minimum(sizes, points // (2 * len(sizes)))
     rest = sizes - alike
-    return alike + rest * (points - alike.sum()) // rest.sum()
+    shown = alike + rest * (points - alike.sum()) // rest.sum()
+    if not shown.any():  # fewer places than groups
+        shown[np.flatnonzero(sizes == sizes.max())[-1]] = 1
+    return shown
 
 
 def _lowest(topic: NDArray[np.int64], points: int) -> NDArray[np.int64]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pyarrow as pa
 import pytest
 
 from jobs.cli import main
+from pipeline.topics import load_topics
 
 
 @pytest.fixture
@@ -38,6 +40,10 @@ def test_a_map_is_written_beside_its_picture(moee, dated, drawn, tmp_path):
         (("map", "--output", "nowhere/m.html"), "nowhere/m.html: name a file in a directory that is there"),
         (("map", "--png", "m.txt", "--points", 50), "m.txt"),
         (("map", "--points", 0), "a map shows 1 to 500,000"),
+        (("map", "--seed", -1), "seed=-1: use 0 or more"),
+        (("map", "--output", "m.png"), "m.png: page and picture need different names"),
+        (("show", "--limit", -1), "--limit -1: use 0 or more"),
+        (("show", "3", "--mad", 0), "--mad is about all topics"),
         (("show", "--over", "size"), "holds double"),
         (("show", "--by", "none"), "no column 'none'"),
         (("show", "--mad", "-1"), "--mad -1.0: use 0 or more"),
@@ -88,3 +94,36 @@ def test_another_threshold(moee, dated):
     assert strict["outliers"] > loose["outliers"]
     assert sum(topic["size"] for topic in strict["topics"]) + strict["outliers"] == 415
     assert "at median - 0.5 x MAD" in moee("topics", "show", dated.uri, "--mad", "0.5")[1]
+
+
+@pytest.fixture
+def chunked(dated, monkeypatch):
+    """The same topics, where the largest by rows is the smallest by documents."""
+    topics = load_topics(dated.uri)
+    sizes = {topic: index + 1 for index, topic in enumerate(topics.topics()["topic"].to_pylist())}
+    documents = pa.table({"topic": [topic for topic, size in sizes.items() for _ in range(size)]})
+    documents = documents.append_column("chunks", pa.array([1] * documents.num_rows, pa.int64()))
+    monkeypatch.setattr(type(topics), "is_chunked", True)
+    monkeypatch.setattr(type(topics), "document_topics", lambda _self, _mad=None: documents)
+    return sizes
+
+
+def test_of_chunks_each_topic_has_its_own_line(moee, dated, chunked):
+    _, out, _ = moee("topics", "show", dated.uri, "--over", "year", "--json")
+    rows = json.loads(out)["rows"]
+    best = {}
+    for row in rows:
+        best[row["topic"]] = max(best.get(row["topic"], (0, 0)), (row["share"], -row["start"]))
+    _, out, _ = moee("topics", "show", dated.uri, "--over", "year")
+    for topic, size in chunked.items():
+        [line] = [line.split() for line in out.splitlines()[2:] if line.split()[0] == str(topic)]
+        share, start = best[topic]
+        assert line[1] == str(size)
+        assert f"{100 * share:.1f} % in {-start}" in " ".join(line)
+
+
+def test_of_chunks_documents_are_compared_with_documents(moee, dated, chunked):
+    _, out, _ = moee("topics", "show", dated.uri, "--mad", 3, "--json")
+    result = json.loads(out)
+    assert {row["topic"]: row["size"] for row in result["topics"]} == chunked
+    assert result["documents"] == sum(chunked.values())

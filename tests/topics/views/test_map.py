@@ -27,6 +27,7 @@ def test_quotas_are_shares_that_small_topics_survive(sizes, points):
     sizes = np.array(sizes)
     shown = quotas(sizes, points)
     assert shown.sum() <= max(points, 0) or shown.sum() == sizes.sum() <= points
+    assert shown.sum() >= 1
     assert (shown <= sizes).all()
     assert (shown >= np.minimum(sizes, points // (2 * len(sizes)))).all()
     order = np.argsort(sizes, kind="stable")
@@ -95,9 +96,10 @@ def test_a_map_of_too_few_or_too_many_points_is_refused(dated, points):
         draw_map(dated.topics, points)
 
 
-def test_of_few_documents_there_is_a_map_too(dated):
-    few = draw_map(dated.topics, points=9)
-    assert len(few.points) <= 9
+@pytest.mark.parametrize("points", [1, 2, 9])
+def test_of_few_documents_there_is_a_map_too(dated, drawn, points):
+    few = draw_map(dated.topics, points=points)
+    assert 1 <= len(few.points) <= points
     assert np.isfinite(few.points).all()
 
 
