@@ -6,8 +6,8 @@ files, and the topics are refreshed: without a refit, again with nothing new, an
 
     kept        documents of the fit with the same topic after assigning and births; target: all
     outside     of the new groups' documents, those in no topic of the fit; target: 80 %, at most half of them in none
-    rejected    held-out documents in none of the fit's topics, against fitted ones by the same rule and by the fit
-                itself; target: at most 5 percentage points more
+    rejected    held-out documents in no topic, against fitted ones by the same rule and by the fit itself; target: at
+                most 5 percentage points more; beside it those in no topic of the fit, new topics included
     refit       fitted documents with the same topic after a forced refit, over the agreement of two seeds of the same
                 fit, matched in the same way; target: 0.95
 
