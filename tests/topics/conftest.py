@@ -79,6 +79,7 @@ class Fitted:
     uri: str
     topics: object
     encoder: WordEncoder
+    asked: list[str]
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +87,8 @@ def fitted(tmp_path_factory):
     """A first model on a table that no test changes."""
     uri = write(tmp_path_factory.mktemp("lake"), corpus(SIZES))
     encoder = WordEncoder()
-    return Fitted(uri, fit_topics(uri, encoder=encoder), encoder)
+    topics = fit_topics(uri, encoder=encoder)
+    return Fitted(uri, topics, encoder, list(encoder.asked))
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ def test_a_topic_that_is_not_there_is_named_with_those_that_are(fitted):
 
 
 def test_words_are_embedded_once_and_documents_never(fitted, helpers):
-    asked = fitted.encoder.asked
+    asked = fitted.asked
     assert len(asked) == len(set(asked))
     assert set(asked) == set(" ".join(helpers.SUBJECTS[s] for s in helpers.SIZES).split())
     for view in fitted.topics.overview():
