@@ -1,6 +1,6 @@
 """A checkpoint's own tokenizer, as the `tokenizers` library runs it.
 
-Importing transformers costs a reader 4 s and 300 MB, so a tokenizer that is no more than its ``tokenizer.json`` is read
+Importing transformers costs a reader 4 s, so a tokenizer that is no more than its ``tokenizer.json`` is read
 from there; any other is put together by transformers, which knows what its class adds.
 """
 

@@ -47,7 +47,7 @@ LARGE_ROWS: Final = 4096
 LARGE_BYTES: Final = 2 << 20
 PLENTY: Final = 64
 """Where a plan has more than so many units, those of short texts hold up to `LARGE_ROWS` rows in `LARGE_BYTES` bytes:
-what a unit costs on its way through Ray (some 30 ms in all) is then small beside reading and tokenizing it."""
+what a unit costs on its way through Ray is then small beside reading and tokenizing it."""
 
 CANDIDATES: Final = 4 * SAMPLE_SIZE
 """Documents among which the calibration sample is drawn, in the order of the plan."""
