@@ -33,7 +33,6 @@ __all__ = [
     "read_vectors",
     "slices_of",
     "stratified",
-    "stream_vectors",
     "usable_documents",
 ]
 
@@ -146,14 +145,6 @@ def _ordered(table: pa.Table, extra: str | None, *, is_sample: bool) -> Document
         is_sample=is_sample,
         extra=kept.column(extra).take(pa.array(order)).to_pylist() if extra else [],
     )
-
-
-def stream_vectors(
-    dataset: LanceDataset, fragments: Sequence[int] | None = None, *, with_texts: bool = False
-) -> Iterator[VectorBatch]:
-    """All usable documents, batch by batch in the table's own order; of some `fragments` (their numbers), or of all."""
-    batches = map(usable_documents, raw_batches(dataset, fragments, with_texts=with_texts))
-    return (batch for batch in batches if len(batch.ids))
 
 
 def raw_batches(
