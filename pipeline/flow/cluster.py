@@ -21,12 +21,21 @@ from pipeline.threads import SPIN_BRIEFLY
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-__all__ = ["Replicas", "cluster", "quiet_data", "replica_resources", "unwrapped"]
+__all__ = ["Replicas", "cluster", "light_cpus", "quiet_data", "replica_resources", "unwrapped"]
 
 logger = logging.getLogger(__name__)
 
-LIGHT_TASK_CPUS: Final = 0.25
-"""What reading and staging ask for, so that they find room beside the replicas on two cores."""
+FULL_SHARE_CPUS: Final = 16
+LEAST_SHARE: Final = 0.18
+"""Reading asks for one CPU on machines with `FULL_SHARE_CPUS` of them, and for proportionally less on smaller ones:
+there a few readers must find room beside a replica, which they wait for most of the time. Staging asks for the same.
+
+Stub replica on two cores, 400,000 documents: one reader (a quarter of a CPU each) 12,000 documents/s, three 19,000.
+"""
+
+RESERVED: Final = 0.1
+"""The part of a cluster that Ray Data divides equally among the stages beforehand; the rest goes where there is work.
+Of Ray's own half, a fixed pool of replicas on two cores left staging nothing until reading had ended."""
 
 BLOCK_BYTES: Final = 1
 """Ray Data holds rows back until they make a block of this size. Ours are units and parcels, and each goes on as soon
@@ -44,11 +53,15 @@ LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_num_workers_soft_limit": "16",
+    "RAY_DATA_CLUSTER_AUTOSCALER": "V2",
 }
 """For a cluster of our own: no reports to anybody, internal messages in log files only, and workers that stay.
 
-Ray ends workers beyond one for each CPU when they are idle for a second. Ours take a quarter of a CPU, so on two cores
-it ended and started them all the time, 5 s of imports each: 1,400 documents/s with a stub replica, 6,000 without that.
+Ray ends workers beyond one for each CPU when they are idle for a second. Ours take less than a CPU, so on two cores it
+ended and started them all the time, 5 s of imports each: 1,400 documents/s with a stub replica, 6,000 without that.
+
+Ray Data's default autoscaler grants a pipeline what it estimates that this needs, and of the rest whole CPUs only: of
+two cores it took up to one away, for seconds, although nobody else was there.
 """
 
 
@@ -125,9 +138,13 @@ def _connect(address: str | None) -> None:
 def quiet_data() -> Generator[DataContext]:
     """Ray Data's settings for our graphs while the context lasts: no bars of its own, small blocks."""
     context = DataContext.get_current()
-    kept = {name: getattr(context, name) for name in ("enable_progress_bars", "target_max_block_size")}
-    context.enable_progress_bars = False
-    context.target_max_block_size = BLOCK_BYTES
+    ours = {
+        "enable_progress_bars": False,
+        "target_max_block_size": BLOCK_BYTES,
+        "op_resource_reservation_ratio": RESERVED,
+    }
+    kept = {name: getattr(context, name) for name in ours}
+    _set(context, ours)
     loud = logging.getLogger("ray.data")
     level = loud.level
     if not logger.isEnabledFor(logging.DEBUG):
@@ -135,9 +152,13 @@ def quiet_data() -> Generator[DataContext]:
     try:
         yield context
     finally:
-        for name, value in kept.items():
-            setattr(context, name, value)
+        _set(context, kept)
         loud.setLevel(level)
+
+
+def _set(context: DataContext, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(context, name, value)
 
 
 def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas, dict[str, Any], int | None]:
@@ -148,16 +169,26 @@ def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas,
         pool = replicas or Replicas(gpus, gpus)
         return pool, {"num_gpus": 1, "num_cpus": min(1.0, cpus / (4 * pool.most))}, None
     pool = replicas or Replicas(1, 1)
-    largest_node = max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
+    largest_node = _largest_node()
     nodes = max(sum(bool(node["Alive"]) for node in ray.nodes()), 1)
     threads = max(largest_node // -(-pool.most // nodes), 1)
-    share = (cpus - 2 * LIGHT_TASK_CPUS) / pool.most
+    light = light_cpus()
+    share = (cpus - 3 * light) / pool.most
     if pool.least < pool.most:
         # Ray Data lets a pool grow by what is left when every stage has had its part: on two cores less than this.
         share /= 2
-    if share < LIGHT_TASK_CPUS / 2:
+    if share < light / 2:
         raise UsageError(f"replicas={pool.most}: too many for a cluster of {cpus:g} CPUs")
     return pool, {"num_cpus": min(1.0, round(share, 3))}, threads
+
+
+def light_cpus() -> float:
+    """What a reading or a staging task asks for: on two cores so little that three of them run beside a replica."""
+    return min(1.0, max(LEAST_SHARE, _largest_node() / FULL_SHARE_CPUS))
+
+
+def _largest_node() -> int:
+    return max((int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]), default=1)
 
 
 def unwrapped(error: BaseException) -> MoeeError:

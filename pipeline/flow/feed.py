@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import ray
+from ray.data import TaskPoolStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Feed:
         """Count the units, choose how large they are to be, and plan the first `width` of them."""
         size = plan.size(COUNT_SECONDS)
         if size is not None and size.rows is not None:
-            plan = plan.coarsened(size.rows)
+            plan = plan.fitted(size.rows)
             size = plan.size()
             assert size is not None
         head = tuple(unit.to_json() for unit in islice(plan, width + 1))
@@ -69,7 +70,10 @@ class Feed:
         if self._gate is None:
             return ray.data.from_items([{"unit": line} for line in self._head], override_num_blocks=len(self._head))
         return ray.data.from_items([0]).map_batches(
-            PlanStage(self.plan, self.width, self._gate), batch_format="pyarrow", num_cpus=_PLANNING_CPUS
+            PlanStage(self.plan, self.width, self._gate),
+            batch_format="pyarrow",
+            compute=TaskPoolStrategy(size=1),
+            num_cpus=_PLANNING_CPUS,
         )
 
     def release(self, units: int) -> None:

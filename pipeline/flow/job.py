@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import ray
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from ray.exceptions import RayError
 
 from pipeline.embedding.calibration import Calibration
 from pipeline.flow.calibrate import calibrate
-from pipeline.flow.cluster import LIGHT_TASK_CPUS, Replicas, replica_resources, unwrapped
+from pipeline.flow.cluster import Replicas, light_cpus, replica_resources, unwrapped
 from pipeline.flow.feed import Feed
 from pipeline.flow.limits import MaxRejects
 from pipeline.flow.parcel import Parcel, from_ipc, to_ipc
@@ -54,6 +54,12 @@ FRAGMENTS: Final = 1024
 
 PARCELS: Final = 16
 """At most so many parcels make a fragment: as many are lost when everything dies, and as many are held in memory."""
+
+UNITS_PER_READER: Final = 16
+"""So many units are worth starting a process for, which takes some 3 s of a core, unless a replica would go idle."""
+
+STAGERS: Final = 2
+"""For each replica at most so many tasks stage what it made: without a bound Ray Data holds CPUs for more of them."""
 
 
 @dataclass(slots=True)
@@ -160,7 +166,7 @@ class Job:
         most = MaxRejects.parse(self.options.max_rejects)
         for parcel in (parcel for block in blocks for parcel in Parcel.from_block(block)):
             if not self.ready:
-                self.ready = time.monotonic() - parcel.seconds
+                self.ready = max(time.monotonic() - max(time.time() - parcel.begun, 0.0), self.started)
                 self.listener.start(feed.rows)
             committer.add(Staged.from_table(parcel.rows), parcel.rejects, parcel.files)
             feed.release(parcel.n_units)
@@ -186,8 +192,11 @@ class Job:
         if feed.units == 0:
             return
         most = feed.units or pool.most
-        light: dict[str, Any] = {"num_cpus": LIGHT_TASK_CPUS, "batch_format": "pyarrow", "zero_copy_batch": True}
-        dataset = feed.dataset().map_batches(self._read_stage(feed.plan, watch), batch_size=1, **light)
+        readers = None if feed.units is None else max(min(pool.most, feed.units), feed.units // UNITS_PER_READER)
+        light: dict[str, Any] = {"num_cpus": light_cpus(), "batch_format": "pyarrow", "zero_copy_batch": True}
+        dataset = feed.dataset().map_batches(
+            self._read_stage(feed.plan, watch), compute=TaskPoolStrategy(size=readers), batch_size=1, **light
+        )
         dataset = dataset.map_batches(
             EmbedStage,
             fn_constructor_args=(encoder,),
@@ -204,7 +213,14 @@ class Job:
             **resources,
         )
         together = PARCELS if feed.units is None else min(max(feed.units // FRAGMENTS, 1), PARCELS)
-        dataset = dataset.map_batches(StageStage(self.location, watch), batch_size=together, **light)
+        # Ray warns of a bound above the number of tasks there will be.
+        tasks = STAGERS * pool.most if feed.units is None else -(-feed.units // together)
+        dataset = dataset.map_batches(
+            StageStage(self.location, watch),
+            compute=TaskPoolStrategy(size=min(STAGERS * pool.most, tasks)),
+            batch_size=together,
+            **light,
+        )
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
 
     def _read_stage(self, plan: Plan, watch: Watch) -> ReadStage:

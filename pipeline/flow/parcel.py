@@ -7,6 +7,7 @@ schema, and nothing is converted on the way.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,7 +31,7 @@ _SCHEMA = pa.schema(
         ("n_units", pa.int64()),
         ("n_read", pa.int64()),
         ("n_tokens", pa.int64()),
-        ("seconds", pa.float64()),
+        ("begun", pa.float64()),
     ]
 )
 
@@ -41,7 +42,7 @@ class Parcel:
 
     `rows`: documents, then table rows, then the staged fragment's description. `tokens`: the tokenized documents, until
     they are embedded. `n_units`: work units that end with it; `n_read`: rows of input that it stands for; `n_tokens`:
-    tokens embedded, in `seconds`.
+    tokens embedded; `begun`: when a replica took it up, in seconds since 1970; infinite until then.
     """
 
     rows: pa.Table
@@ -51,7 +52,7 @@ class Parcel:
     n_units: int = 0
     n_read: int = 0
     n_tokens: int = 0
-    seconds: float = 0.0
+    begun: float = math.inf
 
     def to_block(self) -> pa.Table:
         """One row of a dataset."""
@@ -64,7 +65,7 @@ class Parcel:
                 "n_units": [self.n_units],
                 "n_read": [self.n_read],
                 "n_tokens": [self.n_tokens],
-                "seconds": [self.seconds],
+                "begun": [self.begun],
             },
             schema=_SCHEMA,
         )
@@ -83,10 +84,10 @@ class Parcel:
                 n_units=row["n_units"].as_py(),
                 n_read=row["n_read"].as_py(),
                 n_tokens=row["n_tokens"].as_py(),
-                seconds=row["seconds"].as_py(),
+                begun=row["begun"].as_py(),
             )
 
-    def embedded(self, rows: pa.Table, rejects: pa.Table, seconds: float) -> Parcel:
+    def embedded(self, rows: pa.Table, rejects: pa.Table, begun: float) -> Parcel:
         """The parcel with table rows in place of its documents and tokens."""
         return replace(
             self,
@@ -94,7 +95,7 @@ class Parcel:
             rejects=pa.concat_tables([self.rejects, rejects]),
             tokens=None,
             n_tokens=pc.sum(rows.column("n_tokens")).as_py() or 0,
-            seconds=seconds,
+            begun=begun,
         )
 
     def take(self, rows: Sequence[int]) -> Parcel:
@@ -124,7 +125,7 @@ def concat(parcels: Sequence[Parcel]) -> Parcel:
         n_units=sum(parcel.n_units for parcel in parcels),
         n_read=sum(parcel.n_read for parcel in parcels),
         n_tokens=sum(parcel.n_tokens for parcel in parcels),
-        seconds=sum(parcel.seconds for parcel in parcels),
+        begun=min(parcel.begun for parcel in parcels),
     )
 
 

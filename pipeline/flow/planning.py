@@ -43,11 +43,14 @@ __all__ = ["CANDIDATES", "MAX_ROWS", "Plan", "PlanSize", "Work", "open_if_there"
 MAX_ROWS: Final = 1024
 """Rows in a work unit: some seconds of a small model on a laptop's CPU, half a second of a large one on a GPU."""
 
+PLENTY: Final = 64
+"""About so many units make a plan, within these bounds: a small corpus keeps several replicas busy to its end and its
+progress can be seen; a large one of short texts pays little for a unit's way through Ray."""
+
+LEAST_ROWS: Final = 256
 LARGE_ROWS: Final = 4096
 LARGE_BYTES: Final = 2 << 20
-PLENTY: Final = 64
-"""Where a plan has more than so many units, those of short texts hold up to `LARGE_ROWS` rows in `LARGE_BYTES` bytes:
-what a unit costs on its way through Ray is then small beside reading and tokenizing it."""
+"""About the most bytes in a unit of more than `MAX_ROWS` rows: of long texts fewer rows are work enough."""
 
 CANDIDATES: Final = 4 * SAMPLE_SIZE
 """Documents among which the calibration sample is drawn, in the order of the plan."""
@@ -67,7 +70,7 @@ class Plan:
     """Work units, planned anew, and alike, each time they are iterated over; travels to wherever that is done.
 
     `files` may have something left, `done` are finished slices. `limit`: rows after which to stop; None: all.
-    `large_rows`: rows in a unit of short texts, from `coarsened`; None: as in any other.
+    `unit_rows`: most rows in a unit, from `fitted`; None: `MAX_ROWS`.
     """
 
     files: tuple[SourceFile, ...]
@@ -75,7 +78,7 @@ class Plan:
     done: np.ndarray
     limit: int | None = None
     storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
-    large_rows: int | None = None
+    unit_rows: int | None = None
 
     def __iter__(self) -> Iterator[WorkUnit]:
         """Reads the metadata of a file when its turn comes.
@@ -96,17 +99,16 @@ class Plan:
     @property
     def max_rows(self) -> int:
         """Most rows in a unit."""
-        return self.large_rows or MAX_ROWS
+        return self.unit_rows or MAX_ROWS
 
     @property
     def max_bytes(self) -> int:
-        """About the most bytes in a unit: only short texts make large units, of long ones a slice is work enough."""
-        return LARGE_BYTES if self.large_rows else MAX_BYTES
+        """About the most bytes in a unit."""
+        return MAX_BYTES if self.max_rows <= MAX_ROWS else LARGE_BYTES
 
-    def coarsened(self, rows: int) -> Plan:
-        """The plan with units fit for `rows` rows in all: larger ones where there will be plenty of them."""
-        fitting = min(rows // PLENTY, LARGE_ROWS)
-        return self if fitting <= MAX_ROWS else replace(self, large_rows=fitting)
+    def fitted(self, rows: int) -> Plan:
+        """The plan with units fit for `rows` rows in all."""
+        return replace(self, unit_rows=min(max(rows // PLENTY, min(LEAST_ROWS, MAX_ROWS)), LARGE_ROWS))
 
     @property
     def is_empty(self) -> bool:

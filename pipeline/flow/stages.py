@@ -199,9 +199,9 @@ class EmbedStage:
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yields one block for each parcel."""
         for parcel in Parcel.from_block(block):
-            started = time.monotonic()
+            begun = time.time()
             rows, rejects = self._watched(parcel) if parcel.rows.num_rows else self._embed(parcel)
-            yield parcel.embedded(rows, rejects, time.monotonic() - started).to_block()
+            yield parcel.embedded(rows, rejects, begun).to_block()
 
     def _watched(self, parcel: Parcel) -> tuple[pa.Table, pa.Table]:
         name = _name(EMBED, parcel.rows)

@@ -9,7 +9,7 @@ import sys
 import time
 
 from pipeline import embed
-from pipeline.flow import job, options, planning
+from pipeline.flow import options, planning
 from pipeline.flow.progress import Quiet
 
 
@@ -19,7 +19,7 @@ class Slow(Quiet):
 
 
 if __name__ == "__main__":
-    options.SLICE_ROWS = planning.MAX_ROWS = job.MAX_ROWS = 8
+    options.SLICE_ROWS = planning.MAX_ROWS = 8
     embed(
         sys.argv[1],
         sys.argv[2],

@@ -19,7 +19,7 @@ import stub
 
 from pipeline import embed
 from pipeline.errors import MoeeError
-from pipeline.flow import job, options, planning
+from pipeline.flow import options, planning
 from pipeline.flow.progress import Quiet
 from pipeline.table import lease, runs
 
@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--storage-option", action="append", default=[])
     given = parser.parse_args()
     set_clock(given.clock)
-    options.SLICE_ROWS = planning.MAX_ROWS = job.MAX_ROWS = given.rows
+    options.SLICE_ROWS = planning.MAX_ROWS = given.rows
     with stub.planted(partial(stub.StubPlan, delay=given.delay)):
         report = embed(
             given.source,

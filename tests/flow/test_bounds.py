@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources
 from pipeline.flow.feed import Feed, Gate, PlanStage
-from pipeline.flow.planning import Plan
+from pipeline.flow.planning import LARGE_BYTES, MAX_BYTES, MAX_ROWS, Plan
 
 STORE, TIMES, TEXT = 80 << 20, 20, 16_000
 STAGED = 16
@@ -70,6 +70,14 @@ def test_a_limit_ends_the_plan(plan):
     assert small.size().rows == 8
     assert small.unlimited().size().rows == 40
     assert len(list(islice(plan, 1))) == 1
+
+
+@pytest.mark.parametrize(("rows", "unit"), [(40, 256), (16_384, 256), (40_000, 625), (65_536, 1024), (10**7, 4096)])
+def test_units_are_as_large_as_the_corpus_bears(plan, rows, unit):
+    fitted = plan.fitted(rows)
+    assert fitted.max_rows == unit
+    assert fitted.max_bytes == (MAX_BYTES if unit <= MAX_ROWS else LARGE_BYTES)
+    assert [slice_ for each in fitted for slice_ in each.slices] == [slice_ for each in plan for slice_ in each.slices]
 
 
 @pytest.mark.slow

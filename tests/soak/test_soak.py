@@ -53,7 +53,7 @@ def test_whatever_dies_each_document_is_there_once(soak, world, lab, request):
     weights = {name: weight for name, weight in WEIGHTS.items() if only is None or name in only.split(",")}
     number = 0
     while len(soak.happened) < kills and time.monotonic() < until:
-        remote = number % 4 == 3 or (only is not None and "s3" in only.split(","))
+        remote = number % 4 == 3 if only is None else "s3" in only.split(",")
         began = len(soak.happened)
         if remote:
             cloud_round(soak, world, number)
