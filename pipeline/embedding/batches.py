@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -11,8 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plan_batches"]
 
+WORTH: Final = 1024
+"""Tokens for which a batch of its own is worth its overhead on a CPU."""
 
-def plan_batches(lengths: np.ndarray, budget: int, layout: Layout = "packed") -> list[np.ndarray]:
+
+def plan_batches(lengths: np.ndarray, budget: int, layout: Layout = "packed", abreast: int = 1) -> list[np.ndarray]:
     """Split texts into batches, longest first.
 
     Sorting by length makes padded batches tight and gives packed ones few distinct shapes; longest first means that
@@ -22,11 +25,17 @@ def plan_batches(lengths: np.ndarray, budget: int, layout: Layout = "packed") ->
         lengths: int [n], tokens of each text, all at least 1.
         budget: tokens that a batch may compute.
         layout: a batch computes the sum of its lengths where packed, rows × longest where padded.
+        abreast: how many batches are computed at a time: a few texts are shared out, in batches of at least `WORTH`
+            tokens, and many so that none of the last ones is computed alone.
 
     Returns:
         Row numbers, int64, by batch. Every row is in exactly one batch; a text that is longer than the budget is alone
         in its batch.
     """
+    if abreast > 1 and len(lengths):
+        total = int(lengths.sum())
+        rounds = -(-total // (budget * abreast))
+        budget = min(budget, max(-(-total // (rounds * abreast)), WORTH))
     order = np.argsort(-lengths, kind="stable")
     batches: list[np.ndarray] = []
     start = 0

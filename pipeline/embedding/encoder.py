@@ -7,6 +7,7 @@ order, the device or the number of replicas (DESIGN.md, promise 1).
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, overload
@@ -212,29 +213,28 @@ class Encoder(BertopicBackend):
         )
 
     def _run(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-        """Raw halves of tokenized texts, in their order; one batch is computed while the next is prepared."""
+        """Raw halves of tokenized texts, in their order; some batches are computed while the next is prepared."""
         hidden = np.empty((len(tokens), self.halves[0]), np.float32)
         routing = np.empty((len(tokens), self.halves[1]), np.float32)
-        batches = plan_batches(tokens.lengths, self._budget, self._replica.layout)
+        batches = plan_batches(tokens.lengths, self._budget, self._replica.layout, self._replica.abreast)
+        under_way: deque[Launched] = deque()
 
-        def finish(launched: Launched | None) -> None:
-            if launched is not None:
-                rows, results = launched
+        def finish(left: int) -> None:
+            while len(under_way) > left:
+                rows, results = under_way.popleft()
                 hidden[rows], routing[rows] = results()
 
-        before: Launched | None = None
         while batches:
             rows = batches.pop(0)
             try:
-                launched = rows, self._replica.launch(tokens.take(rows), self.spec.pooling or "last")
+                under_way.append((rows, self._replica.launch(tokens.take(rows), self.spec.pooling or "last")))
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise
                 left = np.concatenate([rows, *batches])
-                launched, batches = None, [left[batch] for batch in self._smaller_batches(tokens.lengths[left])]
-            finish(before)
-            before = launched
-        finish(before)
+                batches = [left[batch] for batch in self._smaller_batches(tokens.lengths[left])]
+            finish(self._replica.abreast)
+        finish(0)
         return hidden, routing
 
     def _smaller_batches(self, lengths: np.ndarray) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ whose float32 results differ in the last bits, and a vector must not depend on h
 from __future__ import annotations
 
 import re
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +27,14 @@ __all__ = ["LastBlock"]
 ROWS: Final = 64
 
 
+class _Forward(threading.local):
+    """The narrowing of the forward that the present thread is in."""
+
+    running = False
+    rows: torch.Tensor | None = None
+    total = 0
+
+
 class LastBlock:
     """Hooks on the module that holds the last router and its experts, if that is the last thing the model does.
 
@@ -35,38 +44,42 @@ class LastBlock:
     """
 
     def __init__(self, model: PreTrainedModel, router: str) -> None:
-        self.running = False
-        """Whether the block is being computed for the wanted tokens; they are its first rows then."""
-        self._rows: torch.Tensor | None = None
-        self._total = 0
+        self._forward = _Forward()
         block = _block_of(model, router)
         if block is not None:
             block.register_forward_pre_hook(self._narrow)
             block.register_forward_hook(self._widen)
 
+    @property
+    def running(self) -> bool:
+        """Whether this thread computes the block for the wanted tokens; they are its first rows then."""
+        return self._forward.running
+
     @contextmanager
     def only(self, rows: torch.Tensor | None) -> Generator[None]:
         """While the context lasts, a single row of tokens is narrowed to those at `rows`, int64 [n]; None: to all."""
         if rows is not None:
-            self._rows = functional.pad(rows, (0, -len(rows) % ROWS), value=0)
+            self._forward.rows = functional.pad(rows, (0, -len(rows) % ROWS), value=0)
         try:
             yield
         finally:
-            self._rows, self.running = None, False
+            self._forward.rows, self._forward.running = None, False
 
     def _narrow(self, _block: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if self._rows is None or len(args) != 1 or args[0].dim() != 3 or args[0].shape[0] != 1:
+        rows = self._forward.rows
+        if rows is None or len(args) != 1 or args[0].dim() != 3 or args[0].shape[0] != 1:
             return None
-        self.running, self._total = True, args[0].shape[1]
-        return (args[0].index_select(1, self._rows),)
+        self._forward.running, self._forward.total = True, args[0].shape[1]
+        return (args[0].index_select(1, rows),)
 
     def _widen(self, _block: torch.nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
-        if self._rows is None or not self.running:
+        rows = self._forward.rows
+        if rows is None or not self._forward.running:
             return output
-        self.running = False
+        self._forward.running = False
         states = output if isinstance(output, torch.Tensor) else output[0]
         narrow = states.reshape(-1, states.shape[-1])
-        whole = narrow.new_zeros(1, self._total, narrow.shape[1]).index_copy_(1, self._rows, narrow[None])
+        whole = narrow.new_zeros(1, self._forward.total, narrow.shape[1]).index_copy_(1, rows, narrow[None])
         return whole if isinstance(output, torch.Tensor) else (whole, *output[1:])
 
 

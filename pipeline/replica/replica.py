@@ -7,7 +7,6 @@ padded batches, and where those differ too it refuses to work (DESIGN.md, promis
 from __future__ import annotations
 
 import logging
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 
 from pipeline.errors import ModelError
 from pipeline.models.families import family_of
+from pipeline.replica.allocation import keep_freed_memory
 from pipeline.replica.attention import PACKED_ATTENTION
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.footprint import footprint_of, refuse_unquantized
@@ -23,6 +23,7 @@ from pipeline.replica.narrow import LastBlock
 from pipeline.replica.packing import Layout, lay_out
 from pipeline.replica.pieces import norms_in_pieces
 from pipeline.replica.tap import SCORES, RouterTap, score_function
+from pipeline.replica.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,11 +69,12 @@ class Replica:
         self, model: PreTrainedModel, *, routing: Routing = "scores", routing_layers: tuple[int, ...] | None = None
     ) -> None:
         self._model = model
-        self._running = Lock()  # tap and last block serve one forward at a time
         self._tap = RouterTap(model)
         self._last_block = LastBlock(model, self._tap.names[-1])
+        self._workers = Workers() if model.device.type == "cpu" and torch.get_num_threads() > 1 else None
         if model.device.type == "cpu":
             norms_in_pieces(model)
+            keep_freed_memory()
         self._layers = self._chosen_layers(routing_layers)
         self._score: ScoreFunction = score_function(model) if routing == "scores" else "identity"
         self.weights = footprint_of(model, self._tap.names)
@@ -117,12 +119,27 @@ class Replica:
         """Pooled hidden states float32 [n, H] and router outputs float32 [n, R] of the batch's sequences."""
         return self.launch(batch, pooling)()
 
-    @torch.inference_mode()
+    @property
+    def abreast(self) -> int:
+        """How many batches are computed at a time, while another one is prepared."""
+        return 1 if self._workers is None else self._workers.count
+
     def launch(self, batch: TokenBatch, pooling: Pooling) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         """Begin a forward; what is returned waits for its results and gives them, as `forward` does.
 
-        On a GPU the next batch can be prepared and queued in between. Threads may share a replica: they take turns.
+        On a GPU the next batch can be prepared and queued in between; on several cores `abreast` batches are computed
+        at a time. Threads may share a replica.
         """
+        if self._workers is None:
+            return self._begin(batch, pooling)
+
+        def work() -> tuple[np.ndarray, np.ndarray]:
+            return self._begin(batch, pooling)()
+
+        return self._workers.submit(work)
+
+    @torch.inference_mode()
+    def _begin(self, batch: TokenBatch, pooling: Pooling) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
         inputs = lay_out(batch.ids, batch.lengths, layout=self.layout, pad=self._pad_token, device=self.device)
         reduce, wanted = _pool(batch, inputs.rows, pooling, self.device)
         narrow = self._last_block.only(wanted if self.layout == "packed" else None)
@@ -131,7 +148,7 @@ class Replica:
             scores = self._scores(logits)
             return scores[: len(batch.lengths)] if self._last_block.running else reduce(scores)
 
-        with self._running, narrow, self._tap.reading(read) as routed:
+        with narrow, self._tap.reading(read) as routed:
             output = self._model(**inputs.kwargs)
         states = output.last_hidden_state
         hidden = reduce(states.reshape(-1, states.shape[-1]))

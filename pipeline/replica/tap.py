@@ -7,6 +7,7 @@ wants of each router's output, so that nothing of size tokens × experts outlive
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -50,6 +51,13 @@ class _Router:
     index: int
 
 
+class _Forward(threading.local):
+    """What is read off the forward that the present thread is in."""
+
+    reduce: Callable[[torch.Tensor], torch.Tensor] | None = None
+    seen: dict[int, torch.Tensor]
+
+
 class RouterTap:
     """Hooks on all routers of a model, in the order of its layers.
 
@@ -65,8 +73,7 @@ class RouterTap:
         unread = [name for name in _experts(model) if not any(_belongs(router.name, name) for router in self._routers)]
         if unread:
             raise ModelError(f"{kind}: {len(unread)} layers' experts have no router that can be read: {unread[0]}, …")
-        self._reduce: Callable[[torch.Tensor], torch.Tensor] | None = None
-        self._seen: dict[int, torch.Tensor] = {}
+        self._forward = _Forward()
         for position, router in enumerate(self._routers):
             router.module.register_forward_hook(self._hook(position, router.index))
 
@@ -88,20 +95,20 @@ class RouterTap:
     def reading(self, reduce: Callable[[torch.Tensor], torch.Tensor]) -> Generator[dict[int, torch.Tensor]]:
         """While the context lasts, each router's logits ``[rows, experts]`` are passed through `reduce` and kept.
 
-        Yields the results by layer; after a forward it holds one entry for each MoE layer.
+        Yields the results by layer; after a forward it holds one entry for each MoE layer. Every thread has its own.
         """
-        self._reduce, self._seen = reduce, {}
+        self._forward.reduce, self._forward.seen = reduce, {}
         try:
-            yield self._seen
+            yield self._forward.seen
         finally:
-            self._reduce = None
+            self._forward.reduce = None
 
     def _hook(self, position: int, index: int) -> Callable[..., None]:
         def keep(_module: torch.nn.Module, _inputs: Any, output: Any) -> None:
-            if self._reduce is None:
+            if self._forward.reduce is None:
                 return
             logits = output if isinstance(output, torch.Tensor) else output[index]
-            self._seen[position] = self._reduce(logits.reshape(-1, logits.shape[-1]))
+            self._forward.seen[position] = self._forward.reduce(logits.reshape(-1, logits.shape[-1]))
 
         return keep
 
