@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from pipeline.replica.packing import Layout
 
-__all__ = ["plan_batches"]
+__all__ = ["WORTH", "plan_batches"]
 
 WORTH: Final = 1024
 """Tokens for which a batch of its own is worth its overhead on a CPU."""

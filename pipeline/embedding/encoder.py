@@ -231,6 +231,7 @@ class Encoder(BertopicBackend):
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise
+                finish(0)
                 left = np.concatenate([rows, *batches])
                 batches = [left[batch] for batch in self._smaller_batches(tokens.lengths[left])]
             finish(self._replica.abreast)

@@ -1,8 +1,8 @@
 """Memory that is kept for the next operation, for CPUs with GNU's C library.
 
 A forward allocates and frees tensors of some megabytes thousands of times. By default such memory goes back to the
-system at once, and costs a page fault for each 4 KiB when it is asked for again: 12.8 million faults and 48 s of system
-time in a run of 230 s of both cores, built-in model; 0.4 million and 22 s with what is set here.
+system at once, and costs a page fault for each 4 KiB when it is asked for again. Built-in model, two cores: 29,000
+tokens/s by default, 35,000 with what is set here.
 """
 
 from __future__ import annotations
