@@ -59,6 +59,9 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("topics show: --mad changes which documents are in a topic, and neither --tree nor --history")
     if arguments.mad is not None and not arguments.mad >= 0:
         raise UsageError(f"--mad {arguments.mad}: use 0 or more")
+    for name in ("over", "by"):
+        if getattr(arguments, name) == "":
+            raise UsageError(f"--{name}: name a column of the table")
     if arguments.limit < 0:
         raise UsageError(f"--limit {arguments.limit}: use 0 or more")
 

@@ -47,6 +47,8 @@ def test_a_map_is_written_beside_its_picture(moee, dated, drawn, tmp_path):
         (("show", "--over", "size"), "holds double"),
         (("show", "--by", "none"), "no column 'none'"),
         (("show", "--mad", "-1"), "--mad -1.0: use 0 or more"),
+        (("show", "--over", ""), "--over: name a column of the table"),
+        (("show", "--by", ""), "--by: name a column of the table"),
         (("show", "--tree", "--mad", "2"), "neither --tree nor --history"),
         (("show", "3", "--tree"), "--tree is about all topics"),
         (("fit", "--labels", "llm"), "name it with --llm-model"),
