@@ -6,7 +6,6 @@ python bounded_driver.py CORPUS TABLE STORE_BYTES
 from __future__ import annotations
 
 import json
-import re
 import sys
 import threading
 from pathlib import Path
@@ -17,7 +16,8 @@ import lance
 import psutil
 import ray
 import stub
-from ray._private.internal_api import memory_summary
+from ray._private import state
+from ray._private.internal_api import get_memory_info_reply
 
 from pipeline import embed
 from pipeline.flow import cluster
@@ -50,9 +50,9 @@ def main():
         report = embed(corpus, table, {"max_tokens": 24, "pooling": "last"}, with_text=False)
         watch.ended.set()
         watch.join()
-        spilled = re.search(r"Spilled (\d+) MiB", memory_summary(stats_only=True))
+        spilled = get_memory_info_reply(state.state).store_stats.spilled_bytes_total
     figures = {"documents": report.documents, "driver": watch.driver, "staged": watch.staged}
-    sys.stdout.write(json.dumps({**figures, "spilled": int(spilled.group(1)) if spilled else 0}))
+    sys.stdout.write(json.dumps({**figures, "spilled": spilled}))
 
 
 if __name__ == "__main__":
