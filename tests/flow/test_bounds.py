@@ -19,8 +19,8 @@ from pipeline.flow.feed import Feed, Gate, PlanStage
 from pipeline.flow.planning import LARGE_BYTES, MAX_BYTES, MAX_ROWS, Plan
 
 STORE, TIMES, TEXT = 80 << 20, 20, 16_000
-STAGED = 16
-"""Fragments that may wait for a commit: the feed's width in parcels, 16 to a fragment, and what is in the making."""
+STAGED = 65_536 // 256 + 72 + 8
+"""Files of 256 rows that may wait for a commit: what makes one due, the feed's width, a few in the making."""
 
 DRIVER = Path(__file__).with_name("bounded_driver.py")
 
