@@ -30,12 +30,12 @@ LEAST_SHARE: Final = 0.18
 """Reading asks for one CPU on machines with `FULL_SHARE_CPUS` of them, and for proportionally less on smaller ones:
 there a few readers must find room beside a replica, which they wait for most of the time. Staging asks for the same.
 
-Stub replica on two cores, 400,000 documents: one reader (a quarter of a CPU each) 12,000 documents/s, three 19,000.
+Stub replica on two cores: 12,000 documents/s with one reader at a time, 22,000 with three.
 """
 
 RESERVED: Final = 0.1
 """The part of a cluster that Ray Data divides equally among the stages beforehand; the rest goes where there is work.
-Of Ray's own half, a fixed pool of replicas on two cores left staging nothing until reading had ended."""
+With Ray's own half, two replicas on two cores would leave staging less than it asks for."""
 
 BLOCK_BYTES: Final = 1
 """Ray Data holds rows back until they make a block of this size. Ours are units and parcels, and each goes on as soon
@@ -136,7 +136,7 @@ def _connect(address: str | None) -> None:
 
 @contextmanager
 def quiet_data() -> Generator[DataContext]:
-    """Ray Data's settings for our graphs while the context lasts: no bars of its own, small blocks."""
+    """Ray Data's settings for our graphs while the context lasts: no bars of its own, small blocks, little reserved."""
     context = DataContext.get_current()
     ours = {
         "enable_progress_bars": False,
