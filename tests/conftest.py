@@ -10,6 +10,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+import numpy as np
 import pytest
 
 
@@ -30,6 +31,22 @@ def encoder():
     from pipeline import EmbeddingSpec, Encoder
 
     return Encoder(EmbeddingSpec(dtype="float32", prompt="prompteol", pooling="last", alpha=1.0), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def assert_same_vectors():
+    """Two lists of vectors are the same to float32's rounding.
+
+    One dimension of `encoder` varies by 1e-4 of its mean, so that calibration makes 1e-4 of a last bit: single
+    elements may differ by that much, cosines by its square.
+    """
+
+    def check(made, expected):
+        made, expected = np.atleast_2d(made), np.atleast_2d(expected)
+        assert made.shape == expected.shape
+        assert (np.einsum("nd,nd->n", made, expected) > 1 - 1e-6).all()
+
+    return check
 
 
 @pytest.fixture(scope="session")

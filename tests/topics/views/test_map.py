@@ -54,8 +54,11 @@ def test_documents_of_a_topic_stand_together_and_its_label_among_them(drawn):
         assert np.median(np.linalg.norm(inside - [topic.x, topic.y], axis=1)) < min(to_others)
 
 
-def test_the_topics_rows_tell_where_their_labels_stand(dated, drawn):
-    rows = load_topics(dated.topics.tables.location.uri.removesuffix(".lance")).topics().to_pylist()
+def test_the_topics_rows_tell_where_their_labels_stand(fitted, tmp_path):
+    shutil.copytree(Path(fitted.uri).parent, tmp_path / "lake")
+    drawn = draw_map(load_topics(tmp_path / "lake" / "docs"))
+    draw_map(load_topics(tmp_path / "lake" / "docs"), points=60)
+    rows = load_topics(tmp_path / "lake" / "docs").topics().to_pylist()
     assert {row["topic"]: (row["x"], row["y"]) for row in rows} == {
         topic.topic: pytest.approx((topic.x, topic.y)) for topic in drawn.topics
     }
