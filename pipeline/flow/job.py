@@ -10,7 +10,7 @@ staged fragments, keys of rows, and rejects. What is committed stays; running th
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import ray
@@ -32,12 +32,12 @@ from pipeline.table import Committer, Staged, TableLocation, VectorTable
 from pipeline.table.files import begin_files, unfinished
 from pipeline.table.info import count_documents
 from pipeline.table.journal import forget_files
-from pipeline.table.rejects import reject_counts
+from pipeline.table.rejects import WIDOWED, count_rejects, reject_counts
 from pipeline.table.retirement import Pruned
 from pipeline.table.runs import finish_run, start_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -78,9 +78,15 @@ class Job:
     tokens: int = 0
     ready: float = 0.0
     sample: Any = None
+    retried: int = 0
+    committers: list[Committer] = field(default_factory=list[Committer])
 
-    def run(self, existing: VectorTable | None, pruned: Pruned) -> EmbedReport:
-        """Create the table where there is none, embed what is planned, and report."""
+    def run(self, existing: VectorTable | None, pruned: Pruned, again: Callable[[], Work | None]) -> EmbedReport:
+        """Create the table where there is none, embed what is planned, and report.
+
+        Where files were exchanged, documents may have lost their twin (`pipeline.table.twins`): then `again` plans a
+        second pass for them.
+        """
         pool, resources, threads = replica_resources(Replicas.parse(self.options.replicas), self.options.device)
         encoder = EncoderPlan(self.spec, self.meaning, self.options.device, threads)
         run = self.run_name
@@ -91,14 +97,14 @@ class Job:
             raise unwrapped(error) from error
         encoder = replace(encoder, calibration=to_ipc(table.calibration.to_arrow()))
         start_run(self.location, run, self._command())
-        committer = self._committer(run)
         status: Literal["finished", "failed", "interrupted"] = "failed"
+        first = self.work
         try:
-            with committer:
-                forget_files(self.location, self.work.reverted)
-                begin_files(self.location, ((file.uri, file.version) for file in self.work.units.files), run)
-                feed = Feed.of(self.work.units, width=4 * PARCELS + 8 * pool.most)
-                self._stream(self._graph(feed, table, encoder, pool, resources, watch), committer, feed)
+            self._pass(table, encoder, pool, resources, watch)
+            if self.committers[0].exchanged and (second := again()) is not None:
+                self.listener.phase("taking up documents that have moved")
+                self.work, self.retried = second, count_rejects(self.location, WIDOWED, run)
+                self._pass(table, encoder, pool, resources, watch)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -106,19 +112,35 @@ class Job:
         except RayError as error:
             raise unwrapped(error) from error
         finally:
-            counts = {"documents": committer.documents, "tokens": self.tokens, "rejects": committer.rejects}
-            finish_run(self.location, run, status, **counts)
-        return report(
-            table,
-            self.work,
-            self.started,
-            run=run,
-            ready=self.ready,
-            committer=committer,
-            tokens=self.tokens,
-            pruned=pruned,
-            unfinished=() if self.options.limit else unfinished(self.location, self.work.units.files),
+            finish_run(self.location, run, status, documents=self.documents, tokens=self.tokens, rejects=self.rejects)
+        done = report(table, first, self.started, run=run, ready=self.ready, job=self, pruned=pruned)
+        return (
+            done
+            if self.options.limit
+            else replace(done, unfinished_files=tuple(unfinished(self.location, first.units.files)))
         )
+
+    @property
+    def documents(self) -> int:
+        """Added so far."""
+        return sum(committer.documents for committer in self.committers)
+
+    @property
+    def rejects(self) -> int:
+        """Added so far, less those that were tried again."""
+        return sum(committer.rejects for committer in self.committers) - self.retried
+
+    def _pass(
+        self, table: VectorTable, encoder: EncoderPlan, pool: Replicas, resources: dict[str, Any], watch: Watch
+    ) -> None:
+        """Read, embed and commit what `work` has planned."""
+        committer = self._committer()
+        self.committers.append(committer)
+        with committer:
+            forget_files(self.location, self.work.reverted)
+            begin_files(self.location, ((file.uri, file.version) for file in self.work.units.files), self.run_name)
+            feed = Feed.of(self.work.units, width=4 * PARCELS + 8 * pool.most)
+            self._stream(self._graph(feed, table, encoder, pool, resources, watch), committer, feed)
 
     def _create(self, encoder: EncoderPlan, resources: dict[str, Any], watch: Watch) -> VectorTable:
         self.listener.phase("calibrating")
@@ -146,10 +168,10 @@ class Job:
         self.options = self.options.fixed_by(table)
         return table
 
-    def _committer(self, run: str) -> Committer:
+    def _committer(self) -> Committer:
         return Committer(
             self.location,
-            run,
+            self.run_name,
             max_rows=self.options.commit_rows,
             max_seconds=self.options.commit_seconds,
             unique_ids=self.work.options.id is None,
@@ -167,6 +189,7 @@ class Job:
         for parcel in (parcel for block in blocks for parcel in Parcel.from_block(block)):
             if not self.ready:
                 self.ready = max(time.monotonic() - max(time.time() - parcel.begun, 0.0), self.started)
+            if not read:
                 self.listener.start(feed.rows)
             committer.add(Staged.from_table(parcel.rows), parcel.rejects, parcel.files)
             feed.release(parcel.n_units)
@@ -248,21 +271,20 @@ def report(
     *,
     run: str = "",
     ready: float = 0.0,
-    committer: Committer | None = None,
-    tokens: int = 0,
+    job: Job | None = None,
     pruned: Pruned | None = None,
-    unfinished: Sequence[str] = (),
 ) -> EmbedReport:
-    """What a run did; without a committer: nothing, since there was nothing to do."""
+    """What a run did; without a job: nothing, since there was nothing to do."""
     reasons = reject_counts(table.location)
     dataset = table.dataset()
     now = time.monotonic()
+    committers = job.committers if job else []
     return EmbedReport(
         table=str(table.location),
         run=run,
-        documents=committer.documents if committer else 0,
-        tokens=tokens,
-        rejects=committer.rejects if committer else 0,
+        documents=job.documents if job else 0,
+        tokens=job.tokens if job else 0,
+        rejects=job.rejects if job else 0,
         seconds=now - started,
         startup_seconds=(ready or now) - started,
         table_rows=dataset.count_rows(),
@@ -275,9 +297,8 @@ def report(
         model=table.spec.model,
         reasons=reasons,
         changed_files=tuple(file.uri for file in work.changed),
-        replaced_files=tuple(committer.exchanged) if committer else (),
-        replaced_rows=committer.outdated if committer else 0,
-        kept_files=tuple(committer.kept) if committer else (),
-        unfinished_files=tuple(unfinished),
+        replaced_files=tuple(uri for committer in committers for uri in committer.exchanged),
+        replaced_rows=sum(committer.outdated for committer in committers),
+        kept_files=tuple(uri for committer in committers for uri in committer.kept),
         pruned=pruned or Pruned(),
     )

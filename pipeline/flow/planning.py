@@ -214,7 +214,7 @@ def plan_work(
         keep = pa.schema([table.schema.field(name) for name in settled.keep])
         ledger, history = Ledger.load(location), History.load(location)
     complete = {file for file in files if (file.uri, file.version) in ledger.complete_files}
-    retry = Retry.load(location, ledger) if retry_rejects and table is not None else None
+    retry = None if table is None else Retry.load(location, ledger, asked=retry_rejects)
     done = ledger.done if retry is None else np.setdiff1d(ledger.done, retry.slices)
     left = tuple(file for file in files if file not in complete or (retry is not None and file.uri in retry.sources))
     changed = tuple(file for file in left if history.knows_other(file))

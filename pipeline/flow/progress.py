@@ -28,7 +28,7 @@ class Listener(Protocol):
         ...
 
     def start(self, rows: int | None) -> None:
-        """Embedding begins, with `rows` of input where that is known."""
+        """Embedding begins, or goes on, with `rows` of input where that is known."""
         ...
 
     def advance(self, rows: int, tokens: int, rejects: int) -> None:
@@ -90,10 +90,11 @@ class TerminalProgress:
     def start(self, rows: int | None) -> None:
         """See `Listener`."""
         self.phase("embedding")
-        self._rows, self._began = rows, time.monotonic()
-        self._printed = self._began
+        self._rows = None if rows is None else self._done + rows
+        self._printed = time.monotonic()
+        self._began = self._began or self._printed
         if self._task is not None:
-            self._progress.update(self._task, total=rows)
+            self._progress.update(self._task, total=self._rows)
 
     def advance(self, rows: int, tokens: int, rejects: int) -> None:
         """See `Listener`."""

@@ -14,11 +14,12 @@ __all__ = ["EmbedReport"]
 class EmbedReport:
     """The outcome of an `embed`.
 
-    documents, tokens, rejects: added by this run · seconds: of the whole run; startup_seconds: of it, until the first
-    replica began · changed_files: seen in another version before; replaced_files: those whose older rows
-    (replaced_rows) went; kept_files: those that cannot be read to their end · unfinished_files: changed while they were
-    read · pruned: what went with files that are gone · table_rows, table_rejects: in the table afterwards;
-    table_documents: documents in it, where its rows are chunks of them · reasons: all its rejects by reason.
+    documents, tokens, rejects: added by this run, less the rejects that it tried again · seconds: of the whole run;
+    startup_seconds: of it, until the first replica began · changed_files: seen in another version before;
+    replaced_files: those whose older rows (replaced_rows) went; kept_files: those that cannot be read to their end ·
+    unfinished_files: changed while they were read · pruned: what went with files that are gone · table_rows,
+    table_rejects: in the table afterwards; table_documents: documents in it, where its rows are chunks of them ·
+    reasons: all its rejects by reason.
     """
 
     table: str

@@ -124,6 +124,10 @@ class Collector(ABC):
         self.flush()
         self._tidy()
 
+    @property
+    def _closing(self) -> bool:
+        return self._closed.is_set()
+
     def _waits(self) -> bool:
         return bool(self._pending.size or self._replacement.size)
 

@@ -16,8 +16,8 @@ of the other (`pipeline.table.replacement`, `pipeline.table.journal`):
              c reopen           older versions no longer count as finished  dies: the file is still a changed one
              2 to 5             as above, with all that waits; ids of rows that go are free, and Merge names V's
                                 fragments without these rows (`pipeline.table.erase`)
-             d settle           older rejects, file records, then the       dies: every slice is stored, so nothing is
-                                journal's rows                              exchanged, and d is done again
+             d settle           twins of what has gone, older rejects,      dies: every slice is stored, so nothing is
+                                file records, then the journal's rows       exchanged, and d is done again
 
 Why it is like this:
 
@@ -58,6 +58,7 @@ from pipeline.table.rejects import drop_stale, write_rejects
 from pipeline.table.replacement import Replacement, outdated
 from pipeline.table.store import open_dataset
 from pipeline.table.swap import holds, swap
+from pipeline.table.twins import release_twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -173,7 +174,7 @@ class Committer(Collector):
 
     def _add_exchange(self, pending: Pending) -> None:
         """Add the changed files that are all there; from here on their older versions do not count as complete."""
-        exchange = self._replacement.ready(self._open(), self.ledger)
+        exchange = self._replacement.ready(self._open(), self.ledger, last=self._closing)
         if exchange is None:
             return
         pending.add(exchange)
@@ -209,6 +210,7 @@ class Committer(Collector):
         self.outdated += erased
         self._account(pending, touched)
         if pending.exchange.records:
+            release_twins(self.location)
             self._replacement.settle(pending.exchange)
             self.exchanged += pending.exchange.slices
             self.kept += pending.exchange.kept

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["Ledger", "held_ids"]
+__all__ = ["TWINS", "Ledger", "held_ids", "without_holder"]
 
 _CHUNK: Final = 1_000_000
 """Ids asked for in one pass over the table."""
@@ -37,7 +37,8 @@ _BATCH: Final = 131_072
 
 _NONE: Final = np.empty(0, np.int64)
 
-_IS_COPY: Final = f"reason LIKE '{COPY}%'"
+TWINS: Final = f"reason = '{DUPLICATE}' OR reason LIKE '{COPY}%'"
+"""Rejects for the sake of another document, which has the id or the text."""
 
 
 @dataclass(slots=True)
@@ -164,18 +165,31 @@ def _wholly_rejected(location: TableLocation, dataset: lance.LanceDataset, store
     if rejects is None:
         return _NONE
     with storage_errors("read the rejects of", location):
-        rows = rejects.to_table(
-            columns={"slice": "slice", "slice_rows": "slice_rows", "twin": f"reason = '{DUPLICATE}' OR {_IS_COPY}"}
-        )
+        rows = rejects.to_table(columns={"slice": "slice", "slice_rows": "slice_rows", "twin": TWINS})
     counts = rows.group_by("slice").aggregate([("slice_rows", "count"), ("slice_rows", "max"), ("twin", "any")])
     whole = counts.filter(pc.greater_equal(counts["slice_rows_count"], counts["slice_rows_max"]))
     slices = whole.column("slice").to_numpy()
     twins = slices[whole.column("twin_any").to_numpy() & ~np.isin(slices, stored)]
-    doubtful = _without_holder(location, rejects, dataset, twins)
+    doubtful = _slices_without_holder(location, rejects, dataset, twins)
     return np.setdiff1d(slices, doubtful)
 
 
-def _without_holder(
+def without_holder(twins: pa.RecordBatch, dataset: lance.LanceDataset, deleted: pa.Array) -> pa.Array:
+    """For each of `twins` (id, reason: rejects for which `TWINS` holds) whether its holder is missing, bool [n].
+
+    Args:
+        twins: what was rejected for the sake of another document.
+        dataset: the table that should hold it.
+        deleted: ids of documents that were deleted for good; they hold their id, too.
+    """
+    reason = twins.column("reason")
+    copied = pc.utf8_slice_codeunits(reason, len(COPY))
+    holders = pc.if_else(pc.starts_with(reason, COPY), copied, twins.column("id"))
+    held = held_ids(dataset, holders)
+    return pc.invert(pc.or_(pc.is_in(holders, value_set=held), pc.is_in(holders, value_set=deleted)))
+
+
+def _slices_without_holder(
     location: TableLocation, rejects: lance.LanceDataset, dataset: lance.LanceDataset, slices: np.ndarray
 ) -> np.ndarray:
     """Those of `slices` with a duplicate, of an id or of a text, whose holder the table has not and never had."""
@@ -183,15 +197,9 @@ def _without_holder(
         return _NONE
     deleted = deleted_ids(location)
     orphans = [_NONE]
-    twins = f"reason = '{DUPLICATE}' OR {_IS_COPY}"
-    scanner = rejects.scanner(columns=["id", "slice", "reason"], filter=twins, batch_size=_CHUNK)
+    scanner = rejects.scanner(columns=["id", "slice", "reason"], filter=TWINS, batch_size=_CHUNK)
     for batch in scanner.to_batches():
         rows = batch.filter(pc.is_in(batch.column("slice"), value_set=pa.array(slices)))
-        if not rows.num_rows:
-            continue
-        copied = pc.utf8_slice_codeunits(rows.column("reason"), len(COPY))
-        holders = pc.if_else(pc.starts_with(rows.column("reason"), COPY), copied, rows.column("id"))
-        held = held_ids(dataset, holders)
-        known = pc.or_(pc.is_in(holders, value_set=held), pc.is_in(holders, value_set=deleted))
-        orphans.append(rows.column("slice").filter(pc.invert(known)).to_numpy())
+        if rows.num_rows:
+            orphans.append(rows.column("slice").filter(without_holder(rows, dataset, deleted)).to_numpy())
     return np.unique(np.concatenate(orphans))

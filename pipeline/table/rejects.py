@@ -33,7 +33,9 @@ __all__ = [
     "FINAL",
     "KILLER",
     "SUSPECT",
+    "WIDOWED",
     "as_rejects",
+    "count_rejects",
     "deleted_ids",
     "drop_stale",
     "list_rejects",
@@ -49,6 +51,9 @@ DUPLICATE: Final = "duplicate id"
 DELETED: Final = "deleted"
 COPY: Final = "duplicate of "
 """What the reason of a later copy of a text begins with; the id of the document that has the text follows."""
+
+WIDOWED: Final = "its twin has gone"
+"""A duplicate whose holder went with a file since: it is tried again without being asked (`pipeline.table.twins`)."""
 
 KILLER: Final = "kills its process"
 SUSPECT: Final = "killed its process once"
@@ -115,6 +120,14 @@ def reject_counts(location: TableLocation) -> dict[str, int]:
     counted = pc.if_else(pc.starts_with(reasons, COPY), f"{COPY}another", reasons).value_counts()
     pairs = cast("list[dict[str, Any]]", counted.to_pylist())
     return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
+
+
+def count_rejects(location: TableLocation, reason: str, run: str) -> int:
+    """How many documents were rejected for exactly this reason in this run."""
+    dataset = open_dataset(location.sibling("rejects"))
+    return (
+        0 if dataset is None else dataset.count_rows(filter=(pc.field("reason") == reason) & (pc.field("run") == run))
+    )
 
 
 def drop_stale(location: TableLocation, dataset: lance.LanceDataset) -> int:

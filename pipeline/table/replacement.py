@@ -6,6 +6,9 @@
              4 exchange        one commit: the new rows come, all other rows of the file go (`pipeline.table.commit`)
              5 settle          the old version's rejects, its file record, the journal's rows
 
+Files are exchanged together, as far as the journal can wait for them (`TOGETHER`): a document that moves from one
+changed file to another is then always there, and never its own duplicate.
+
 A new version that cannot be read to its end exchanges nothing: what is wrong with it goes to the rejects, the rows of
 the version before stay. That a file is empty, or shorter than it was, is no such fault.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +52,10 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "Replacement", "outdated"]
 
 logger = logging.getLogger(__name__)
+
+TOGETHER: Final = 8192
+"""Slices in the journal from which on files are exchanged as soon as they can be: two million rows, whose keys are
+held in memory for a commit."""
 
 
 def outdated(slices: Mapping[str, np.ndarray]) -> pc.Expression | None:
@@ -99,6 +106,7 @@ class Replacement:
         self._rows = 0
         self._records: dict[str, FileRecord] = {}
         self._there: set[int] = set()
+        self._settled = 0
         self._again = set[int]() if again is None else set(again.tolist())
         self._uris = pa.array(list(versions), pa.string())
         if versions:
@@ -135,9 +143,14 @@ class Replacement:
         write_journal(self._location, entries)
         self._there.update(entries.column("slice").to_pylist())
 
-    def ready(self, dataset: lance.LanceDataset, ledger: Ledger) -> Exchange | None:
-        """What can be committed now: the files whose slices are all in the journal, or in the table."""
+    def ready(self, dataset: lance.LanceDataset, ledger: Ledger, *, last: bool = True) -> Exchange | None:
+        """What can be committed now: the files whose slices are all in the journal, or in the table.
+
+        Unless this is the `last` time, only all changed files together, or what there is if the journal is full.
+        """
         records = dict(self._records)
+        if not last and len(self._there) < TOGETHER and len(records) + self._settled < len(self.versions):
+            return None
         slices = {uri: np.fromiter(self._slices_of(record), np.int64) for uri, record in records.items()}
         whole = {uri: numbers for uri, numbers in slices.items() if self._complete(numbers, ledger)}
         if not whole:
@@ -167,7 +180,9 @@ class Replacement:
         uris = [record.uri for record in exchange.records]
         forget_files(self._location, uris)
         for uri in uris:
-            self._records.pop(uri, None)
+            self._settled += self._records.pop(uri, None) is not None
+        for numbers in exchange.slices.values():
+            self._there.difference_update(numbers.tolist())
         for uri in exchange.kept:
             logger.warning("%s has changed, but cannot be read to its end: the rows of its older version stay", uri)
 

@@ -7,7 +7,7 @@ Pruning is one deletion in the table between two small steps, in an order that a
 
     1 reopen     the files' records no longer say that they are complete       dies: the next run prunes
     2 delete     their rows, in one commit                                     dies: the next run prunes
-    3 rejects    and what the journal has of them
+    3 rejects    and what the journal has of them; those of their twins (`pipeline.table.twins`) change
     4 records    last, because by them the next run would find what is left
 """
 
@@ -26,6 +26,7 @@ from pipeline.table.journal import forget_files
 from pipeline.table.rejects import DELETED, write_rejects
 from pipeline.table.schema import REJECTS
 from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.twins import release_twins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,6 +66,7 @@ def prune(location: TableLocation, uris: Sequence[str], *, reached: Callable[[st
             dataset.delete(of_files)
     reached("deleted")
     rejects = retire_rejects(location, of_files)
+    release_twins(location)
     forget_files(location, uris)
     reached("rejects retired")
     drop_older(location, gone)

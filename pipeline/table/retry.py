@@ -1,11 +1,12 @@
-"""Rejected documents that are tried again: which ones, and which rows of which slices they are.
+"""Rejected documents that are tried again, asked or unasked: which ones, and which rows of which slices they are.
 
 A slice is finished as a whole, so a document of a finished slice needs a door of its own: its slice is read again, all
 rows but the rejected ones are left out, and a commit judges it by slice *and* row (`pipeline.table.admit`). Its reject
 stays until the row is in the table, then goes (`pipeline.table.rejects.drop_stale`): a crash at any moment leaves the
 document rejected, or accepted and tidied up by the next run.
 
-What the bytes of the file decide (`FINAL`: empty, malformed, …) is not tried again: it would end the same way.
+What the bytes of the file decide (`FINAL`: empty, malformed, …) is not tried again: it would end the same way. Unasked
+only those are whose twin has gone (`pipeline.table.twins`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table.places import among, places
-from pipeline.table.rejects import FINAL
+from pipeline.table.rejects import FINAL, WIDOWED
 from pipeline.table.schema import REJECTS
 from pipeline.table.store import read_all
 
@@ -38,12 +39,16 @@ class Retry:
     sources: frozenset[str]
 
     @classmethod
-    def load(cls, location: TableLocation, ledger: Ledger) -> Self:
+    def load(cls, location: TableLocation, ledger: Ledger, *, asked: bool = True) -> Self | None:
         """The rejects whose reason can pass, of finished slices (others are read again in any case) and of whole ones.
 
-        A retry that died may have left some rows of a whole slice among the rejects; the slice is still owed.
+        A retry that died may have left some rows of a whole slice among the rejects; the slice is still owed. Not
+        `asked`: only those whose twin has gone; None if there are none.
         """
-        rejects = read_all(location.sibling("rejects"), REJECTS, ~pc.field("reason").isin(list(FINAL)))
+        wanted = ~pc.field("reason").isin(list(FINAL)) if asked else pc.field("reason") == WIDOWED
+        rejects = read_all(location.sibling("rejects"), REJECTS, wanted)
+        if not asked and not rejects.num_rows:
+            return None
         finished = np.isin(rejects.column("slice").to_numpy(), ledger.done)
         whole_slice = rejects.column("row").to_numpy() < 0
         rejects = rejects.filter(pa.array(finished | whole_slice))

@@ -118,3 +118,34 @@ def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies
     reasons = {row["id"]: row["reason"] for row in VectorTable.open(table).rejects().to_pylist()}
     assert reasons["copy-d-4"] == "duplicate of d-4"
     assert embed(str(copied), table, drop_duplicates=True).nothing_to_do
+
+
+def test_documents_that_move_between_files_are_never_lost(ray_cluster, lab, tmp_path, monkeypatch):
+    """A corpus that is partitioned anew: rows go from changed files to changed, new and unchanged ones."""
+    monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
+    corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
+    rows = lab.documents(24)
+    lab.write(corpus / "a.parquet", rows[:12])
+    lab.write(corpus / "b.parquet", rows[12:])
+    lab.write(corpus / "c.jsonl", [*lab.documents(3, "c"), rows[0]])
+    first = embed(str(corpus), table, lab.SPEC)
+    assert (first.documents, first.reasons) == (27, {"duplicate id": 1})
+
+    lab.write(corpus / "a.parquet", [*rows[6:12], *rows[14:20]])  # half of it swapped with b, without rows 0 to 5
+    lab.write(corpus / "b.parquet", [*rows[20:], *rows[2:6]])
+    lab.write(corpus / "0-new.jsonl", [rows[1], rows[12], rows[13], rows[23]])
+    second = embed(str(corpus), table, commit_rows=1)
+    found = by_file(lab, table)
+    assert sorted(name for file in found.values() for name in file) == sorted(["c-0", "c-1", "c-2", *texts(rows)])
+    assert found["c.jsonl"].keys() == {"c-0", "c-1", "c-2", "d-0"}
+    assert found["0-new.jsonl"].keys() >= {"d-1", "d-12", "d-13"}
+    assert (second.documents, second.rejects, second.reasons) == (24, 1, {"duplicate id": 1})
+    assert embed(str(corpus), table).nothing_to_do
+
+    (corpus / "0-new.jsonl").rename(corpus / "renamed.jsonl")
+    renamed = embed(str(corpus), table)
+    assert (renamed.documents, renamed.rejects) == (0, 4)
+    pruned = embed(str(corpus), table, prune=True)
+    held = len(found["0-new.jsonl"])
+    assert (pruned.documents, pruned.pruned.rows) == (held, held)
+    assert embed(str(corpus), table).table_rows == 27

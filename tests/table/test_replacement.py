@@ -274,3 +274,30 @@ def test_a_pruning_that_dies_is_finished_by_the_next(lab, uri, step):
 def test_file_records_of_older_versions(lab, location):
     record_files(location, [lab.Record("s", "1"), lab.Record("s", "2"), lab.Record("t", "1")], "r")
     assert sorted(recorded(location)) == [("1", True), ("1", True), ("2", True)]
+
+
+@pytest.mark.parametrize(("together", "always_there"), [(8192, True), (1, False)])
+def test_rows_that_change_places_are_there_in_every_version(lab, location, monkeypatch, together, always_there):
+    """Unless there is more than the journal should wait with: then their rejects are marked for the next plan."""
+    monkeypatch.setattr("pipeline.table.replacement.TOGETHER", together)
+    numbers = {("s", "1"): [1], ("t", "1"): [2], ("s", "2"): [3], ("t", "2"): [4]}
+
+    def run(version, ids, changed):
+        files = {"s": ids[:2], "t": ids[2:]}
+        begin_files(location, [(name, version) for name in files], f"r{version}")
+        with Committer(
+            location, f"r{version}", max_rows=1, changed=changed, slices_of=lambda file: numbers[file.uri, file.version]
+        ) as committer:
+            for name, own in files.items():
+                rows = [(each, "text", name, numbers[name, version][0], row) for row, each in enumerate(own)]
+                committer.add(stage(location, rows_of(lab, *rows)), None, [lab.Record(name, version, 1)])
+
+    run("1", ["a", "b", "c", "d"], {})
+    before = VectorTable.open(location).dataset().version
+    run("2", ["c", "b", "a", "d"], {"s": "2", "t": "2"})
+    dataset = VectorTable.open(location).dataset()
+    versions = [lance.dataset(dataset.uri, version=number) for number in range(before, dataset.version + 1)]
+    whole = [sorted(each.to_table(columns=["id"])["id"].to_pylist()) == ["a", "b", "c", "d"] for each in versions]
+    assert all(whole) is always_there
+    rejects = {row["id"]: row["reason"] for row in VectorTable.open(location).rejects().to_pylist()}
+    assert rejects == ({} if always_there else {"c": "its twin has gone"})

@@ -1,0 +1,99 @@
+"""Duplicates whose holder goes: they are told from those whose holder stays, and no crash forgets one."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.errors import TableError
+from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
+from pipeline.table import commit as commit_module
+from pipeline.table.files import begin_files
+from pipeline.table.rejects import WIDOWED
+from pipeline.table.retirement import prune
+from pipeline.table.retry import Retry
+from pipeline.table.twins import release_twins
+
+ROWS = [
+    *({"id": f"a{row}", "text": f"text {row}", "source": "s", "slice": 1, "row": row} for row in range(4)),
+    {"id": "t0", "text": "another", "source": "t", "slice": 2, "row": 0},
+]
+REJECTS = [("a0", "duplicate id", 1), ("a1", "duplicate id", 2), ("t0", "duplicate id", 3), ("x", "duplicate of a2", 4),
+           ("y", "duplicate of t0", 5), ("z", "empty", 6), ("a3", "duplicate id", 7)]  # fmt: skip
+
+
+@pytest.fixture
+def location(lab, uri):
+    """File s with four documents, t with one, and u, whose rows all repeat something but one."""
+    lab.create(uri)
+    location = TableLocation.parse(uri)
+    files = [lab.Record("s", "1", 1), lab.Record("t", "1", 1), lab.Record("u", "1", 1)]
+    begin_files(location, [(file.uri, file.version) for file in files], "r")
+    rejects = [
+        {"id": name, "source": "u", "slice": 3, "row": row, "stage": "commit", "reason": reason, "detail": "",
+         "slice_rows": 8} for name, reason, row in REJECTS
+    ]  # fmt: skip
+    numbers = {"s": [1], "t": [2], "u": [3]}
+    own = [{"id": "u0", "text": "its own", "source": "u", "slice": 3, "row": 0}]
+    with Committer(location, "r", slices_of=lambda record: numbers[record.uri]) as committer:
+        committer.add(stage(location, lab.as_rows([*ROWS, *own])), lab.as_rejects(rejects), files)
+    return location
+
+
+def reasons(location):
+    return {row["id"]: row["reason"] for row in VectorTable.open(location).rejects().to_pylist()}
+
+
+def exchange(location, lab, run="again"):
+    """File s becomes another one, with a1 alone in it."""
+    record = lab.Record("s", "2", 1)
+    begin_files(location, [("s", "2")], run)
+    rows = lab.as_rows([{"id": "a1", "text": "new", "source": "s", "slice": 9, "row": 0}])
+    with Committer(location, run, slices_of=lambda _: [9], changed={"s": "2"}) as committer:
+        committer.add(stage(location, rows), None, [record])
+
+
+def assert_released(location):
+    widowed = {"a0": WIDOWED, "a3": WIDOWED, "x": WIDOWED}
+    assert reasons(location) == {name: widowed.get(name, reason) for name, reason, _ in REJECTS}
+    retry = Retry.load(location, Ledger.load(location), asked=False)
+    assert retry.rows.select(["slice", "row"]).to_pylist() == [{"slice": 3, "row": row} for row in (1, 4, 7)]
+    assert retry.sources == {"u"}
+
+
+def test_those_whose_holder_stays_stay_as_they_are(location):
+    before = reasons(location)
+    assert release_twins(location) == 0
+    assert reasons(location) == before
+    assert Retry.load(location, Ledger.load(location), asked=False) is None
+
+
+def test_an_exchange_releases_those_of_its_old_rows(location, lab):
+    exchange(location, lab)
+    assert_released(location)
+    assert release_twins(location) == 0
+
+
+def test_a_pruning_releases_them_too(location):
+    prune(location, ["s"])
+    assert {name for name, reason in reasons(location).items() if reason == WIDOWED} == {"a0", "a1", "a3", "x"}
+
+
+def test_a_deleted_document_releases_none(location):
+    VectorTable.open(location).delete(["a0", "a2"])
+    before = reasons(location)
+    assert release_twins(location) == 0
+    assert reasons(location) == before
+
+
+def test_what_dies_before_they_are_released_does_it_next_time(location, lab, monkeypatch):
+    def dies(_location):
+        raise TableError("the storage is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commit_module, "release_twins", dies)
+        with pytest.raises(TableError):
+            exchange(location, lab)
+    assert VectorTable.open(location).dataset().count_rows("source = 's'") == 1, "the exchange itself took place"
+    assert WIDOWED not in reasons(location).values()
+    exchange(location, lab, "next")
+    assert_released(location)
