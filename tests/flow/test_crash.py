@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import VectorTable, embed
 from pipeline.table.journal import read_journal
+from pipeline.table.rejects import KILLER, SUSPECT
 
 pytestmark = pytest.mark.cluster
 
@@ -25,8 +26,8 @@ def driver(lab, tmp_path):
     """The slow driver as a process in a session of its own, with a Ray cluster of its own."""
     started = []
 
-    def start(corpus, table):
-        command = [sys.executable, str(DRIVER), str(corpus), table]
+    def start(corpus, table, *more):
+        command = [sys.executable, str(DRIVER), str(corpus), table, *map(str, more)]
         process = subprocess.Popen(
             command,
             env=lab.environment(tmp_path / "home"),
@@ -96,6 +97,35 @@ def test_a_run_killed_in_the_middle_of_a_changed_file_goes_on_there(ray_cluster,
     assert embed(str(corpus), table).nothing_to_do
     assert not read_journal(VectorTable.open(table).location).num_rows
     assert not lab.old_orphans(table)
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_it_hunts_for_a_deadly_document_goes_on_hunting(lab, driver, tmp_path):
+    corpus, table, deaths = tmp_path / "corpus", str(tmp_path / "lake" / "docs"), tmp_path / "deaths"
+    rows = lab.documents(24, "a")
+    rows[11]["text"] += " xxpoison"
+    lab.write(corpus / "a.parquet", rows)
+    process = driver(corpus, table, deaths)
+    deadline = time.monotonic() + 240
+    while SUSPECT not in reasons(table):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kill_with_children(process)
+    assert reasons(table) == [SUSPECT]
+    before = len(deaths.read_text().split())
+
+    second = driver(corpus, table, deaths)
+    second.wait(240)
+    assert second.returncode == 0, second.stderr.read().decode()
+    assert len(deaths.read_text().split()) == before + 1, "the hunt began anew"
+    assert reasons(table) == [KILLER]
+    assert set(lab.stored(table)) == {f"a-{row}" for row in range(24) if row != 11}
+    assert not lab.old_orphans(table)
+
+
+def reasons(table):
+    return VectorTable.open(table).rejects()["reason"].to_pylist() if Path(f"{table}.lance").exists() else []
 
 
 def wait_for_commit(process, table):
