@@ -18,6 +18,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee index``."""
     parser.add_argument("table", metavar="DIR/NAME")
     parser.add_argument(
+        "--clean",
+        nargs="?",
+        type=float,
+        const=7.0,
+        metavar="DAYS",
+        help="then drop versions older than DAYS (7): what was deleted, replaced or joined before leaves the disk",
+    )
+    parser.add_argument(
         "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
     )
 
@@ -30,7 +38,13 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     indexes = [asdict(index) for index in table.index()]
     for index in indexes:
         output.people.print(", ".join(f"{name} {value}" for name, value in index.items()), markup=False)
-    output.result({"table": str(table.location), "indexes": indexes})
+    found: dict[str, object] = {"table": str(table.location), "indexes": indexes}
+    if arguments.clean is not None:
+        cleaned = table.clean(arguments.clean)
+        versions = "1 older version" if cleaned.versions == 1 else f"{cleaned.versions:,} older versions"
+        output.people.print(f"{versions} dropped, {cleaned.bytes / 1e6:,.1f} MB freed", highlight=False)
+        found["cleaned"] = asdict(cleaned)
+    output.result(found)
 
 
 COMMAND: Final = Command(
@@ -38,7 +52,7 @@ COMMAND: Final = Command(
     help="Build or refresh the nearest-neighbour, id and full-text indexes of a table; join its small fragments.",
     configure=configure,
     run=run,
-    examples=("moee index lake/docs",),
+    examples=("moee index lake/docs", "moee index lake/docs --clean 30"),
 )
 
 if __name__ == "__main__":

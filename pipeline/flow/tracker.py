@@ -234,5 +234,5 @@ def _hopeless(stage: str, deaths: int) -> str:
         )
     return (
         f"a worker's process died {deaths} times in a row at stage {stage} and no document got through: "
-        "too little memory, or a broken installation (moee doctor); what was committed stays"
+        "too little memory, or a broken installation (`pip check`); what was committed stays"
     )

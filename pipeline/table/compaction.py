@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["FEW", "compact"]
+__all__ = ["FEW", "compact", "drop_deleted"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,21 +47,39 @@ def compact(location: TableLocation, dataset: lance.LanceDataset, *, few: int = 
     before = len(dataset.get_fragments())
     with storage_errors("compact", location):
         while dataset.stats.dataset_stats(max_rows_per_group=TARGET_ROWS)["num_small_files"] > few:
-            try:
-                done = dataset.optimize.compact_files(
-                    target_rows_per_fragment=TARGET_ROWS,
-                    num_threads=_THREADS,
-                    batch_size=_BATCH_ROWS,
-                    max_source_fragments=_PASS_FRAGMENTS,
-                    max_source_bytes=_PASS_BYTES,
-                )
-            except CommitConflictError as error:
-                logger.info("compaction of %s met another change and leaves the rest: %s", location, error)
-                break
-            dataset.checkout_latest()
-            if not done.fragments_removed:
+            if not _pass(location, dataset):
                 break
     after = len(dataset.get_fragments())
     if after < before:
         logger.info("compacted %s: %d fragments became %d", location, before, after)
     return before - after
+
+
+def drop_deleted(location: TableLocation, dataset: lance.LanceDataset) -> None:
+    """Write fragments that hold deleted rows again without them; `dataset` shows the result.
+
+    Raises:
+        TableError: the storage refused; what earlier passes have done stays.
+    """
+    with storage_errors("compact", location):
+        while dataset.stats.dataset_stats()["num_deleted_rows"]:
+            if not _pass(location, dataset, most_deleted=0.0):
+                break
+
+
+def _pass(location: TableLocation, dataset: lance.LanceDataset, *, most_deleted: float = 0.1) -> bool:
+    """Rewrite small fragments and those of which more than `most_deleted` (0 to 1) is deleted; whether to go on."""
+    try:
+        done = dataset.optimize.compact_files(
+            target_rows_per_fragment=TARGET_ROWS,
+            num_threads=_THREADS,
+            batch_size=_BATCH_ROWS,
+            max_source_fragments=_PASS_FRAGMENTS,
+            max_source_bytes=_PASS_BYTES,
+            materialize_deletions_threshold=most_deleted,
+        )
+    except CommitConflictError as error:
+        logger.info("compaction of %s met another change and leaves the rest: %s", location, error)
+        return False
+    dataset.checkout_latest()
+    return bool(done.fragments_removed)

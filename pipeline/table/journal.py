@@ -3,7 +3,8 @@
 One row per slice of a file's new version: the fragments in which its accepted rows wait, and its rejects. It is written
 while the file is being read, so that a run which dies hours into a large changed file is resumed, not repeated; its
 rows go after the commit that names the fragments. A fragment that the journal names is staged and no orphan
-(`staged_files`).
+(`staged_files`). To Lance it is nobody's file, which a cleaning by whatever program takes away when it is a week old:
+then its slices wait no longer, and are staged anew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.table.schema import JOURNAL, REJECTS
 from pipeline.table.staging import Staged, fragment_paths, keep_rows, staged_before
-from pipeline.table.store import open_dataset, read_all, storage_errors, upsert
+from pipeline.table.store import data_files, open_dataset, read_all, storage_errors, upsert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,8 +65,18 @@ def write_journal(location: TableLocation, entries: pa.Table) -> None:
 
 
 def read_journal(location: TableLocation) -> pa.Table:
-    """Which slices wait: uri, version, slice."""
-    return read_all(location.sibling("journal"), pa.schema([JOURNAL.field(name) for name in _KEYS]))
+    """Which slices wait, in files that are still there: uri, version, slice."""
+    names = [*_KEYS, "fragments"]
+    rows = read_all(location.sibling("journal"), pa.schema([JOURNAL.field(name) for name in names]))
+    if rows.num_rows:
+        with storage_errors("look for what is staged for", location):
+            there = set(data_files(location).list())
+        lists = rows.column("fragments").combine_chunks()
+        named = lists.flatten()
+        lost = [name for name in named.unique().to_pylist() if not there.issuperset(fragment_paths((name,)))]
+        owners = pc.list_parent_indices(lists).filter(pc.is_in(named, value_set=pa.array(lost, pa.string())))
+        rows = rows.filter(pa.array(~np.isin(np.arange(rows.num_rows), owners.to_numpy())))
+    return rows.select(_KEYS)
 
 
 def waiting_for(location: TableLocation, uris: Iterable[str], slices: np.ndarray) -> pa.Table:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lance
+from lance.file import LanceFileSession
 
 from pipeline.errors import MoeeError, TableError
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "create_dataset",
+    "data_files",
     "open_dataset",
     "open_with_lancedb",
     "read_all",
@@ -178,6 +180,11 @@ def read_all(location: TableLocation, schema: pa.Schema, filter: pc.Expression |
         return schema.empty_table()
     with storage_errors("read", location):
         return dataset.to_table(columns=schema.names, filter=filter)
+
+
+def data_files(location: TableLocation) -> LanceFileSession:
+    """The folder of a table's data files."""
+    return LanceFileSession(f"{location.uri}/data", storage_options=dict(location.options))
 
 
 def table_names(location: TableLocation) -> list[str]:

@@ -13,6 +13,7 @@ from pipeline.errors import FingerprintError, TableError, TableNotFoundError, Us
 from pipeline.spec import EmbeddingSpec, differing_fields
 from pipeline.table.additions import Added, add_rows
 from pipeline.table.calibrations import load_calibration
+from pipeline.table.cleaning import Cleaned, clean
 from pipeline.table.compaction import compact
 from pipeline.table.creation import create_table, whats_there
 from pipeline.table.deletion import delete_documents
@@ -20,7 +21,7 @@ from pipeline.table.indexes import MIN_ROWS, IndexInfo, build_indexes
 from pipeline.table.info import describe
 from pipeline.table.location import TableLocation
 from pipeline.table.rejects import read_rejects
-from pipeline.table.runs import read_runs
+from pipeline.table.runs import new_run, read_runs
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
 from pipeline.table.store import open_dataset, open_with_lancedb, storage_errors
 
@@ -283,8 +284,15 @@ class VectorTable:
         compact(self.location, dataset)
         return build_indexes(self.location, dataset, min_rows=min_rows)
 
+    def clean(self, days: float = 7.0) -> Cleaned:
+        """Drop versions older than `days`: rows that were deleted or replaced before leave the disk."""
+        return clean(self.location, new_run(), days)
+
     def delete(self, ids: Sequence[str]) -> int:
-        """Remove documents for good: no later run brings them back. Returns how many there were."""
+        """Remove documents for good: no later run brings them back. Returns how many there were.
+
+        Older versions hold them until `clean` drops these.
+        """
         return delete_documents(self.location, self.dataset(), ids).documents
 
     def rejects(self) -> pa.Table:

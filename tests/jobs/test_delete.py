@@ -64,3 +64,14 @@ def test_no_table(moee, tmp_path):
     outcome = moee("delete", tmp_path / "lake" / "none", "a")
     assert outcome.status == 1
     assert "there is no table" in outcome.error
+
+
+def test_an_index_run_may_drop_what_was_deleted_from_the_disk(moee, table):
+    moee("delete", table.location, "a")
+    outcome = moee("index", table.location, "--clean", 0, "--json")
+    assert outcome.status == 0
+    assert outcome.json["cleaned"]["versions"] > 0
+    assert len(table.dataset().versions()) == 1
+    assert ids(table) == ["b", "c", "line two"]
+    assert moee("index", table.location, "--clean").out.endswith("0 older versions dropped, 0.0 MB freed\n")
+    assert moee("index", table.location, "--clean", -1).status == 2
