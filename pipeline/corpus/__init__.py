@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.corpus.documents import REJECTS_SCHEMA, check, documents_schema
 from pipeline.corpus.readers import ReaderOptions, count_rows, keep_schema, resolve_columns
-from pipeline.corpus.slices import FileRecord, Slice, UnitPart, WorkUnit, plan, slice_id, slice_ids
+from pipeline.corpus.slices import FileRecord, Slice, Taper, UnitPart, WorkUnit, plan, slice_id, slice_ids
 from pipeline.corpus.sources import SourceFile, list_sources
 from pipeline.corpus.units import DocumentBatch, read_slices, read_unit
 
@@ -15,6 +15,7 @@ __all__ = [
     "ReaderOptions",
     "Slice",
     "SourceFile",
+    "Taper",
     "UnitPart",
     "WorkUnit",
     "check",

@@ -36,6 +36,7 @@ __all__ = [
     "Done",
     "FileRecord",
     "Slice",
+    "Taper",
     "UnitPart",
     "WorkUnit",
     "finished",
@@ -158,6 +159,22 @@ def _part(fields: dict[str, Any]) -> UnitPart:
     return UnitPart(SourceFile(**fields["file"]), given, fields["rows"], fields["last"])
 
 
+@dataclass(frozen=True, slots=True)
+class Taper:
+    """Units get smaller toward the end of a plan of `rows` rows, so that those who work side by side end together.
+
+    None holds more than one in `shares` of what is left, unless that is fewer than `least` rows.
+    """
+
+    rows: int
+    shares: int
+    least: int
+
+    def most(self, taken: int) -> int:
+        """Rows that a unit may hold when `taken` rows are in units before it."""
+        return max((self.rows - taken) // self.shares, self.least)
+
+
 def finished(done: Done) -> Callable[[int], bool]:
     """A test for one slice id."""
     if done is None:
@@ -180,6 +197,7 @@ def plan(
     complete_files: AbstractSet[tuple[str, str]] = frozenset(),
     max_rows: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
+    taper: Taper | None = None,
     storage_options: Mapping[str, Any] | None = None,
     count: Count | None = None,
 ) -> Iterator[WorkUnit]:
@@ -197,6 +215,7 @@ def plan(
         complete_files: (uri, version) of files of which nothing is left to do; they are not even counted.
         max_rows: see above.
         max_bytes: see above.
+        taper: how units get smaller toward the end; None: they do not.
         storage_options: for remote files.
         count: instead of `readers.extents`. Called lazily, in the order of the files.
 
@@ -205,7 +224,7 @@ def plan(
     """
     counted = count or (lambda file: extents(file, options, storage_options=storage_options))
     ids = _sorted(done if isinstance(done, np.ndarray) else np.fromiter(done or (), np.int64))
-    bundle = _Bundle()
+    bundle = _Bundle((max_rows, max_bytes), taper)
     for file in sorted(set(files), key=lambda each: each.uri):
         if (file.uri, file.version) in complete_files:
             continue
@@ -232,14 +251,19 @@ class _Item:
 
 @dataclass(slots=True)
 class _Bundle:
+    usual: tuple[int, int]
+    taper: Taper | None
     items: list[_Item] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
+    taken: int = 0
 
     def fits(self, item: _Item) -> bool:
         if item.last and item.file is self.items[-1].file:
             return True
         rows, size = item.bounds
+        if self.taper is not None and item.bounds == self.usual:
+            rows = min(rows, self.taper.most(self.taken))
         same_bounds = item.bounds == self.items[0].bounds
         return same_bounds and self.rows + item.rows <= rows and self.bytes + item.bytes <= size
 
@@ -250,6 +274,7 @@ class _Bundle:
 
     def take(self) -> WorkUnit:
         parts = [_part_of(list(items)) for _, items in groupby(self.items, key=lambda each: each.file)]
+        self.taken += self.rows
         self.items, self.rows, self.bytes = [], 0, 0
         return WorkUnit(tuple(parts))
 

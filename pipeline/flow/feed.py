@@ -52,11 +52,11 @@ class Feed:
     _released: int = 0
 
     @classmethod
-    def of(cls, plan: Plan, width: int) -> Feed:
-        """Count the units, choose how large they are to be, and plan the first `width` of them."""
+    def of(cls, plan: Plan, width: int, replicas: int = 1, *, quick: bool = True) -> Feed:
+        """Count the units, choose how large they are to be (`Plan.fitted`), and plan the first `width` of them."""
         size = plan.size(COUNT_SECONDS)
         if size is not None and size.rows is not None:
-            plan = plan.fitted(size.rows)
+            plan = plan.fitted(size.rows, replicas, quick=quick)
             size = plan.size()
             assert size is not None
         head = tuple(unit.to_json() for unit in islice(plan, width + 1))

@@ -28,6 +28,7 @@ from pipeline.flow.report import EmbedReport
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
 from pipeline.flow.tracker import start_tracker
 from pipeline.flow.worker import EncoderPlan
+from pipeline.models import locate
 from pipeline.table import Committer, Staged, TableLocation, VectorTable
 from pipeline.table.files import begin_files, unfinished
 from pipeline.table.info import count_documents
@@ -54,6 +55,9 @@ FRAGMENTS: Final = 1024
 
 PARCELS: Final = 16
 """At most so many parcels make a fragment: as many are lost when everything dies, and as many are held in memory."""
+
+QUICK_BYTES: Final = 256 << 20
+"""Weights with which a CPU, too, embeds a thousand documents in a minute."""
 
 UNITS_PER_READER: Final = 16
 """So many units are worth starting a process for, which takes some 3 s of a core, unless a replica would go idle."""
@@ -139,7 +143,8 @@ class Job:
         with committer:
             forget_files(self.location, self.work.reverted)
             begin_files(self.location, ((file.uri, file.version) for file in self.work.units.files), self.run_name)
-            feed = Feed.of(self.work.units, width=4 * PARCELS + 8 * pool.most)
+            quick = "num_gpus" in resources or locate(self.spec.model, self.spec.revision).weight_bytes <= QUICK_BYTES
+            feed = Feed.of(self.work.units, 4 * PARCELS + 8 * pool.most, pool.most, quick=quick)
             self._stream(self._graph(feed, table, encoder, pool, resources, watch), committer, feed)
 
     def _create(self, encoder: EncoderPlan, resources: dict[str, Any], watch: Watch) -> VectorTable:

@@ -57,6 +57,11 @@ class Checkpoint:
         """The parsed ``config.json``."""
         return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
 
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weight files."""
+        return sum(file.stat().st_size for file in self.path.glob("*.safetensors"))
+
 
 def locate(model: str, revision: str | None = None) -> Checkpoint:
     """Find a model's files, downloading them from the hub where they are not on disk yet.

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corpus import FileRecord, ReaderOptions, SourceFile, WorkUnit, plan, slice_id
+from pipeline.corpus import FileRecord, ReaderOptions, SourceFile, Taper, WorkUnit, plan, slice_id
 from pipeline.corpus.formats.base import Extent, UnreadableError
 
 counts = st.none() | st.lists(
@@ -46,6 +46,21 @@ def test_the_bound_on_rows_is_kept_and_an_over_large_slice_is_alone(counts, slic
     for unit in plan(files, ReaderOptions("text", slice_rows=slice_rows), max_rows=max_rows, count=count):
         streams = sum(part.slices is None for part in unit.parts)
         assert unit.rows + streams <= max_rows or len(unit.slices) + streams == 1
+
+
+@given(corpora, st.integers(1, 4), st.integers(1, 40), st.integers(1, 8), st.integers(1, 20))
+def test_units_get_smaller_toward_the_end(counts, slice_rows, max_rows, shares, least):
+    files, count = corpus(counts)
+    options = ReaderOptions("text", slice_rows=slice_rows)
+    whole = list(plan(files, options, max_rows=max_rows, count=count))
+    rows = sum(unit.rows for unit in whole)
+    units = list(plan(files, options, max_rows=max_rows, taper=Taper(rows, shares, least), count=count))
+    assert all_slices(units) == all_slices(whole)
+    left = rows
+    for unit in units:
+        streams = sum(part.slices is None for part in unit.parts)
+        assert unit.rows + streams <= min(max_rows, max(left // shares, least)) or len(unit.slices) + streams == 1
+        left -= unit.rows
 
 
 @given(st.lists(st.integers(0, 500), max_size=30), st.integers(1, 300))

@@ -72,9 +72,12 @@ def test_a_limit_ends_the_plan(plan):
     assert len(list(islice(plan, 1))) == 1
 
 
-@pytest.mark.parametrize(("rows", "unit"), [(40, 256), (16_384, 256), (40_000, 625), (65_536, 1024), (10**7, 4096)])
-def test_units_are_as_large_as_the_corpus_bears(plan, rows, unit):
-    fitted = plan.fitted(rows)
+@pytest.mark.parametrize(
+    ("rows", "quick", "unit"),
+    [(40, False, 256), (16_384, False, 256), (40_000, False, 625), (40_000, True, 1024), (10**7, True, 4096)],
+)
+def test_units_are_as_large_as_the_corpus_bears(plan, rows, quick, unit):
+    fitted = plan.fitted(rows, quick=quick)
     assert fitted.max_rows == unit
     assert fitted.max_bytes == (MAX_BYTES if unit <= MAX_ROWS else LARGE_BYTES)
     assert [slice_ for each in fitted for slice_ in each.slices] == [slice_ for each in plan for slice_ in each.slices]
