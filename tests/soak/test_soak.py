@@ -66,20 +66,32 @@ def test_whatever_dies_each_document_is_there_once(soak, world, lab, request):
 
 
 def local_round(soak, world, lab, number, weights, kills):
-    corpus, everything = soak.make_corpus(number, ROWS)
+    """A new table, then the same documents in other files."""
     table = soak.disk / f"docs{number}"
+    for make in (soak.make_corpus, soak.partition_anew):
+        corpus, everything = make(number, ROWS)
+        embed_whatever_happens(soak, world, corpus, table, weights, kills)
+        verify(soak, world, lab, corpus, table, everything)
+
+
+def embed_whatever_happens(soak, world, corpus, table, weights, kills):
+    """Run the command until it ends well; what hurts it comes to an end, too."""
     faults = 0
     while True:
         clock = soak.random.choice([0, 0, 0, 86_400, -86_400, 10 * 365 * 86_400]) if "clock" in weights else 0
         if clock:
             soak.happened.append("clock")
         driver = soak.start(corpus, table, "--replicas", "1:2", "--delay", DELAY, "--clock", clock)
-        while driver.poll() is None and faults < 16 and len(soak.happened) < kills:
+        while driver.poll() is None and faults < 8 and len(soak.happened) < kills:
             wait_a_while(soak, driver)
             faults += hurt(soak, driver, corpus, table, weights)
         if ended_well(driver):
-            break
+            return
         world.distinct(table)
+
+
+def verify(soak, world, lab, corpus, table, everything):
+    """The invariant, and that nothing is left to do."""
     accepted, rejects = world.check(table, everything)
     assert not lab.old_orphans(str(table))
     innocent = [row for row in rejects if "kill" in row["reason"]]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 TESTS = Path(__file__).parents[1]
 DISK_BYTES = 256 << 20
+NULL = {"id": "a-null", "text": None, "theme": "none"}
+EMPTY = {"id": "b-empty", "text": " ", "theme": ""}
 STAGES = {"replica": "EmbedStage", "reader": "ReadStage", "stager": "StageStage"}
 
 
@@ -85,13 +87,32 @@ class World:
 
     def make_corpus(self, number, rows):
         """Files of several formats with trouble in them; (folder, everything that is in it by file name and row)."""
-        corpus = self.folder / f"corpus-{number}"
         documents = self.lab.documents
-        files = {
-            "a.parquet": [*documents(rows // 2, "a"), {"id": "a-null", "text": None, "theme": "none"}],
-            "b.jsonl": [*documents(rows // 4, "b"), {"id": "b-empty", "text": " ", "theme": ""}, documents(1, "a")[0]],
-            "c.jsonl.gz": documents(rows // 4, "c"),
-        }
+        return self._write(
+            number,
+            {
+                "a.parquet": [*documents(rows // 2, "a"), NULL],
+                "b.jsonl": [*documents(rows // 4, "b"), EMPTY, documents(1, "a")[0]],
+                "c.jsonl.gz": documents(rows // 4, "c"),
+            },
+        )
+
+    def partition_anew(self, number, rows):
+        """The same documents, many of them in other files: changed ones, a new one, and one that keeps its rows."""
+        a, b = self.lab.documents(rows // 2, "a"), self.lab.documents(rows // 4, "b")
+        third = rows // 6
+        return self._write(
+            number,
+            {
+                "0.jsonl": b[third:],
+                "a.parquet": [*a[third:], NULL, *b[: third // 2]],
+                "b.jsonl": [EMPTY, a[0], *b[third // 2 : third], *a[:third]],
+                "c.jsonl.gz": self.lab.documents(rows // 4, "c"),
+            },
+        )
+
+    def _write(self, number, files):
+        corpus = self.folder / f"corpus-{number}"
         for name, lines in files.items():
             self.lab.write(corpus / name, lines)
         return corpus, {(name, row) for name, lines in files.items() for row in range(len(lines))}
