@@ -19,11 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", metavar="DIR/NAME")
     parser.add_argument(
         "--clean",
-        nargs="?",
         type=float,
-        const=7.0,
         metavar="DAYS",
-        help="then drop versions older than DAYS (7): what was deleted, replaced or joined before leaves the disk",
+        help="then drop versions older than DAYS, but tagged ones: what was deleted or replaced leaves the disk",
     )
     parser.add_argument(
         "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
@@ -32,8 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Build, and list what there is."""
+    from pipeline.errors import UsageError
     from pipeline.table import VectorTable
+    from pipeline.table.cleaning import MOST_DAYS
 
+    if arguments.clean is not None and not 0 <= arguments.clean <= MOST_DAYS:
+        raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MOST_DAYS:,} days")
     table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
     indexes = [asdict(index) for index in table.index()]
     for index in indexes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 
@@ -27,26 +28,17 @@ def own_logging():
 
 @pytest.fixture(scope="session")
 def encoder():
-    """The built-in model in float32 with the paper's prompt and pooling; float32 compares to rounding."""
+    """The built-in model in float32 with the paper's prompt and pooling; float32 compares to rounding.
+
+    In this setting one dimension deviates by 1e-4 of its mean, the others by 2e-3 and more: z-scored, a last bit of it
+    is 1e-4 of a vector. For the tests it deviates by as much as the others.
+    """
     from pipeline import EmbeddingSpec, Encoder
 
-    return Encoder(EmbeddingSpec(dtype="float32", prompt="prompteol", pooling="last", alpha=1.0), device="cpu")
-
-
-@pytest.fixture(scope="session")
-def assert_same_vectors():
-    """Two lists of vectors are the same to float32's rounding.
-
-    One dimension of `encoder` varies by 1e-4 of its mean, so that calibration makes 1e-4 of a last bit: single
-    elements may differ by that much, cosines by its square.
-    """
-
-    def check(made, expected):
-        made, expected = np.atleast_2d(made), np.atleast_2d(expected)
-        assert made.shape == expected.shape
-        assert (np.einsum("nd,nd->n", made, expected) > 1 - 1e-6).all()
-
-    return check
+    made = Encoder(EmbeddingSpec(dtype="float32", prompt="prompteol", pooling="last", alpha=1.0), device="cpu")
+    usual = made.calibration
+    least = np.maximum(usual.hidden_deviation, 2e-3 * np.abs(usual.hidden_mean))
+    return Encoder(made.spec, device="cpu", calibration=dataclasses.replace(usual, hidden_deviation=least))
 
 
 @pytest.fixture(scope="session")

@@ -163,7 +163,8 @@ def _part(fields: dict[str, Any]) -> UnitPart:
 class Taper:
     """Units get smaller toward the end of a plan of `rows` rows, so that those who work side by side end together.
 
-    None holds more than one in `shares` of what is left, unless that is fewer than `least` rows.
+    None holds more than one in `shares` of what is left, unless that is fewer than `least` rows, it is a single slice,
+    or it is part of a large row group.
     """
 
     rows: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
@@ -17,7 +17,6 @@ from pipeline.models import describe
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.lease import Lease
-from pipeline.table.rejects import WIDOWED, reject_counts
 from pipeline.table.retirement import prune
 from pipeline.table.runs import new_run
 from pipeline.table.store import refuse_unwritable, table_version
@@ -83,14 +82,14 @@ def embed(
             task = _prepare(source, location, spec, chosen, listener)
         tidy(location, run)
         pruned = prune(location, task.work.gone)
-        if pruned.rows:
+        if pruned.files:
             task = _prepare(source, location, spec, chosen, listener)
         if task.existing is not None and task.work.units.is_empty:
             return report(task.existing, task.work, started, pruned=pruned)
         listener.phase("starting Ray")
         with cluster(), quiet_data():
             job = Job(run, lease, location, task.work, task.spec, task.meaning, task.options, listener, started)
-            done = job.run(task.existing, pruned, lambda: _moved(source, location, chosen))
+            done = job.run(task.existing, pruned)
         tidy(location, run)
         return done
 
@@ -141,15 +140,6 @@ def _plan(
         retry_rejects=options.retry_rejects,
         prune=options.prune,
     )
-
-
-def _moved(source: Source | Sequence[Source], location: TableLocation, options: EmbedOptions) -> Work | None:
-    """What is left since documents have lost their twin, if any have; with a limit, that is left to the next run."""
-    if options.limit is not None or WIDOWED not in reject_counts(location):
-        return None
-    table = VectorTable.open(location)
-    work = _plan(source, location, table, replace(options.fixed_by(table), retry_rejects=False, prune=False))
-    return None if work.units.is_empty else work
 
 
 def _asked(spec: EmbeddingSpec | str | Mapping[str, Any] | None, table: VectorTable | None) -> EmbeddingSpec:

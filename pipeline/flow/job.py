@@ -23,7 +23,7 @@ from pipeline.flow.cluster import Replicas, light_cpus, replica_resources, unwra
 from pipeline.flow.feed import Feed
 from pipeline.flow.limits import MaxRejects
 from pipeline.flow.parcel import Parcel, from_ipc, to_ipc
-from pipeline.flow.planning import Plan, Work, slices_of
+from pipeline.flow.planning import Plan, Work, moved_work, slices_of
 from pipeline.flow.report import EmbedReport
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
 from pipeline.flow.tracker import start_tracker
@@ -38,7 +38,7 @@ from pipeline.table.retirement import Pruned
 from pipeline.table.runs import finish_run, start_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import pyarrow as pa
 
@@ -82,14 +82,16 @@ class Job:
     tokens: int = 0
     ready: float = 0.0
     sample: Any = None
+    read: int = 0
+    rejected: int = 0
     retried: int = 0
     committers: list[Committer] = field(default_factory=list[Committer])
 
-    def run(self, existing: VectorTable | None, pruned: Pruned, again: Callable[[], Work | None]) -> EmbedReport:
+    def run(self, existing: VectorTable | None, pruned: Pruned) -> EmbedReport:
         """Create the table where there is none, embed what is planned, and report.
 
-        Where files were exchanged, documents may have lost their twin (`pipeline.table.twins`): then `again` plans a
-        second pass for them.
+        A second pass takes up documents that have lost their twin (`pipeline.table.twins`) in the first one; with a
+        limit, the next run does.
         """
         pool, resources, threads = replica_resources(Replicas.parse(self.options.replicas), self.options.device)
         encoder = EncoderPlan(self.spec, self.meaning, self.options.device, threads)
@@ -105,7 +107,8 @@ class Job:
         first = self.work
         try:
             self._pass(table, encoder, pool, resources, watch)
-            if self.committers[0].exchanged and (second := again()) is not None:
+            second = moved_work(first, self.location) if self.options.limit is None else None
+            if second is not None:
                 self.listener.phase("taking up documents that have moved")
                 self.work, self.retried = second, count_rejects(self.location, WIDOWED, run)
                 self._pass(table, encoder, pool, resources, watch)
@@ -189,24 +192,25 @@ class Job:
     def _stream(self, blocks: Iterator[pa.Table], committer: Committer, feed: Feed) -> None:
         """Commit what comes out of the graph, until it ends or the limit is reached."""
         self.listener.phase("loading replicas")
-        read = rejected = 0
+        took = False
         most = MaxRejects.parse(self.options.max_rejects)
         for parcel in (parcel for block in blocks for parcel in Parcel.from_block(block)):
             if not self.ready:
                 self.ready = max(time.monotonic() - max(time.time() - parcel.begun, 0.0), self.started)
-            if not read:
+            if not took:
+                took = True
                 self.listener.start(feed.rows)
             committer.add(Staged.from_table(parcel.rows), parcel.rejects, parcel.files)
             feed.release(parcel.n_units)
             self.tokens += parcel.n_tokens
-            read += parcel.n_read
+            self.read += parcel.n_read
             self.listener.advance(parcel.n_read, parcel.n_tokens, parcel.rejects.num_rows)
             self.lease.check()
-            rejected += parcel.rejects.num_rows
-            most.check(max(rejected, committer.rejects), read, self.location)
-            if self.options.limit is not None and read >= self.options.limit:
+            self.rejected += parcel.rejects.num_rows
+            most.check(max(self.rejected, self.rejects), self.read, self.location)
+            if self.options.limit is not None and self.read >= self.options.limit:
                 break
-        most.check(max(rejected, committer.rejects), read, self.location, at_end=True)
+        most.check(max(self.rejected, self.rejects), self.read, self.location, at_end=True)
 
     def _graph(
         self,

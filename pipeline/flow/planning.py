@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus import (
+    FileRecord,
     ReaderOptions,
     SourceFile,
     Taper,
@@ -30,6 +31,7 @@ from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.errors import SourceError, UsageError
 from pipeline.flow.history import History
 from pipeline.table import Ledger, VectorTable
+from pipeline.table.files import read_files
 from pipeline.table.retry import Retry
 from pipeline.table.store import open_dataset
 
@@ -37,9 +39,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeline.table import TableLocation
-    from pipeline.table.files import FileRecord
+    from pipeline.table.files import FileRecord as AnyRecord
 
-__all__ = ["CANDIDATES", "MAX_ROWS", "Plan", "PlanSize", "Work", "open_if_there", "plan_work", "slices_of"]
+__all__ = [
+    "CANDIDATES",
+    "MAX_ROWS",
+    "Plan",
+    "PlanSize",
+    "Work",
+    "moved_work",
+    "open_if_there",
+    "plan_work",
+    "slices_of",
+]
 
 MAX_ROWS: Final = 1024
 """Rows in a work unit: some seconds of a small model on a laptop's CPU, half a second of a large one on a GPU."""
@@ -227,7 +239,8 @@ def plan_work(
     complete = {file for file in files if (file.uri, file.version) in ledger.complete_files}
     retry = None if table is None else Retry.load(location, ledger, asked=retry_rejects)
     done = ledger.done if retry is None else np.setdiff1d(ledger.done, retry.slices)
-    left = tuple(file for file in files if file not in complete or (retry is not None and file.uri in retry.sources))
+    again = _tried_again(location, retry, settled)
+    left = tuple(file for file in files if file not in complete or (file.uri, file.version) in again)
     changed = tuple(file for file in left if history.knows_other(file))
     listed = [file.uri for file in files]
     return Work(
@@ -243,7 +256,32 @@ def plan_work(
     )
 
 
-def slices_of(record: FileRecord, options: ReaderOptions) -> np.ndarray:
+def moved_work(work: Work, location: TableLocation) -> Work | None:
+    """What of `work`, which is done, is to be taken up again since documents have lost their twin; None: nothing."""
+    ledger = Ledger.load(location)
+    retry = Retry.load(location, ledger, asked=False)
+    if retry is None:
+        return None
+    again = _tried_again(location, retry, work.options)
+    files = tuple(file for file in work.files if (file.uri, file.version) in again)
+    done = np.setdiff1d(ledger.done, retry.slices)
+    units = Plan(files, work.options, done, storage_options=work.units.storage_options)
+    return None if units.is_empty else replace(work, units=units, changed=(), reverted=(), retry=retry)
+
+
+def _tried_again(location: TableLocation, retry: Retry | None, options: ReaderOptions) -> set[tuple[str, str]]:
+    """(uri, version) of the finished files that have slices to be read again; those of other versions cannot be."""
+    if retry is None:
+        return set()
+    rows = read_files(location).to_pylist()
+    records = [FileRecord(row["uri"], row["version"], row["slices"], 0) for row in rows
+               if row["complete"] and row["uri"] in retry.sources]  # fmt: skip
+    return {
+        (record.uri, record.version) for record in records if np.isin(slices_of(record, options), retry.slices).any()
+    }
+
+
+def slices_of(record: AnyRecord, options: ReaderOptions) -> np.ndarray:
     """The ids of all slices of a file that was read to its end, int64."""
     starts = np.arange(0, record.slices * options.slice_rows, options.slice_rows)
     return slice_ids(record.uri, record.version, starts, options)

@@ -7,14 +7,15 @@ is younger than Lance's own limit of a week, or is staged anew (`pipeline.table.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import UsageError
 from pipeline.table.compaction import drop_deleted
-from pipeline.table.lease import Lease
-from pipeline.table.store import open_dataset, storage_errors, table_names
+from pipeline.table.lease import TOPICS_PATIENCE_SECONDS, Lease
+from pipeline.table.store import open_dataset, storage_errors
 from pipeline.table.tidy import tidy
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["Cleaned", "clean"]
 
 MOST_DAYS: Final = 36_500
+
+COMPANIONS: Final = (
+    *("calibration", "files", "journal", "rejects", "runs"),
+    *("topic_models", "topics", "topic_assignments", "topic_events"),
+)
+"""By name, since ``docs.de`` beside ``docs`` may be anybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +41,34 @@ class Cleaned:
 
 
 def clean(location: TableLocation, run: str, days: float) -> Cleaned:
-    """Drop the versions of a table and of its companions that are older than `days` days, under the table's lease.
+    """Drop the versions of a table and of its companions that are older than `days` days.
+
+    Under the leases of the table and of its topics, which are read from one version for minutes.
 
     Raises:
         UsageError: no number of days.
-        LeaseError: a driver is at work on the table.
+        LeaseError: a driver is at work on the table, or somebody on its topics.
         TableError: the storage refused; what has gone is gone, the rest goes with the next call.
     """
     if not 0 <= days <= MOST_DAYS:
         raise UsageError(f"days={days:g}: versions are kept for 0 to {MOST_DAYS:,} days")
-    versions = size = 0
-    with Lease(location, run):
+    topics = location.sibling("topics")
+    with ExitStack() as leases:
+        leases.enter_context(Lease(location, run))
+        if open_dataset(topics) is not None:
+            leases.enter_context(Lease(topics, run, patience=TOPICS_PATIENCE_SECONDS))
         tidy(location, run)
-        for name in table_names(location):
-            place = location if name == location.name else location.sibling(name.removeprefix(f"{location.name}."))
-            if place.name != name:
-                continue
-            dataset = open_dataset(place)
-            if dataset is None:
-                continue
-            if place is location:
-                drop_deleted(location, dataset)
-            with storage_errors("clean", place):
-                gone = dataset.cleanup_old_versions(older_than=timedelta(days=days), error_if_tagged_old_versions=False)
-            versions, size = versions + gone.old_versions, size + gone.bytes_removed
-    return Cleaned(versions, size)
+        dataset = open_dataset(location)
+        if dataset is not None:
+            drop_deleted(location, dataset)
+        parts = [_drop(place, days) for place in (location, *map(location.sibling, COMPANIONS))]
+    return Cleaned(sum(part.versions for part in parts), sum(part.bytes for part in parts))
+
+
+def _drop(location: TableLocation, days: float) -> Cleaned:
+    dataset = open_dataset(location)
+    if dataset is None:
+        return Cleaned()
+    with storage_errors("clean", location):
+        gone = dataset.cleanup_old_versions(older_than=timedelta(days=days), error_if_tagged_old_versions=False)
+    return Cleaned(gone.old_versions, gone.bytes_removed)

@@ -51,8 +51,11 @@ class Collector(ABC):
         self._timer.start()
 
     @abstractmethod
-    def _commit_all(self, pending: Pending, entries: pa.Table) -> None:
-        """Commit `pending`, put `entries` into the journal, and whatever follows from either."""
+    def _commit_all(self, pending: Pending, entries: pa.Table, *, last: bool) -> None:
+        """Commit `pending`, put `entries` into the journal, and whatever follows from either.
+
+        `last`: all has been collected, and nothing will follow.
+        """
 
     @abstractmethod
     def _collected(self, files: Sequence[FileRecord]) -> None:
@@ -107,13 +110,16 @@ class Collector(ABC):
             CommitError: the table was moved under every one of many attempts.
             TableError: the storage refused.
         """
+        self._flush(last=False)
+
+    def _flush(self, *, last: bool) -> None:
         self._check()
         with self._committing:
             with self._guard:
                 pending, self._pending = self._pending, Pending()
                 entries = self._replacement.drain()
             try:
-                self._commit_all(pending, entries)
+                self._commit_all(pending, entries, last=last)
             except BaseException as error:
                 self._failure = error
                 raise
@@ -121,12 +127,8 @@ class Collector(ABC):
     def close(self) -> None:
         """Commit the rest, record finished files, and remove rejects that other commits have overtaken."""
         self._stop()
-        self.flush()
+        self._flush(last=True)
         self._tidy()
-
-    @property
-    def _closing(self) -> bool:
-        return self._closed.is_set()
 
     def _waits(self) -> bool:
         return bool(self._pending.size or self._replacement.size)

@@ -148,12 +148,12 @@ class Committer(Collector):
     def _collected(self, files: Sequence[FileRecord]) -> None:
         self._files.update({(record.uri, record.version): record for record in files})
 
-    def _commit_all(self, pending: Pending, entries: pa.Table) -> None:
+    def _commit_all(self, pending: Pending, entries: pa.Table, *, last: bool) -> None:
         if entries.num_rows:
             self._replacement.write(entries)
             reached("journaled")
         if self._replacement.versions:
-            self._add_exchange(pending)
+            self._add_exchange(pending, last=last)
         if pending.size or pending.exchange.records:
             self._commit(pending)
         if self._slices_of is not None:
@@ -164,6 +164,8 @@ class Committer(Collector):
             record_files(self.location, list(self._files.values()), self.run)
             self._files.clear()
         forget(self.location, self.run)
+        if self._copies is not None:
+            release_twins(self.location)  # of rows that were themselves refused, as copies
         drop_stale(self.location, self._open())
 
     def _open(self) -> lance.LanceDataset:
@@ -172,9 +174,9 @@ class Committer(Collector):
             raise TableNotFoundError(f"there is no table {self.location} (any more) to commit to")
         return dataset
 
-    def _add_exchange(self, pending: Pending) -> None:
+    def _add_exchange(self, pending: Pending, *, last: bool) -> None:
         """Add the changed files that are all there; from here on their older versions do not count as complete."""
-        exchange = self._replacement.ready(self._open(), self.ledger, last=self._closing)
+        exchange = self._replacement.ready(self._open(), self.ledger, last=last)
         if exchange is None:
             return
         pending.add(exchange)
@@ -186,6 +188,7 @@ class Committer(Collector):
         touched = pending.slices()
         attempted: list[str] = []
         old, erased = outdated(pending.exchange.slices), 0
+        before: lance.LanceDataset | None = None
         for attempt in range(_ATTEMPTS):
             dataset = self._open()
             if attempted and holds(dataset, attempted):
@@ -201,6 +204,7 @@ class Committer(Collector):
             present, erased = (None, 0) if old is None else without(self.location, dataset, old)
             idle = not attempted and not erased
             if idle or swap(self.location, dataset, attempted, self.run, present=present):
+                before = dataset if erased else None
                 break
             pending.contested = True
             time.sleep(min(0.01 * 2**attempt, 1.0) * random.random())  # noqa: S311 — spreads rivals, guards nothing
@@ -210,7 +214,7 @@ class Committer(Collector):
         self.outdated += erased
         self._account(pending, touched)
         if pending.exchange.records:
-            release_twins(self.location)
+            release_twins(self.location, pending.exchange.slices, before)
             self._replacement.settle(pending.exchange)
             self.exchanged += pending.exchange.slices
             self.kept += pending.exchange.kept

@@ -36,13 +36,16 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["Holder", "Lease", "read_holder"]
+__all__ = ["TOPICS_PATIENCE_SECONDS", "Holder", "Lease", "read_holder"]
 
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 30.0
 """A holder on another machine is dead when it has not beaten for so long, by the observer's clock."""
+
+TOPICS_PATIENCE_SECONDS: Final = 300.0
+"""The same for topics: UMAP and HDBSCAN hold the interpreter for a minute and more, and with it the beating thread."""
 
 _GRACE_SECONDS: Final = 1.0
 """A process that was just killed is not gone yet."""

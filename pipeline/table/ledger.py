@@ -21,7 +21,7 @@ from pipeline.table.schema import FILES, document_column
 from pipeline.table.store import open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import lance
 
@@ -174,19 +174,31 @@ def _wholly_rejected(location: TableLocation, dataset: lance.LanceDataset, store
     return np.setdiff1d(slices, doubtful)
 
 
-def without_holder(twins: pa.RecordBatch, dataset: lance.LanceDataset, deleted: pa.Array) -> pa.Array:
+def without_holder(
+    twins: pa.RecordBatch,
+    dataset: lance.LanceDataset,
+    deleted: pa.Array,
+    rewritten: Callable[[pa.Array], pa.Array] | None = None,
+    leaving: Sequence[str] = (),
+) -> pa.Array:
     """For each of `twins` (id, reason: rejects for which `TWINS` holds) whether its holder is missing, bool [n].
 
     Args:
         twins: what was rejected for the sake of another document.
         dataset: the table that should hold it.
-        deleted: ids of documents that were deleted for good; they hold their id, too.
+        deleted: ids of documents that were deleted for good; their ids and texts stay away.
+        rewritten: which of some ids are of documents that have another text than they had.
+        leaving: files whose rows do not count.
     """
     reason = twins.column("reason")
-    copied = pc.utf8_slice_codeunits(reason, len(COPY))
-    holders = pc.if_else(pc.starts_with(reason, COPY), copied, twins.column("id"))
-    held = held_ids(dataset, holders)
-    return pc.invert(pc.or_(pc.is_in(holders, value_set=held), pc.is_in(holders, value_set=deleted)))
+    is_copy = pc.starts_with(reason, COPY)
+    holders = pc.if_else(is_copy, pc.utf8_slice_codeunits(reason, len(COPY)), twins.column("id"))
+    staying = pc.field("source").is_null() | ~pc.field("source").isin(list(leaving)) if leaving else None
+    held = pc.is_in(holders, value_set=held_ids(dataset, holders, where=staying))
+    if rewritten is not None:
+        others = rewritten(holders.filter(is_copy).unique())
+        held = pc.and_not(held, pc.and_(is_copy, pc.is_in(holders, value_set=others)))
+    return pc.invert(pc.or_(held, pc.is_in(holders, value_set=deleted)))
 
 
 def _slices_without_holder(

@@ -34,7 +34,7 @@ from pipeline.table.journal import (
     waiting_for,
     write_journal,
 )
-from pipeline.table.rejects import as_rejects
+from pipeline.table.rejects import DELETED, as_rejects, read_rejects
 from pipeline.table.retirement import retire_rejects
 from pipeline.table.schema import JOURNAL
 from pipeline.table.staging import Staged, keep_rows
@@ -106,7 +106,7 @@ class Replacement:
         self._rows = 0
         self._records: dict[str, FileRecord] = {}
         self._there: set[int] = set()
-        self._settled = 0
+        self._settled: set[str] = set()
         self._again = set[int]() if again is None else set(again.tolist())
         self._uris = pa.array(list(versions), pa.string())
         if versions:
@@ -121,17 +121,18 @@ class Replacement:
         self, staged: Staged | None, rejects: pa.Table, files: Sequence[FileRecord]
     ) -> tuple[Staged | None, pa.Table, list[FileRecord]]:
         """Take in what is of changed files; returns the rest."""
-        self._records |= {record.uri: record for record in files if self.versions.get(record.uri) == record.version}
+        mine = [each for each in files if self.versions.get(each.uri) == each.version and each.uri not in self._settled]
+        self._records |= {record.uri: record for record in mine}
         others = [record for record in files if record.uri not in self.versions]
         if not len(self._uris):
             return staged, rejects, others
-        mine = pc.is_in(rejects.column("source"), value_set=self._uris)
+        changed = pc.is_in(rejects.column("source"), value_set=self._uris)
         ours, rest = self._divide(staged)
-        refused = rejects.filter(mine)
+        refused = rejects.filter(changed)
         if ours is not None or refused.num_rows:
             self._entries.append(journal_entries(self.versions, ours, refused, self._run))
             self._rows += refused.num_rows + (0 if ours is None else ours.n_rows)
-        return rest, rejects.filter(pc.invert(mine)), others
+        return rest, rejects.filter(pc.invert(changed)), others
 
     def drain(self) -> pa.Table:
         """What was taken in since the last call, as rows of the journal."""
@@ -149,16 +150,17 @@ class Replacement:
         Unless this is the `last` time, only all changed files together, or what there is if the journal is full.
         """
         records = dict(self._records)
-        if not last and len(self._there) < TOGETHER and len(records) + self._settled < len(self.versions):
-            return None
         slices = {uri: np.fromiter(self._slices_of(record), np.int64) for uri, record in records.items()}
         whole = {uri: numbers for uri, numbers in slices.items() if self._complete(numbers, ledger)}
-        if not whole:
+        early = not last and len(self._there) < TOGETHER and len(whole) + len(self._settled) < len(self.versions)
+        if early or not whole:
             return None
-        entries = waiting_for(self._location, whole, np.concatenate(list(whole.values())))
+        waiting = np.intersect1d(np.concatenate(list(whole.values())), np.array(sorted(self._there), np.int64))
+        entries = waiting_for(self._location, whole, waiting)
         rejects = rejects_in(entries)
-        broken = rejects.filter(pc.less(rejects.column("row"), 0))
-        kept = {uri for uri in broken.column("source").unique().to_pylist() if _holds_older(dataset, uri, whole[uri])}
+        broken = rejects.filter(pc.less(rejects.column("row"), 0)).column("source").to_pylist()
+        broken += self._known_broken(whole, waiting)
+        kept = {uri for uri in broken if _holds_older(dataset, uri, whole[uri])}
         is_kept = pa.array(sorted(kept), pa.string())
         taken = entries.filter(pc.invert(pc.is_in(entries.column("uri"), value_set=is_kept)))
         shown = pc.or_(
@@ -179,12 +181,20 @@ class Replacement:
         drop_older(self._location, {uri: self.versions[uri] for uri in exchange.slices})
         uris = [record.uri for record in exchange.records]
         forget_files(self._location, uris)
-        for uri in uris:
-            self._settled += self._records.pop(uri, None) is not None
-        for numbers in exchange.slices.values():
-            self._there.difference_update(numbers.tolist())
+        for record in exchange.records:
+            self._settled.add(record.uri)
+            self._records.pop(record.uri, None)
+            self._there.difference_update(self._slices_of(record))
         for uri in exchange.kept:
             logger.warning("%s has changed, but cannot be read to its end: the rows of its older version stay", uri)
+
+    def _known_broken(self, whole: Mapping[str, np.ndarray], waiting: np.ndarray) -> list[str]:
+        """Those of the files in which a run before this one met a slice that it could not read, and nobody since."""
+        slices = np.setdiff1d(np.concatenate(list(whole.values())), waiting)
+        if not len(slices):
+            return []
+        condition = (pc.field("row") < 0) & pc.field("slice").isin(pa.array(slices, pa.int64()))
+        return read_rejects(self._location, condition & (pc.field("reason") != DELETED)).column("source").to_pylist()
 
     def _load(self) -> None:
         """What runs before this one have staged; for other versions it is of no use any more."""

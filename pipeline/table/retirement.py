@@ -6,9 +6,10 @@ it moves to a place of its own (`_tombstones`), so that the slice it stood in ma
 Pruning is one deletion in the table between two small steps, in an order that any crash leaves in repair:
 
     1 reopen     the files' records no longer say that they are complete       dies: the next run prunes
-    2 delete     their rows, in one commit                                     dies: the next run prunes
-    3 rejects    and what the journal has of them; those of their twins (`pipeline.table.twins`) change
-    4 records    last, because by them the next run would find what is left
+    2 twins      of their rows get their reason (`pipeline.table.twins`)       dies: these are judged once more
+    3 delete     their rows, in one commit                                     dies: the next run prunes
+    4 rejects    and what the journal has of them
+    5 records    last, because by them the next run would find what is left
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ def prune(location: TableLocation, uris: Sequence[str], *, reached: Callable[[st
     gone = dict.fromkeys(uris, _NO_VERSION)
     reopen_older(location, gone)
     reached("reopened")
+    release_twins(location, leaving=uris)
     with storage_errors("delete from", location):
         rows = dataset.count_rows(filter=of_files)
         if rows:
             dataset.delete(of_files)
     reached("deleted")
     rejects = retire_rejects(location, of_files)
-    release_twins(location)
     forget_files(location, uris)
     reached("rejects retired")
     drop_older(location, gone)

@@ -25,7 +25,7 @@ import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
 from pipeline.errors import TopicError
-from pipeline.table.lease import Lease
+from pipeline.table.lease import TOPICS_PATIENCE_SECONDS, Lease
 from pipeline.table.orphans import collect_orphans
 from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.artefact import Artefact, artefact_names, read_tensors, write_tensors
@@ -50,9 +50,6 @@ FULL: Final[frozenset[Kind]] = frozenset({"fit", "refit"})
 COMPARING: Final[frozenset[Kind]] = frozenset({"assign", "births", "merge", "reduce"})
 """Operations that compare the table's vectors with the topics' centroids."""
 
-PATIENCE_SECONDS: Final = 300.0
-"""UMAP and HDBSCAN hold the interpreter for a minute and more, and with it the thread that keeps the lease."""
-
 
 def topic_lease(tables: TopicTables, wait: float = 0.0) -> Lease:
     """The lease under which topics of a table are changed, to be entered.
@@ -65,7 +62,7 @@ def topic_lease(tables: TopicTables, wait: float = 0.0) -> Lease:
         TableNotFoundError: there is no vector table.
     """
     tables.vectors()  # else a mistyped name would leave a lease beside no table
-    return Lease(tables.location.sibling("topics"), "topics", wait=wait, patience=PATIENCE_SECONDS)
+    return Lease(tables.location.sibling("topics"), "topics", wait=wait, patience=TOPICS_PATIENCE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

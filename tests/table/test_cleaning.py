@@ -78,3 +78,29 @@ def test_what_waits_in_the_journal_is_staged_anew_if_it_was_cleaned_away(lab, ur
     assert read_journal(location).num_rows < waiting
     lab.exchange(uri, run="again", seed=3)
     lab.assert_exchanged(uri)
+
+
+def test_an_exchange_that_died_and_was_cleaned_behind_is_finished(lab, uri, start_driver):
+    """Its fragments are in the table, so nothing is staged anew; compaction has taken away what the journal names."""
+    lab.drive(uri)
+    process = start_driver(uri, "--exchange", "--bundle", 1, "--die", "committed", 1)
+    process.communicate(timeout=120)
+    VectorTable.open(uri).clean(days=0)
+    lab.exchange(uri, run="again", seed=3)
+    lab.assert_exchanged(uri)
+
+
+def test_another_table_of_a_similar_name_is_left_alone(lab, uri):
+    lab.drive(uri)
+    lab.drive(f"{uri}.de")
+    versions = len(VectorTable.open(f"{uri}.de").dataset().versions())
+    VectorTable.open(uri).clean(days=0)
+    assert len(VectorTable.open(f"{uri}.de").dataset().versions()) == versions > 1
+
+
+def test_not_while_topics_are_at_work(lab, uri):
+    lab.drive(uri)
+    location = TableLocation.parse(uri)
+    lance.write_dataset(VectorTable.open(uri).dataset().to_table(columns=["id"]), location.sibling("topics").uri)
+    with Lease(location.sibling("topics"), "topics"), pytest.raises(LeaseError):
+        clean(location, "cleaner", 7)

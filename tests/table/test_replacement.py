@@ -301,3 +301,46 @@ def test_rows_that_change_places_are_there_in_every_version(lab, location, monke
     assert all(whole) is always_there
     rejects = {row["id"]: row["reason"] for row in VectorTable.open(location).rejects().to_pylist()}
     assert rejects == ({} if always_there else {"c": "its twin has gone"})
+
+
+def test_a_file_whose_end_was_seen_first_is_waited_for(lab, location):
+    """The unit with the end of t overtakes the one before it; a flush in between exchanges neither file."""
+    numbers = {("s", "1"): [1], ("t", "1"): [2], ("s", "2"): [3], ("t", "2"): [4, 5]}
+    with Committer(location, "r1", slices_of=lambda file: numbers[file.uri, file.version]) as committer:
+        rows = rows_of(lab, ("a", "x", "s", 1, 0), ("b", "x", "s", 1, 1), ("c", "x", "t", 2, 0))
+        committer.add(stage(location, rows), None, [lab.Record("s", "1", 1), lab.Record("t", "1", 1)])
+    changed = {"s": "2", "t": "2"}
+    begin_files(location, changed.items(), "r2")
+    with Committer(
+        location, "r2", changed=changed, slices_of=lambda file: numbers[file.uri, file.version]
+    ) as committer:
+        committer.add(stage(location, rows_of(lab, ("c", "x", "s", 3, 0))), None, [lab.Record("s", "2", 1)])
+        committer.add(stage(location, rows_of(lab, ("a", "x", "t", 5, 8))), None, [lab.Record("t", "2", 2)])
+        committer.flush()
+        assert [name for name, _ in contents(location)] == ["a", "b", "c"]
+        committer.add(stage(location, rows_of(lab, ("b", "x", "t", 4, 0))))
+        committer.flush()
+        assert committer.exchanged == ["s", "t"]
+    assert [name for name, _ in contents(location)] == ["a", "b", "c"]
+    assert not VectorTable.open(location).rejects().num_rows
+
+
+def test_an_error_exchanges_no_part_of_what_has_changed(lab, location):
+    numbers = {("s", "1"): [1], ("t", "1"): [2], ("s", "2"): [3]}
+    with Committer(location, "r1", slices_of=lambda file: numbers[file.uri, file.version]) as committer:
+        rows = rows_of(lab, ("a", "x", "s", 1, 0), ("b", "x", "t", 2, 0))
+        committer.add(stage(location, rows), None, [lab.Record("s", "1", 1), lab.Record("t", "1", 1)])
+    changed = {"s": "2", "t": "2"}
+    committer = Committer(location, "r2", changed=changed, slices_of=lambda file: numbers[file.uri, file.version])
+    committer.add(stage(location, rows_of(lab, ("c", "x", "s", 3, 0))), None, [lab.Record("s", "2", 1)])
+    committer.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert [name for name, _ in contents(location)] == ["a", "b"]
+    assert read_journal(location)["slice"].to_pylist() == [3]
+
+
+def test_a_file_that_is_known_to_be_broken_keeps_its_older_rows_whatever_is_tried_again(lab, location):
+    add(location, lab, [("a", "1", "s", 1, 0)], record=lab.Record("s", "1", 1), slices=[1])
+    broken = [reject(2, -1, "unreadable")]
+    assert add(location, lab, [], broken, record=lab.Record("s", "2", 1), slices=[2], changed=True).kept == ["s"]
+    again = add(location, lab, [], record=lab.Record("s", "2", 1), slices=[2], changed=True)
+    assert (again.kept, again.exchanged, contents(location)) == (["s"], [], [("a", "1")])

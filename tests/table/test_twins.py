@@ -17,8 +17,16 @@ ROWS = [
     *({"id": f"a{row}", "text": f"text {row}", "source": "s", "slice": 1, "row": row} for row in range(4)),
     {"id": "t0", "text": "another", "source": "t", "slice": 2, "row": 0},
 ]
-REJECTS = [("a0", "duplicate id", 1), ("a1", "duplicate id", 2), ("t0", "duplicate id", 3), ("x", "duplicate of a2", 4),
-           ("y", "duplicate of t0", 5), ("z", "empty", 6), ("a3", "duplicate id", 7)]  # fmt: skip
+REJECTS = [
+    ("a0", "duplicate id", 1),
+    ("a1", "duplicate id", 2),
+    ("t0", "duplicate id", 3),
+    ("x", "duplicate of a2", 4),
+    ("y", "duplicate of t0", 5),
+    ("z", "empty", 6),
+    ("a3", "duplicate id", 7),
+    ("w", "duplicate of a1", 8),
+]
 
 
 @pytest.fixture
@@ -30,7 +38,7 @@ def location(lab, uri):
     begin_files(location, [(file.uri, file.version) for file in files], "r")
     rejects = [
         {"id": name, "source": "u", "slice": 3, "row": row, "stage": "commit", "reason": reason, "detail": "",
-         "slice_rows": 8} for name, reason, row in REJECTS
+         "slice_rows": 9} for name, reason, row in REJECTS
     ]  # fmt: skip
     numbers = {"s": [1], "t": [2], "u": [3]}
     own = [{"id": "u0", "text": "its own", "source": "u", "slice": 3, "row": 0}]
@@ -53,10 +61,10 @@ def exchange(location, lab, run="again"):
 
 
 def assert_released(location):
-    widowed = {"a0": WIDOWED, "a3": WIDOWED, "x": WIDOWED}
+    widowed = dict.fromkeys(["a0", "a3", "x", "w"], WIDOWED)  # a1 is there, with another text
     assert reasons(location) == {name: widowed.get(name, reason) for name, reason, _ in REJECTS}
     retry = Retry.load(location, Ledger.load(location), asked=False)
-    assert retry.rows.select(["slice", "row"]).to_pylist() == [{"slice": 3, "row": row} for row in (1, 4, 7)]
+    assert retry.rows.select(["slice", "row"]).to_pylist() == [{"slice": 3, "row": row} for row in (1, 4, 7, 8)]
     assert retry.sources == {"u"}
 
 
@@ -75,7 +83,7 @@ def test_an_exchange_releases_those_of_its_old_rows(location, lab):
 
 def test_a_pruning_releases_them_too(location):
     prune(location, ["s"])
-    assert {name for name, reason in reasons(location).items() if reason == WIDOWED} == {"a0", "a1", "a3", "x"}
+    assert {name for name, reason in reasons(location).items() if reason == WIDOWED} == {"a0", "a1", "a3", "w", "x"}
 
 
 def test_a_deleted_document_releases_none(location):
@@ -86,7 +94,7 @@ def test_a_deleted_document_releases_none(location):
 
 
 def test_what_dies_before_they_are_released_does_it_next_time(location, lab, monkeypatch):
-    def dies(_location):
+    def dies(*_):
         raise TableError("the storage is away")
 
     with monkeypatch.context() as patch:
@@ -97,3 +105,35 @@ def test_what_dies_before_they_are_released_does_it_next_time(location, lab, mon
     assert WIDOWED not in reasons(location).values()
     exchange(location, lab, "next")
     assert_released(location)
+
+
+def test_a_copy_stays_one_while_its_holder_keeps_the_text(location, lab):
+    begin_files(location, [("s", "2")], "again")
+    rows = [{"id": "a1", "text": "text 1", "source": "s", "slice": 9, "row": 0}]
+    with Committer(location, "again", slices_of=lambda _: [9], changed={"s": "2"}) as committer:
+        committer.add(stage(location, lab.as_rows(rows)), None, [lab.Record("s", "2", 1)])
+    assert {name for name, reason in reasons(location).items() if reason == WIDOWED} == {"a0", "a3", "x"}
+
+
+@pytest.mark.parametrize("step", ["reopened", "deleted"])
+def test_a_pruning_that_dies_has_released_them_or_deleted_nothing(location, step):
+    def reached(name):
+        if name == step:
+            raise TableError("the storage is away")
+
+    with pytest.raises(TableError):
+        prune(location, ["s"], reached=reached)
+    gone = not VectorTable.open(location).dataset().count_rows("source = 's'")
+    assert gone == (step == "deleted")
+    assert (WIDOWED in reasons(location).values()) == gone
+
+
+def test_the_duplicate_of_a_row_that_was_refused_as_a_copy_is_released(lab, uri):
+    lab.create(uri)
+    location = TableLocation.parse(uri)
+    names = [("z", "one", "s", 1), ("a", "one", "s", 2), ("a", "two", "t", 3)]
+    rows = [{"id": name, "text": text, "source": file, "slice": number, "row": 0} for name, text, file, number in names]
+    with Committer(location, "r", drop_copies=True) as committer:
+        committer.add(stage(location, lab.as_rows(rows)))
+    rejects = VectorTable.open(location).rejects().to_pylist()
+    assert {(row["source"], row["reason"]) for row in rejects} == {("s", "duplicate of z"), ("t", WIDOWED)}
