@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import boto3
 import lancedb
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline.errors import LeaseError, TableError, TableNotFoundError
+from pipeline.errors import LeaseError, MoeeError, TableError, TableNotFoundError
 from pipeline.table import TableLocation, VectorTable, stage
 from pipeline.table.lease import Lease, read_holder
 from pipeline.table.orphans import collect_orphans, orphans
@@ -50,6 +53,33 @@ def test_a_whole_run_by_the_environment(lab, bucket):
     assert table.info()["companions"] == ["files", "rejects"]
     plain = lancedb.connect(f"{bucket}/run", storage_options=table.storage_options).open_table("lab")
     assert plain.count_rows() == len(lab.expected_ids())
+
+
+@pytest.fixture
+def trouble(bucket, endpoint, tmp_path, monkeypatch):
+    """A proxy before the server that answers one request in ten with 500, 503 or not at all."""
+    control = tmp_path / "share"
+    control.write_text("0.1", encoding="ascii")
+    script = Path(__file__).parents[1] / "soak" / "proxy.py"
+    command = [sys.executable, str(script), endpoint.removeprefix("http://"), str(control)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.stdout.readline().strip()}")
+        yield control
+        proxy.kill()
+
+
+def test_a_storage_in_trouble_loses_and_doubles_nothing(lab, bucket, trouble, monkeypatch, endpoint):
+    uri = f"{bucket}/trouble/lab"
+    for attempt in range(8):
+        try:
+            lab.drive(uri, run=f"run{attempt}", max_rows=24)
+            break
+        except MoeeError:
+            continue
+    else:
+        pytest.fail("it never got through")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    lab.assert_exactly_once(uri)
 
 
 def test_lease_and_orphans(lab, bucket):
