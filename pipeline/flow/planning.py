@@ -32,6 +32,7 @@ from pipeline.errors import SourceError, UsageError
 from pipeline.flow.history import History
 from pipeline.table import Ledger, VectorTable
 from pipeline.table.files import read_files
+from pipeline.table.rejects import WIDOWED, count_rejects
 from pipeline.table.retry import Retry
 from pipeline.table.store import open_dataset
 
@@ -258,10 +259,11 @@ def plan_work(
 
 def moved_work(work: Work, location: TableLocation) -> Work | None:
     """What of `work`, which is done, is to be taken up again since documents have lost their twin; None: nothing."""
+    if not count_rejects(location, WIDOWED):
+        return None
     ledger = Ledger.load(location)
     retry = Retry.load(location, ledger, asked=False)
-    if retry is None:
-        return None
+    assert retry is not None
     again = _tried_again(location, retry, work.options)
     files = tuple(file for file in work.files if (file.uri, file.version) in again)
     done = np.setdiff1d(ledger.done, retry.slices)

@@ -122,12 +122,12 @@ def reject_counts(location: TableLocation) -> dict[str, int]:
     return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
 
 
-def count_rejects(location: TableLocation, reason: str, run: str) -> int:
-    """How many documents were rejected for exactly this reason in this run."""
+def count_rejects(location: TableLocation, reason: str, run: str | None = None) -> int:
+    """How many documents were rejected for exactly this reason, in one run or at any time."""
     dataset = open_dataset(location.sibling("rejects"))
-    return (
-        0 if dataset is None else dataset.count_rows(filter=(pc.field("reason") == reason) & (pc.field("run") == run))
-    )
+    wanted = pc.field("reason") == reason
+    wanted = wanted if run is None else wanted & (pc.field("run") == run)
+    return 0 if dataset is None else dataset.count_rows(filter=wanted)
 
 
 def drop_stale(location: TableLocation, dataset: lance.LanceDataset) -> int:
