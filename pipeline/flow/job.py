@@ -121,11 +121,9 @@ class Job:
         finally:
             finish_run(self.location, run, status, documents=self.documents, tokens=self.tokens, rejects=self.rejects)
         done = report(table, first, self.started, run=run, ready=self.ready, job=self, pruned=pruned)
-        return (
-            done
-            if self.options.limit
-            else replace(done, unfinished_files=tuple(unfinished(self.location, first.units.files)))
-        )
+        if self.options.limit:
+            return done
+        return replace(done, unfinished_files=tuple(unfinished(self.location, first.units.files)))
 
     @property
     def documents(self) -> int:

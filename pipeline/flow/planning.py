@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.corpus import (
     FileRecord,
@@ -275,12 +276,12 @@ def _tried_again(location: TableLocation, retry: Retry | None, options: ReaderOp
     """(uri, version) of the finished files that have slices to be read again; those of other versions cannot be."""
     if retry is None:
         return set()
-    rows = read_files(location).to_pylist()
-    records = [FileRecord(row["uri"], row["version"], row["slices"], 0) for row in rows
-               if row["complete"] and row["uri"] in retry.sources]  # fmt: skip
-    return {
-        (record.uri, record.version) for record in records if np.isin(slices_of(record, options), retry.slices).any()
-    }
+    files = read_files(location, pc.field("complete") & pc.field("uri").isin(list(retry.sources)))
+    records = [FileRecord(row["uri"], row["version"], row["slices"], 0) for row in files.to_pylist()]
+    slices = [slices_of(record, options) for record in records]
+    owners = np.repeat(np.arange(len(records)), [len(numbers) for numbers in slices])
+    found = owners[np.isin(np.concatenate([np.empty(0, np.int64), *slices]), retry.slices)]
+    return {(records[at].uri, records[at].version) for at in np.unique(found)}
 
 
 def slices_of(record: AnyRecord, options: ReaderOptions) -> np.ndarray:

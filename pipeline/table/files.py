@@ -76,9 +76,9 @@ def record_files(location: TableLocation, records: Sequence[FileRecord], run: st
     )
 
 
-def read_files(location: TableLocation) -> pa.Table:
-    """All file records of a table."""
-    return read_all(location.sibling("files"), FILES)
+def read_files(location: TableLocation, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
+    """All file records of a table, or those for which `filter` holds."""
+    return read_all(location.sibling("files"), FILES, filter)
 
 
 def reopen_older(location: TableLocation, versions: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 The new place is often read while the table still holds the row of the old one, so it is rejected as a duplicate. When
 rows go with their file, exchanged or pruned, such rejects get a reason of their own, which the next plan takes up
-without being asked; a run that has exchanged files makes that plan itself. The same holds for copies of a text whose
+without being asked; a run without a limit makes that plan itself at its end. The same holds for copies of a text whose
 holder goes, or gets another text. What was deleted for good still counts as a holder.
 
 The reason is written before rows are pruned, and before the last trace of an exchange goes. Writing it again changes

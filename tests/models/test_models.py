@@ -96,3 +96,8 @@ def test_reference_texts_are_many_and_distinct():
     texts = reference_texts()
     assert len(set(texts)) == 2048
     assert all(text.strip() for text in texts)
+
+
+def test_a_checkpoint_knows_the_size_of_its_weights():
+    found = locate("mini")
+    assert found.weight_bytes == (found.path / "model.safetensors").stat().st_size
