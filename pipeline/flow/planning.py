@@ -276,7 +276,9 @@ def _tried_again(location: TableLocation, retry: Retry | None, options: ReaderOp
     """(uri, version) of the finished files that have slices to be read again; those of other versions cannot be."""
     if retry is None:
         return set()
-    files = read_files(location, pc.field("complete") & pc.field("uri").isin(list(retry.sources)))
+    files = read_files(
+        location, pc.field("complete") & pc.field("uri").isin(pa.array(list(retry.sources), pa.string()))
+    )
     records = [FileRecord(row["uri"], row["version"], row["slices"], 0) for row in files.to_pylist()]
     slices = [slices_of(record, options) for record in records]
     owners = np.repeat(np.arange(len(records)), [len(numbers) for numbers in slices])
