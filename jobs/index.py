@@ -24,6 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="then drop versions older than DAYS, but tagged ones: what was deleted or replaced leaves the disk",
     )
     parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="before cleaning, for a run on this table to end (0)"
+    )
+    parser.add_argument(
         "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
     )
 
@@ -42,7 +45,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         output.people.print(", ".join(f"{name} {value}" for name, value in index.items()), markup=False)
     found: dict[str, object] = {"table": str(table.location), "indexes": indexes}
     if arguments.clean is not None:
-        cleaned = table.clean(arguments.clean)
+        cleaned = table.clean(arguments.clean, wait=arguments.wait)
         versions = "1 older version" if cleaned.versions == 1 else f"{cleaned.versions:,} older versions"
         output.people.print(f"{versions} dropped, {cleaned.bytes / 1e6:,.1f} MB freed", highlight=False)
         found["cleaned"] = asdict(cleaned)

@@ -40,10 +40,11 @@ class Cleaned:
     bytes: int = 0
 
 
-def clean(location: TableLocation, run: str, days: float) -> Cleaned:
+def clean(location: TableLocation, run: str, days: float, *, wait: float = 0.0) -> Cleaned:
     """Drop the versions of a table and of its companions that are older than `days` days.
 
-    Under the leases of the table and of its topics, which are read from one version for minutes.
+    Under the leases of the table and of its topics, which are read from one version for minutes: `wait` so many seconds
+    for whoever has one.
 
     Raises:
         UsageError: no number of days.
@@ -54,9 +55,9 @@ def clean(location: TableLocation, run: str, days: float) -> Cleaned:
         raise UsageError(f"days={days:g}: versions are kept for 0 to {MOST_DAYS:,} days")
     topics = location.sibling("topics")
     with ExitStack() as leases:
-        leases.enter_context(Lease(location, run))
+        leases.enter_context(Lease(location, run, wait=wait))
         if open_dataset(topics) is not None:
-            leases.enter_context(Lease(topics, run, patience=TOPICS_PATIENCE_SECONDS))
+            leases.enter_context(Lease(topics, run, wait=wait, patience=TOPICS_PATIENCE_SECONDS))
         tidy(location, run)
         dataset = open_dataset(location)
         if dataset is not None:

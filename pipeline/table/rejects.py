@@ -50,6 +50,7 @@ logger = logging.getLogger(__name__)
 DUPLICATE: Final = "duplicate id"
 DELETED: Final = "deleted"
 COPY: Final = "duplicate of "
+COPIES: Final = f"{COPY}another"
 """What the reason of a later copy of a text begins with; the id of the document that has the text follows."""
 
 WIDOWED: Final = "its twin has gone"
@@ -95,11 +96,11 @@ def read_rejects(location: TableLocation, filter: pc.Expression | None = None) -
 
 
 def list_rejects(location: TableLocation, limit: int, reason: str | None = None) -> pa.Table:
-    """At most `limit` rejects (REJECTS), of one `reason` or of all, by source and row."""
+    """At most `limit` rejects (REJECTS), of one `reason` as `reject_counts` names it or of all, by source and row."""
     dataset = open_dataset(location.sibling("rejects"))
     if dataset is None or limit < 1:
         return REJECTS.empty_table()
-    wanted = None if reason is None else pc.field("reason") == reason
+    wanted = f"reason LIKE '{COPY}%'" if reason == COPIES else None if reason is None else pc.field("reason") == reason
     with storage_errors("read the rejects of", location):
         found = dataset.to_table(columns=REJECTS.names, filter=wanted, limit=limit)
     return found.sort_by([("source", "ascending"), ("row", "ascending")])
@@ -112,12 +113,12 @@ def deleted_ids(location: TableLocation) -> pa.Array:
 
 
 def reject_counts(location: TableLocation) -> dict[str, int]:
-    """Reason → how many documents, most frequent first; all copies under one."""
+    """Reason → how many documents, most frequent first; all copies under one (`COPIES`)."""
     dataset = open_dataset(location.sibling("rejects"))
     if dataset is None:
         return {}
     reasons = dataset.to_table(columns=["reason"]).column("reason")
-    counted = pc.if_else(pc.starts_with(reasons, COPY), f"{COPY}another", reasons).value_counts()
+    counted = pc.if_else(pc.starts_with(reasons, COPY), COPIES, reasons).value_counts()
     pairs = cast("list[dict[str, Any]]", counted.to_pylist())
     return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
 

@@ -284,9 +284,15 @@ class VectorTable:
         compact(self.location, dataset)
         return build_indexes(self.location, dataset, min_rows=min_rows)
 
-    def clean(self, days: float = 7.0) -> Cleaned:
-        """Drop versions older than `days`: rows that were deleted or replaced before leave the disk."""
-        return clean(self.location, new_run(), days)
+    def clean(self, days: float = 7.0, *, wait: float = 0.0) -> Cleaned:
+        """Drop versions older than `days`: rows that were deleted or replaced before leave the disk.
+
+        Raises:
+            UsageError: no number of days.
+            LeaseError: somebody is at work on the table or its topics, and still was after `wait` seconds.
+            TableError: the storage refused.
+        """
+        return clean(self.location, new_run(), days, wait=wait)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Remove documents for good: no later run brings them back. Returns how many there were.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import lance
@@ -59,6 +60,17 @@ def test_not_while_a_driver_is_at_work_and_not_for_nonsense(lab, uri):
     for days in (-1, float("nan"), 10**9):
         with pytest.raises(UsageError, match="versions are kept"):
             clean(location, "cleaner", days)
+
+
+def test_who_waits_cleans_when_the_driver_has_ended(lab, uri):
+    lab.drive(uri)
+    location = TableLocation.parse(uri)
+    with ThreadPoolExecutor(1) as pool:
+        with Lease(location, "driver"):
+            cleaned = pool.submit(clean, location, "cleaner", 0, wait=60)
+            with pytest.raises(TimeoutError):
+                cleaned.result(timeout=2)  # without waiting it would give up after one second
+        assert cleaned.result(timeout=60).versions > 0
 
 
 def test_what_waits_in_the_journal_is_staged_anew_if_it_was_cleaned_away(lab, uri, start_driver):

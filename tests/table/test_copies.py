@@ -9,6 +9,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
 from pipeline.table import commit as commit_module
+from pipeline.table.rejects import list_rejects
 from pipeline.table.texts import KnownTexts
 
 
@@ -47,6 +48,8 @@ def test_later_copies_are_rejects_that_name_who_has_the_text(lab, location):
     assert rejects["e"] == rejects["f"] == ("duplicate of d", "the same text as t:1")
     assert rejects["a"][0] == "duplicate id"
     assert table.info()["rejects"]["reasons"] == {"duplicate of another": 3, "duplicate id": 1}
+    assert list_rejects(location, 9, "duplicate of another").column("id").to_pylist() == ["c", "e", "f"]
+    assert list_rejects(location, 9, "duplicate of d").num_rows == 2
     assert Ledger.load(location).done.tolist() == [1, 2, 3]
     again = commit(location, lab, first)
     assert (again.rows, again.rejects) == (0, 0)
