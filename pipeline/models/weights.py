@@ -10,7 +10,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ModelError
 
@@ -84,16 +84,23 @@ def _read_header(name: str, file: Path) -> list[Weight]:
         raise ModelError(f"model {name!r}: {file} cannot be read: {error.strerror or error}") from error
     if header is None:
         raise ModelError(f"model {name!r}: {file} is damaged: not a safetensors file; fetch it again")
-    tensors = [(key, entry) for key, entry in header.items() if key != "__metadata__"]
-    expected = 8 + length + max((entry["data_offsets"][1] for _, entry in tensors), default=0)
+    expected = 8 + length + header.data_bytes
     if size < expected:
         raise ModelError(f"model {name!r}: {file} is damaged: {size:,} of {expected:,} bytes are there; fetch it again")
-    return [Weight(key, math.prod(entry["shape"]), entry["dtype"]) for key, entry in tensors]
+    return header.weights
 
 
-def _parsed(header: bytes) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class _Header:
+    weights: list[Weight]
+    data_bytes: int
+
+
+def _parsed(header: bytes) -> _Header | None:
+    """What a header says; None if it is none."""
     try:
-        parsed = json.loads(header)
-    except ValueError:
+        entries = [(key, entry) for key, entry in json.loads(header).items() if key != "__metadata__"]
+        weights = [Weight(key, math.prod(entry["shape"]), str(entry["dtype"])) for key, entry in entries]
+        return _Header(weights, max((int(entry["data_offsets"][1]) for _, entry in entries), default=0))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         return None
-    return parsed if isinstance(parsed, dict) else None

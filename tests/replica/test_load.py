@@ -50,7 +50,18 @@ def test_a_shard_that_is_cut_short_is_named(sharded):
     refused(sharded, rf"{shard.name} is damaged: [\d,]+ of [\d,]+ bytes")
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x05\0\0\0\0\0\0\0[1,2]", b"\xff" * 64])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"nonsense",
+        b"\x05\0\0\0\0\0\0\0[1,2]",
+        b"\xff" * 64,
+        b'\x07\0\0\0\0\0\0\0{"w":1}',
+        b'\x08\0\0\0\0\0\0\0{"w":{}}',
+        b'\x37\0\0\0\0\0\0\0{"w":{"dtype":"F32","shape":[1],"data_offsets":[null]}}',
+    ],
+)
 def test_what_is_no_safetensors_file_is_named(sharded, content):
     shard = min(sharded.glob("*.safetensors"))
     shard.write_bytes(content)
