@@ -27,6 +27,19 @@ def own_logging():
 
 
 @pytest.fixture(scope="session")
+def endpoint():
+    """URL of a real S3 API on this machine, one for all tests, which take buckets of their own."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
 def encoder():
     """The built-in model in float32 with the paper's prompt and pooling; float32 compares to rounding.
 

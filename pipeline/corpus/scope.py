@@ -7,13 +7,13 @@ match. A file counts as gone only if the listing lacks it *and* the storage, ask
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fsspec.utils import glob_translate
 
+from pipeline.corpus.ahead import ahead
 from pipeline.corpus.sources import absolute
-from pipeline.corpus.steady import THREADS, exists
+from pipeline.corpus.steady import exists
 from pipeline.corpus.storage import filesystem, is_local
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ def gone_files(
     scopes = [_scope(source, storage_options) for source in sources]
     missing = sorted(set(known) - set(listed))
     below = [uri for uri in missing if any(scope(uri) for scope in scopes)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        there = pool.map(lambda uri: exists(uri, storage_options), below)
-        return [uri for uri, is_there in zip(below, there, strict=True) if not is_there]
+    return [uri for uri, is_there in ahead(lambda each: exists(each, storage_options), below) if not is_there]
 
 
 def _scope(source: str, storage_options: Mapping[str, Any] | None) -> Callable[[str], bool]:

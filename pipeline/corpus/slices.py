@@ -14,7 +14,7 @@ Files, their row counts, options and finished slices decide the plan, in whateve
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from itertools import groupby
@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
+from pipeline.corpus.ahead import ahead
 from pipeline.corpus.readers import Extent, ReaderOptions, UnreadableError, extents, inflated_size
 from pipeline.corpus.sources import SourceFile
+from pipeline.corpus.storage import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -218,7 +220,8 @@ def plan(
         max_bytes: see above.
         taper: how units get smaller toward the end; None: they do not.
         storage_options: for remote files.
-        count: instead of `readers.extents`. Called lazily, in the order of the files.
+        count: instead of `readers.extents`. Called lazily, in the order of the files; for some files ahead, and in
+            threads, where some are remote.
 
     Raises:
         SourceError: from `count`, when a storage fails.
@@ -226,10 +229,9 @@ def plan(
     counted = count or (lambda file: extents(file, options, storage_options=storage_options))
     ids = _sorted(done if isinstance(done, np.ndarray) else np.fromiter(done or (), np.int64))
     bundle = _Bundle((max_rows, max_bytes), taper)
-    for file in sorted(set(files), key=lambda each: each.uri):
-        if (file.uri, file.version) in complete_files:
-            continue
-        for item in _items(file, options, counted, ids, (max_rows, max_bytes)):
+    left = {file for file in files if (file.uri, file.version) not in complete_files}
+    for file, known in _counts(sorted(left, key=lambda each: each.uri), counted):
+        for item in _items(file, known, options, ids, (max_rows, max_bytes)):
             if bundle.items and not bundle.fits(item):
                 yield bundle.take()
             bundle.add(item)
@@ -288,14 +290,28 @@ def _part_of(items: list[_Item]) -> UnitPart:
     return UnitPart(first.file, slices, first.file_rows, items[-1].last)
 
 
+def _counts(files: Sequence[SourceFile], count: Count) -> Iterator[tuple[SourceFile, tuple[Extent, ...] | None]]:
+    """Each file with how its rows are stored; a damaged one as a stream."""
+
+    def known(file: SourceFile) -> tuple[Extent, ...] | None:
+        try:
+            return count(file)
+        except UnreadableError:
+            return None
+
+    if all(is_local(file.uri) for file in files):
+        return ((file, known(file)) for file in files)
+    return ahead(known, files)
+
+
 def _items(
-    file: SourceFile, options: ReaderOptions, count: Count, done: np.ndarray, bounds: tuple[int, int]
+    file: SourceFile,
+    known: tuple[Extent, ...] | None,
+    options: ReaderOptions,
+    done: np.ndarray,
+    bounds: tuple[int, int],
 ) -> Iterator[_Item]:
-    """What is left of a file: its slices and its last word, or the stream that it is."""
-    try:
-        known = count(file)
-    except UnreadableError:
-        known = None
+    """What is left of a file, whose rows are stored as `known`: its slices and its last word, or the stream it is."""
     if known is None:
         yield _Item(file, None, None, 1, inflated_size(file), bounds)
         return

@@ -7,13 +7,13 @@ in other batches stays: it was read while that version was there.
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.corpus.ahead import ahead
 from pipeline.corpus.sources import version_of
 from pipeline.corpus.storage import filesystem, is_local
 from pipeline.errors import SourceError
@@ -25,12 +25,9 @@ if TYPE_CHECKING:
     from pipeline.corpus.sources import SourceFile
     from pipeline.corpus.units import DocumentBatch
 
-__all__ = ["THREADS", "exists", "has_changed", "steady"]
+__all__ = ["exists", "has_changed", "steady"]
 
 logger = logging.getLogger(__name__)
-
-THREADS: Final = 16
-"""An object store answers a question about one small file in 10 to 50 ms."""
 
 
 def steady(
@@ -98,9 +95,7 @@ def _files_of(batch: DocumentBatch) -> set[str]:
 def _changed(files: list[SourceFile], storage_options: Mapping[str, Any] | None) -> list[str]:
     if all(is_local(file.uri) for file in files):
         return [file.uri for file in files if has_changed(file, storage_options)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        answers = pool.map(lambda file: has_changed(file, storage_options), files)
-        return [file.uri for file, changed in zip(files, answers, strict=True) if changed]
+    return [file.uri for file, changed in ahead(lambda each: has_changed(each, storage_options), files) if changed]
 
 
 def _without(batch: DocumentBatch, uris: list[str]) -> DocumentBatch:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.corpus.ahead import ahead
 from pipeline.corpus.documents import check, rejects_table, to_rows
 from pipeline.corpus.readers import (
     RawRows,
     ReaderOptions,
     UnreadableError,
+    inflated_size,
     is_stream,
     keep_schema,
     read_rows,
@@ -35,13 +37,17 @@ from pipeline.corpus.slices import (
     finished,
     slice_of,
 )
+from pipeline.corpus.storage import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = ["DocumentBatch", "read_slices", "read_unit"]
 
 log = logging.getLogger(__name__)
+
+_SMALL: Final = 1 << 20
+"""Bytes of a stream that may be read before its turn: what it holds is only guessed from its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,8 @@ def read_unit(
         keep = keep_schema([part.file for part in unit.parts], options, storage_options=storage_options)
     reading = _Reading(options, keep, finished(done), storage_options)
     batch = _Batch(keep)
-    for part in unit.parts:
-        for piece in _pieces(part, reading):
+    for pieces in _parts(unit, reading):
+        for piece in pieces:
             if batch.pieces and not batch.has_room(piece, max_rows, max_bytes):
                 yield batch.take()
             batch.add(piece)
@@ -170,6 +176,18 @@ def _row_count(piece: _Piece) -> int:
 def _no_rows(keep: pa.Schema) -> pa.Table:
     own = [("id", pa.string()), ("text", pa.large_string()), ("source", pa.string()), ("slice", pa.int64())]
     return pa.schema([*own, ("row", pa.int64()), ("slice_rows", pa.int32()), *keep]).empty_table()
+
+
+def _parts(unit: WorkUnit, reading: _Reading) -> Iterator[Iterable[_Piece]]:
+    """The pieces of each part; small remote files are read side by side, into memory that the unit's size bounds."""
+    if len(unit.parts) == 1 or all(is_local(part.file.uri) for part in unit.parts):
+        return (_pieces(part, reading) for part in unit.parts)
+
+    def read(part: UnitPart) -> Iterable[_Piece]:
+        is_small = part.slices is not None or inflated_size(part.file) <= _SMALL
+        return list(_pieces(part, reading)) if is_small else _pieces(part, reading)
+
+    return (pieces for _, pieces in ahead(read, unit.parts))
 
 
 def _pieces(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:

@@ -57,13 +57,13 @@ class Feed:
         size = plan.size(COUNT_SECONDS)
         if size is not None and size.rows is not None:
             plan = plan.fitted(size.rows, replicas, quick=quick)
-            size = plan.size()
-            assert size is not None
-        head = tuple(unit.to_json() for unit in islice(plan, width + 1))
-        units, rows = (None, None) if size is None else (size.units, size.rows)
+        units = iter(plan)
+        head = tuple(unit.to_json() for unit in islice(units, width + 1))
+        rows = None if size is None else size.rows
         if len(head) <= width:
             return cls(plan, width, len(head), rows, head)
-        return cls(plan, width, units, rows, (), _gate_actor(width))
+        count = None if size is None else len(head) + sum(1 for _ in units)
+        return cls(plan, width, count, rows, (), _gate_actor(width))
 
     def dataset(self) -> ray.data.Dataset:
         """Blocks of one row, column ``unit``: a work unit as JSON."""

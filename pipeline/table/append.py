@@ -34,7 +34,7 @@ from pipeline.table.places import PLACE
 from pipeline.table.rejects import DUPLICATE, one_per_row, write_rejects
 from pipeline.table.schema import REJECTS, document_column
 from pipeline.table.staging import fragment_paths
-from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.store import commit_fragments, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,7 +118,7 @@ def audit(location: TableLocation, fragments: Sequence[str], run: str) -> int:
             return 0
         write_rejects(location, _rejects(twins, run))
         thinned = without_rows(location, dataset, twins.column("_rowaddr").to_numpy().astype(np.int64))
-        if _replace(location, dataset, thinned, run):
+        if commit_fragments(location, dataset, thinned, f"moee {run}: audit"):
             logger.warning("dropped %d rows of %s that another driver had committed too", twins.num_rows, location)
             return twins.num_rows
     raise CommitError(f"{location} was changed by others during {_ATTEMPTS} attempts to audit it: try again")
@@ -225,19 +225,3 @@ def _rejects(twins: pa.Table, run: str) -> pa.Table:
         "slice_rows": pa.array(np.zeros(count, np.int32)),
     }
     return one_per_row(pa.table({name: columns[name] for name in REJECTS.names}, schema=REJECTS))
-
-
-def _replace(location: TableLocation, dataset: lance.LanceDataset, present: list[FragmentMetadata], run: str) -> bool:
-    """Compare-and-swap the table's fragments; False if it has moved on."""
-    try:
-        lance.LanceDataset.commit(
-            location.uri,
-            lance.LanceOperation.Merge(present, dataset.lance_schema),
-            read_version=dataset.version,
-            max_retries=0,
-            storage_options=dict(location.options) or None,
-            commit_message=f"moee {run}: audit",
-        )
-    except CommitConflictError:
-        return False
-    return True

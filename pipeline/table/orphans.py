@@ -19,14 +19,13 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import lance
-from lance.commit import CommitConflictError
-
 from pipeline.errors import CommitError
-from pipeline.table.store import data_files, open_dataset, storage_errors
+from pipeline.table.store import commit_fragments, data_files, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import lance
 
     from pipeline.table.location import TableLocation
 
@@ -111,23 +110,8 @@ def _fence(location: TableLocation, run: str) -> None:
         with storage_errors("fence", location):
             if epoch_of(dataset) != run:
                 dataset.update_config({_EPOCH: run})
-            elif _touch(location, dataset, run):
+                continue
+            unchanged = [fragment.metadata for fragment in dataset.get_fragments()]
+            if commit_fragments(location, dataset, unchanged, f"moee {run}: fence"):
                 return
     raise CommitError(f"{location} was changed by others during {_FENCES} attempts to fence it: try again")
-
-
-def _touch(location: TableLocation, dataset: lance.LanceDataset, run: str) -> bool:
-    """Commit the fragments of `dataset` on top of itself; False if the table has moved on."""
-    unchanged = [fragment.metadata for fragment in dataset.get_fragments()]
-    try:
-        lance.LanceDataset.commit(
-            location.uri,
-            lance.LanceOperation.Merge(unchanged, dataset.lance_schema),
-            read_version=dataset.version,
-            max_retries=0,
-            storage_options=dict(location.options) or None,
-            commit_message=f"moee {run}: fence",
-        )
-    except CommitConflictError:
-        return False
-    return True

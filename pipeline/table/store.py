@@ -17,20 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lance
+from lance.commit import CommitConflictError
 from lance.file import LanceFileSession
 
 from pipeline.errors import MoeeError, TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     import pyarrow as pa
     import pyarrow.compute as pc
+    from lance.fragment import FragmentMetadata
     from lancedb.table import LanceTable
 
     from pipeline.table.location import TableLocation
 
 __all__ = [
+    "commit_fragments",
     "create_dataset",
     "data_files",
     "open_dataset",
@@ -153,6 +156,30 @@ def refuse_unwritable(location: TableLocation) -> None:
         raise TableError(f"cannot write to {location}: {nearest} is not a directory")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise TableError(f"cannot write to {location}: no permission to write in {nearest}")
+
+
+def commit_fragments(
+    location: TableLocation, dataset: lance.LanceDataset, fragments: Sequence[FragmentMetadata], message: str
+) -> bool:
+    """Compare-and-swap: these and no others are the table's fragments, if it still is as `dataset` shows it.
+
+    Measured: Merge with ``max_retries=0`` conflicts with every concurrent append, merge, rewrite and delete; it passes
+    over index builds and configuration changes, which touch no rows.
+    """
+    # The dataset's own lance_schema: a pyarrow schema would number the columns anew.
+    operation = lance.LanceOperation.Merge(fragments, dataset.lance_schema)
+    try:
+        lance.LanceDataset.commit(
+            location.uri,
+            operation,
+            read_version=dataset.version,
+            max_retries=0,
+            storage_options=dict(location.options) or None,
+            commit_message=message,
+        )
+    except CommitConflictError:
+        return False
+    return True
 
 
 def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:

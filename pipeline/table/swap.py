@@ -1,8 +1,7 @@
 """Compare-and-swap on a table: add fragments if, and only if, nobody changed its rows in between.
 
-Measured: Merge with ``max_retries=0`` conflicts with every concurrent append, merge, rewrite and delete; it passes
-over index builds and configuration changes, which touch no rows. It names every fragment of the table, so its cost
-grows with their number (tests/bench/commits.py); from `MANY` on `pipeline.table.append` does it in another way.
+A swap names every fragment of the table, so its cost grows with their number (tests/bench/commits.py); from `MANY` on
+`pipeline.table.append` does it in another way.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-import lance
-from lance.commit import CommitConflictError
 from lance.fragment import FragmentMetadata
 
 from pipeline.table.append import append
 from pipeline.table.staging import fragment_paths
-from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.store import commit_fragments, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import lance
 
     from pipeline.table.location import TableLocation
 
@@ -53,20 +52,9 @@ def swap(
             return append(location, dataset, fragments, run, f"moee {run}")
         present = [fragment.metadata for fragment in there]
     new = [FragmentMetadata.from_json(fragment) for fragment in fragments]
-    # The dataset's own lance_schema: a pyarrow schema would number the columns anew.
-    operation = lance.LanceOperation.Merge([*present, *new], dataset.lance_schema)
     with storage_errors("commit to", location):
         try:
-            lance.LanceDataset.commit(
-                location.uri,
-                operation,
-                read_version=dataset.version,
-                max_retries=0,
-                storage_options=dict(location.options) or None,
-                commit_message=f"moee {run}",
-            )
-        except CommitConflictError:
-            return False
+            return commit_fragments(location, dataset, [*present, *new], f"moee {run}")
         except (OSError, ValueError, RuntimeError) as error:
             # The answer may have been lost after the manifest was written.
             newest = open_dataset(location)

@@ -37,6 +37,19 @@ def test_a_folder_of_any_fsspec_storage_is_read(memory, read):
         list_sources(["memory://bucket/nothing"])
 
 
+def test_small_files_that_are_read_side_by_side_come_in_order(memory, read, tmp_path):
+    large = "".join(f'{{"id": "large{row}", "text": "{"word " * 100}"}}\n' for row in range(2500))
+    files = {f"{number:02}.jsonl": f'{{"id": "d{number}", "text": "of {number}"}}\nrubbish\n' for number in range(40)}
+    for name, content in (files | {"20-large.jsonl": large}).items():
+        memory.pipe(f"/many/{name}", content.encode())
+        (tmp_path / name).write_text(content)
+    here, there = read(tmp_path), read("memory://many")
+    assert there.documents["id"].to_pylist() == here.documents["id"].to_pylist()
+    assert len(there.documents) == 2540
+    assert there.reasons == here.reasons
+    assert [record.rows for record in there.records] == [record.rows for record in here.records]
+
+
 @pytest.mark.parametrize("name", ["sub/a.parquet", "b.jsonl"])
 @pytest.mark.parametrize("error", [OSError("connection reset"), RuntimeError("credentials expired")])
 def test_a_read_that_fails_never_looks_like_a_corrupt_file(memory, monkeypatch, name, error):
@@ -71,19 +84,16 @@ def test_storage_options_may_be_spelled_as_for_the_table(scheme, options, expect
 
 
 @pytest.fixture(scope="module")
-def s3():
+def s3(endpoint):
     pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
     options = {
         "aws_access_key_id": "testing",
         "aws_secret_access_key": "testing",
         "aws_region": "us-east-1",
-        "aws_endpoint": f"http://{host}:{port}",
+        "aws_endpoint": endpoint,
         "allow_http": "true",
     }
-    fs = fsspec.filesystem("s3", key="testing", secret="testing", endpoint_url=options["aws_endpoint"])
+    fs = fsspec.filesystem("s3", key="testing", secret="testing", endpoint_url=endpoint)
     fs.mkdir("corpus")
     with fs.open("corpus/year=1/a.parquet", "wb") as file:
         pq.write_table(TABLE, file)
@@ -95,8 +105,7 @@ def s3():
         "s3://corpus/t.lance",
         storage_options=options,
     )
-    yield fs, options
-    server.stop()
+    return fs, options
 
 
 def test_object_storage_with_the_tables_own_options(s3, read):

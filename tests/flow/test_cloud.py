@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import subprocess
 import sys
 
@@ -13,7 +12,6 @@ import lancedb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pipeline import VectorTable
 
@@ -22,32 +20,22 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 KEY, SECRET = "AKIAQUITEUNLIKELY", "a-secret/that+nobody=guesses"
 
 
-@pytest.fixture(scope="module")
-def endpoint():
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
 def bucket(lab, endpoint):
     """A bucket with two files: 45 documents, an empty one, and an id that comes twice."""
     client = boto3.client(
         "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
     )
-    client.create_bucket(Bucket="corpus")
+    client.create_bucket(Bucket="crawl")
     whole = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(lab.documents(30, "p")), whole)
     lines = [*lab.documents(15, "l"), {"id": "l-empty", "text": " ", "theme": "none"}, lab.documents(1, "p")[0]]
-    client.put_object(Bucket="corpus", Key="in/a.parquet", Body=whole.getvalue())
-    client.put_object(Bucket="corpus", Key="in/b.jsonl", Body="\n".join(map(json.dumps, lines)).encode())
+    client.put_object(Bucket="crawl", Key="in/a.parquet", Body=whole.getvalue())
+    client.put_object(Bucket="crawl", Key="in/b.jsonl", Body="\n".join(map(json.dumps, lines)).encode())
     yield client
-    for listed in client.list_objects_v2(Bucket="corpus").get("Contents", []):
-        client.delete_object(Bucket="corpus", Key=listed["Key"])
-    client.delete_bucket(Bucket="corpus")
+    for listed in client.list_objects_v2(Bucket="crawl").get("Contents", []):
+        client.delete_object(Bucket="crawl", Key=listed["Key"])
+    client.delete_bucket(Bucket="crawl")
 
 
 def moee(environment, *arguments):
@@ -72,15 +60,15 @@ def test_from_a_bucket_into_a_bucket(lab, endpoint, bucket, tmp_path, credential
     variables, arguments = credentials(endpoint)
     environment = lab.environment(tmp_path / "home", **variables)
     environment = {name: value for name, value in environment.items() if name in variables or name[:4] != "AWS_"}
-    command = ["s3://corpus/in/", "--table", "s3://corpus/lake/docs", *arguments]
+    command = ["s3://crawl/in/", "--table", "s3://crawl/lake/docs", *arguments]
     report, said = moee(environment, *command)
     assert (report["documents"], report["rejects"]) == (45, 2)
     again, more = moee(environment, *command)
     assert again["nothing_to_do"]
 
     options = dict(zip(("key", "secret", "endpoint_url", "region"), (KEY, SECRET, endpoint, "us-east-1"), strict=True))
-    table = VectorTable.open("s3://corpus/lake/docs", options)
-    plain = lancedb.connect("s3://corpus/lake", storage_options=table.storage_options).open_table("docs")
+    table = VectorTable.open("s3://crawl/lake/docs", options)
+    plain = lancedb.connect("s3://crawl/lake", storage_options=table.storage_options).open_table("docs")
     expected = {row["id"] for row in [*lab.documents(30, "p"), *lab.documents(15, "l")]}
     assert set(plain.to_arrow()["id"].to_pylist()) == expected
     assert sorted(row["reason"] for row in table.rejects().to_pylist()) == ["duplicate id", "empty"]

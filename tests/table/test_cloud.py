@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -11,22 +10,11 @@ import boto3
 import lancedb
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pipeline.errors import LeaseError, MoeeError, TableError, TableNotFoundError
 from pipeline.table import TableLocation, VectorTable, stage
 from pipeline.table.lease import Lease, read_holder
 from pipeline.table.orphans import collect_orphans, orphans
-
-
-@pytest.fixture(scope="module")
-def endpoint():
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 import boto3
 import lance
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pipeline.table.location import TableLocation
 from pipeline.topics import assign, fit, fit_topics, load_topics
@@ -18,17 +15,12 @@ KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "aws_regio
 
 
 @pytest.fixture
-def bucket(monkeypatch):
+def bucket(endpoint, monkeypatch):
     """A bucket of which the environment knows nothing, and how to reach it."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    endpoint = "http://{}:{}".format(*server.get_host_and_port())
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **_login()).create_bucket(Bucket="lake")
-    yield "s3://lake", {**KEYS, "aws_endpoint": endpoint, "allow_http": "true"}
-    server.stop()
+    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **_login()).create_bucket(Bucket="topics")
+    return "s3://topics", {**KEYS, "aws_endpoint": endpoint, "allow_http": "true"}
 
 
 def _login():

@@ -23,7 +23,7 @@ from pipeline.corpus.formats.base import (
 )
 from pipeline.corpus.formats.columns import fit
 from pipeline.corpus.formats.content import plain_chunks
-from pipeline.corpus.formats.lines import in_blocks, in_groups, line_blocks
+from pipeline.corpus.formats.lines import in_blocks, in_groups, in_slices, line_blocks
 from pipeline.corpus.formats.records import column_types
 
 if TYPE_CHECKING:
@@ -133,14 +133,10 @@ def stream(
         return
     require_columns(options.columns, header)
     types = column_types(options, keep)
-    start = 0
-    for group in in_groups(in_blocks(records, _BLOCK_ROWS), options.slice_rows):
-        stop = start + len(group)
-        if skip(start):
-            yield RawRows(start, stop, None, np.empty(0, np.int64))
-        else:
-            yield _to_columns(group, start, header, types)
-        start = stop
+    blocks = in_blocks(records, _BLOCK_ROWS)
+    yield from in_slices(
+        blocks, options.slice_rows, skip, lambda group, start: _to_columns(group, start, header, types)
+    )
 
 
 def _to_columns(group: list[Record], start: int, header: list[str], types: Mapping[str, pa.DataType]) -> RawRows:

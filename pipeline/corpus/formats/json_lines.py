@@ -15,7 +15,7 @@ import pyarrow.json as pa_json
 
 from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip, UnreadableError
 from pipeline.corpus.formats.content import plain_chunks
-from pipeline.corpus.formats.lines import in_groups, line_blocks
+from pipeline.corpus.formats.lines import in_groups, in_slices, line_blocks
 from pipeline.corpus.formats.records import Record, column_types, parse_object, records_schema, to_raw_rows
 
 if TYPE_CHECKING:
@@ -59,18 +59,15 @@ def stream(
 ) -> Iterator[RawRows]:
     """The file's slices in order; `keep` gives the types of the metadata columns."""
     types = column_types(options, keep)
-    start = 0
-    for lines in in_groups(_lines(file, storage_options), options.slice_rows):
+
+    def read(lines: list[bytes | None], start: int) -> RawRows:
+        table = _parse_at_once(lines, types, options)
+        if table is None:
+            return to_raw_rows([_parse(line) for line in lines], start, types, options)
         stop = start + len(lines)
-        if skip(start):
-            yield RawRows(start, stop, None, np.empty(0, np.int64))
-        else:
-            table = _parse_at_once(lines, types, options)
-            if table is None:
-                yield to_raw_rows([_parse(line) for line in lines], start, types, options)
-            else:
-                yield RawRows(start, stop, table, np.arange(start, stop))
-        start = stop
+        return RawRows(start, stop, table, np.arange(start, stop))
+
+    return in_slices(_lines(file, storage_options), options.slice_rows, skip, read)
 
 
 def _parse_at_once(

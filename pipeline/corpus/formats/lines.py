@@ -1,15 +1,17 @@
-"""From text to lines: line ends, the byte order mark, a bound on what one line may cost; and items in groups."""
+"""From text to lines: line ends, the byte order mark, a bound on what a line may cost; items in groups and slices."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from pipeline.corpus.formats.base import MAX_TEXT_BYTES, UnreadableError
+import numpy as np
+
+from pipeline.corpus.formats.base import MAX_TEXT_BYTES, RawRows, Skip, UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["in_blocks", "in_groups", "line_blocks"]
+__all__ = ["in_blocks", "in_groups", "in_slices", "line_blocks"]
 
 T = TypeVar("T")
 
@@ -46,7 +48,7 @@ def _without_mark(text: bytes, first: bool) -> bytes:  # noqa: FBT001
 
 
 def in_blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Single items as `in_groups` wants them; what was read before a break is not lost."""
+    """Single items as `in_slices` wants them; what was read before a break is not lost."""
     block: list[T] = []
     try:
         for item in items:
@@ -60,11 +62,22 @@ def in_blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     yield block
 
 
-def in_groups(blocks: Iterable[list[T]], size: int) -> Iterator[list[T]]:
-    """The items of all blocks in lists of `size`; the last one may be shorter.
+def in_slices(
+    blocks: Iterable[list[T]], slice_rows: int, skip: Skip, read: Callable[[list[T], int], RawRows]
+) -> Iterator[RawRows]:
+    """The items of all blocks, a slice at a time: ``read(items, first row)``; finished slices are only counted.
 
     When `blocks` breaks off with `UnreadableError`, what came before it is given first.
     """
+    start = 0
+    for items in in_groups(blocks, slice_rows):
+        stop = start + len(items)
+        yield RawRows(start, stop, None, np.empty(0, np.int64)) if skip(start) else read(items, start)
+        start = stop
+
+
+def in_groups(blocks: Iterable[list[T]], size: int) -> Iterator[list[T]]:
+    """The items of all blocks in lists of `size`; the last one may be shorter."""
     pending: list[T] = []
     try:
         for block in blocks:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip
 from pipeline.corpus.formats.columns import fit_python, infer_python
-from pipeline.corpus.formats.lines import in_blocks, in_groups
+from pipeline.corpus.formats.lines import in_blocks, in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,14 +52,8 @@ def stream_records(
 ) -> Iterator[RawRows]:
     """The records' slices in order, `block_rows` at a time read ahead."""
     types = column_types(options, keep)
-    start = 0
-    for group in in_groups(in_blocks(records, block_rows), options.slice_rows):
-        stop = start + len(group)
-        if skip(start):
-            yield RawRows(start, stop, None, np.empty(0, np.int64))
-        else:
-            yield to_raw_rows(group, start, types, options)
-        start = stop
+    blocks = in_blocks(records, block_rows)
+    return in_slices(blocks, options.slice_rows, skip, lambda group, start: to_raw_rows(group, start, types, options))
 
 
 def to_raw_rows(
