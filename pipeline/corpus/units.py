@@ -7,6 +7,7 @@ be read becomes rejects here; a storage that fails raises, because the same unit
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -40,14 +41,23 @@ from pipeline.corpus.slices import (
 from pipeline.corpus.storage import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["DocumentBatch", "read_slices", "read_unit"]
+__all__ = ["DocumentBatch", "Only", "every_row", "read_slices", "read_unit"]
 
 log = logging.getLogger(__name__)
 
 _SMALL: Final = 1 << 20
 """Bytes of a stream that may be read before its turn: what it holds is only guessed from its size."""
+
+
+Only = Callable[[pa.Table], pa.Table]
+"""Rows or rejects, with slice and row → those that are wanted."""
+
+
+def every_row(rows: pa.Table) -> pa.Table:
+    """All are wanted."""
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,7 @@ class _Reading:
     keep: pa.Schema
     is_done: Callable[[int], bool]
     storage_options: Mapping[str, Any] | None
+    only: Only
 
 
 def read_unit(
@@ -92,6 +103,7 @@ def read_unit(
     storage_options: Mapping[str, Any] | None = None,
     max_rows: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
+    only: Only = every_row,
 ) -> Iterator[DocumentBatch]:
     """The unit's documents and rejects, in the order of its parts and rows.
 
@@ -104,14 +116,15 @@ def read_unit(
         storage_options: for remote files.
         max_rows: most rows in a batch, unless one slice has more.
         max_bytes: most bytes in a batch, unless one slice has more.
+        only: which rows are wanted; the others are left out before ids are compared.
 
     Raises:
         SourceError: a storage failed; nothing of the unit is lost, it can be read again.
     """
     if keep is None:
         keep = keep_schema([part.file for part in unit.parts], options, storage_options=storage_options)
-    reading = _Reading(options, keep, finished(done), storage_options)
-    batch = _Batch(keep)
+    reading = _Reading(options, keep, finished(done), storage_options, only)
+    batch = _Batch(reading)
     for pieces in _parts(unit, reading):
         for piece in pieces:
             if batch.pieces and not batch.has_room(piece, max_rows, max_bytes):
@@ -128,23 +141,24 @@ def read_slices(
     keep: pa.Schema,
     is_done: Callable[[int], bool],
     storage_options: Mapping[str, Any] | None = None,
+    only: Only = every_row,
 ) -> Iterator[DocumentBatch]:
     """As `read_unit`, but each slice alone, and given out before the next one is touched.
 
     For each slice of a stream `is_done` is asked once, in order, when the slice's bytes have been read and before they
     are parsed.
     """
-    reading = _Reading(options, keep, is_done, storage_options)
+    reading = _Reading(options, keep, is_done, storage_options, only)
     for part in unit.parts:
         for piece in _pieces(part, reading):
-            batch = _Batch(keep)
+            batch = _Batch(reading)
             batch.add(piece)
             yield batch.take()
 
 
 @dataclass(slots=True)
 class _Batch:
-    keep: pa.Schema
+    reading: _Reading
     pieces: list[_Piece] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
@@ -164,9 +178,10 @@ class _Batch:
         rejects = [piece.rejects for piece in self.pieces if piece.rejects is not None]
         slices = tuple(piece.slice.id for piece in self.pieces if piece.slice is not None)
         records = tuple(piece.record for piece in self.pieces if piece.record is not None)
-        documents, rejected = check(pa.concat_tables(tables) if tables else _no_rows(self.keep), self.keep)
+        only, keep = self.reading.only, self.reading.keep
+        documents, rejected = check(only(pa.concat_tables(tables)) if tables else _no_rows(keep), keep)
         self.pieces, self.rows, self.bytes = [], 0, 0
-        return DocumentBatch(documents, pa.concat_tables([*rejects, rejected]), slices, records)
+        return DocumentBatch(documents, pa.concat_tables([*map(only, rejects), rejected]), slices, records)
 
 
 def _row_count(piece: _Piece) -> int:

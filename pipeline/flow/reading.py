@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.corpus import DocumentBatch, FileRecord, WorkUnit, read_slices
 from pipeline.corpus.documents import documents_schema
 from pipeline.corpus.slices import slice_of
+from pipeline.corpus.units import every_row
 from pipeline.flow.hunt import STRIKES, Item, killed
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.corpus import ReaderOptions, UnitPart
+    from pipeline.corpus.units import Only
     from pipeline.flow.hunt import Watch
 
 __all__ = ["READ", "CarefulReader"]
@@ -37,6 +39,7 @@ class CarefulReader:
     keep: pa.Schema
     is_done: Callable[[int], bool]
     storage_options: Mapping[str, Any] | None
+    only: Only = every_row
 
     def read(self, unit: WorkUnit) -> Iterator[DocumentBatch]:
         """The unit's documents and rejects; every slice that is not finished is a batch of its own."""
@@ -68,12 +71,17 @@ class CarefulReader:
 
     def _slices(self, part: UnitPart, is_done: Callable[[int], bool]) -> Iterator[DocumentBatch]:
         return read_slices(
-            WorkUnit((part,)), self.options, keep=self.keep, is_done=is_done, storage_options=self.storage_options
+            WorkUnit((part,)),
+            self.options,
+            keep=self.keep,
+            is_done=is_done,
+            storage_options=self.storage_options,
+            only=self.only,
         )
 
     def _quarantined(self, items: list[Item], *records: FileRecord) -> DocumentBatch:
         documents = documents_schema(self.keep).empty_table()
-        return DocumentBatch(documents, killed(items), tuple(item.slice for item in items), records)
+        return DocumentBatch(documents, self.only(killed(items)), tuple(item.slice for item in items), records)
 
 
 class _CannotPassError(Exception):

@@ -20,6 +20,7 @@ import ray
 from pipeline.corpus import REJECTS_SCHEMA, DocumentBatch, ReaderOptions, WorkUnit, documents_schema, read_unit
 from pipeline.corpus.slices import MAX_BYTES, finished
 from pipeline.corpus.steady import steady
+from pipeline.corpus.units import every_row
 from pipeline.embedding.chunks import Chunking, chunk_documents
 from pipeline.embedding.rows import embed_documents
 from pipeline.embedding.sharing import KnownRows
@@ -126,7 +127,8 @@ class ReadStage:
         return name, self.watch.begin(name, READ, unit.slices, streams)
 
     def _batches(self, unit: WorkUnit, name: str, *, careful: bool) -> Iterator[DocumentBatch]:
-        reading: dict[str, Any] = {"keep": self.keep, "storage_options": self.storage_options}
+        only = every_row if self.retry is None else self.retry.only
+        reading: dict[str, Any] = {"keep": self.keep, "storage_options": self.storage_options, "only": only}
         if careful:
             reader = CarefulReader(self.watch, name, self.options, is_done=finished(self.done), **reading)
             batches = reader.read(unit)
@@ -135,8 +137,7 @@ class ReadStage:
             if self.chunking is not None:
                 most = min(most, BYTES_PER_WINDOW * self.chunking.window)
             batches = read_unit(unit, self.options, done=self.done, max_rows=self.max_rows, max_bytes=most, **reading)
-        for batch in steady(batches, unit, self.storage_options):
-            yield batch if self.retry is None else _only(batch, self.retry)
+        yield from steady(batches, unit, self.storage_options)
 
     def _parcel(self, batch: DocumentBatch, careful_unit: str | None) -> Parcel:
         """The batch with its tokens; `careful_unit`: the name of a unit that is taken document by document."""
@@ -159,10 +160,6 @@ class ReadStage:
     def _nothing(self) -> Parcel:
         rows, tokens = self._tokenized(documents_schema(self.keep).empty_table())
         return Parcel(rows=rows, rejects=REJECTS_SCHEMA.empty_table(), tokens=tokens)
-
-
-def _only(batch: DocumentBatch, retry: Retry) -> DocumentBatch:
-    return replace(batch, documents=retry.only(batch.documents), rejects=retry.only(batch.rejects))
 
 
 class EmbedStage:

@@ -7,7 +7,8 @@ Lance's Append costs the same whatever the table holds, but lands on top of anyt
     3 audit   if anything landed between 1 and 2: of all rows with one id the oldest stays;
               the others go in one compare-and-swap, as rejects where they are other documents dies: 3 is owed
 
-What is owed is done by the next `repair`, which every run begins with. An audit asks only what the table holds, so it
+What is owed is done by the next `repair`, which every run begins with. The debt is forgotten by its debtor, or by
+`settle`: a debtor that seems dead may only have slept between 1 and 2. An audit asks only what the table holds, so it
 may be repeated, and two drivers that audit each other come to the same result: the row with the lowest address is the
 oldest for both. For the moment between 2 and 3 a row can be seen twice. An answer that was lost and arrives late, after
 a second attempt, is a twin like any other.
@@ -34,14 +35,14 @@ from pipeline.table.places import PLACE
 from pipeline.table.rejects import DUPLICATE, one_per_row, write_rejects
 from pipeline.table.schema import REJECTS, document_column
 from pipeline.table.staging import fragment_paths
-from pipeline.table.store import commit_fragments, open_dataset, storage_errors
+from pipeline.table.store import commit_fragments, fence, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["append", "audit", "forget", "owed", "repair"]
+__all__ = ["append", "audit", "forget", "owed", "repair", "settle"]
 
 logger = logging.getLogger(__name__)
 
@@ -81,15 +82,30 @@ def append(
 
 
 def repair(location: TableLocation, run: str) -> int:
-    """Audit what drivers that died have appended; returns how many rows were dropped.
+    """Audit what others have appended and not said to be audited; returns how many rows were dropped.
 
     Raises:
         TableError: the storage refused.
     """
+    return sum(audit(location, fragments, run) for fragments in owed(location).values())
+
+
+def settle(location: TableLocation, run: str) -> int:
+    """`repair`, and forget what was owed; returns how many rows were dropped.
+
+    A commit comes first that changes nothing, and with which whatever was intended and is still to come conflicts.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    debts = owed(location)
+    if not debts:
+        return 0
+    fence(location, f"moee {run}: fence")
     dropped = 0
-    for debtor, fragments in owed(location).items():
+    for debtor, fragments in debts.items():
         dropped += audit(location, fragments, run)
-        forget(location, debtor)
+        forget(location, debtor, fragments)
     return dropped
 
 
@@ -100,12 +116,24 @@ def owed(location: TableLocation) -> dict[str, list[str]]:
     return {key.removeprefix(_INTENT): json.loads(text) for key, text in config.items() if key.startswith(_INTENT)}
 
 
-def forget(location: TableLocation, run: str) -> None:
-    """Remove the intent of a run whose last append has been audited."""
+def forget(location: TableLocation, run: str, fragments: Sequence[str] | None = None) -> None:
+    """Remove the intent of a run whose last append, if given that of `fragments`, has been audited."""
+    key = f"{_INTENT}{run}"
+
+    def is_there(dataset: lance.LanceDataset | None) -> bool:
+        text = None if dataset is None else dataset.config().get(key)
+        return text is not None and (fragments is None or json.loads(text) == list(fragments))
+
     dataset = open_dataset(location)
-    if dataset is not None and f"{_INTENT}{run}" in dataset.config():
-        with storage_errors("write to", location):
-            dataset.delete_config_keys([f"{_INTENT}{run}"])
+    if dataset is None or not is_there(dataset):
+        return
+    with storage_errors("write to", location):
+        try:
+            dataset.delete_config_keys([key])
+        except OSError:
+            # It conflicts with a newer intent of the same run.
+            if is_there(open_dataset(location)):
+                raise
 
 
 def audit(location: TableLocation, fragments: Sequence[str], run: str) -> int:

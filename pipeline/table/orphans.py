@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import CommitError
-from pipeline.table.store import commit_fragments, data_files, open_dataset, storage_errors
+from pipeline.table.store import data_files, fence, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,6 @@ __all__ = ["collect_orphans", "epoch_of", "orphans", "refuse_fenced"]
 logger = logging.getLogger(__name__)
 
 _EPOCH: Final = "moee.epoch"
-_FENCES: Final = 50
 _NEVER: Final = timedelta(days=36_500)
 _ALL: Final = 1_000_000
 
@@ -73,7 +72,8 @@ def collect_orphans(location: TableLocation, run: str, keep: Iterable[str] = ())
     found = orphans(location, keep)
     if not found:
         return 0
-    _fence(location, run)
+    _begin_epoch(location, run)
+    fence(location, f"moee {run}: fence")
     found &= orphans(location, keep)
     with storage_errors("collect the orphans of", location):
         session = data_files(location)
@@ -101,17 +101,8 @@ def refuse_fenced(location: TableLocation, dataset: lance.LanceDataset, epoch: s
         )
 
 
-def _fence(location: TableLocation, run: str) -> None:
-    """Step 2; an answer that was lost only means one more round."""
-    for _ in range(_FENCES):
-        dataset = open_dataset(location)
-        if dataset is None:
-            return
+def _begin_epoch(location: TableLocation, run: str) -> None:
+    dataset = open_dataset(location)
+    if dataset is not None and epoch_of(dataset) != run:
         with storage_errors("fence", location):
-            if epoch_of(dataset) != run:
-                dataset.update_config({_EPOCH: run})
-                continue
-            unchanged = [fragment.metadata for fragment in dataset.get_fragments()]
-            if commit_fragments(location, dataset, unchanged, f"moee {run}: fence"):
-                return
-    raise CommitError(f"{location} was changed by others during {_FENCES} attempts to fence it: try again")
+            dataset.update_config({_EPOCH: run})

@@ -20,7 +20,7 @@ import lance
 from lance.commit import CommitConflictError
 from lance.file import LanceFileSession
 
-from pipeline.errors import MoeeError, TableError
+from pipeline.errors import CommitError, MoeeError, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -36,6 +36,7 @@ __all__ = [
     "commit_fragments",
     "create_dataset",
     "data_files",
+    "fence",
     "open_dataset",
     "open_with_lancedb",
     "read_all",
@@ -180,6 +181,24 @@ def commit_fragments(
     except CommitConflictError:
         return False
     return True
+
+
+def fence(location: TableLocation, message: str) -> None:
+    """Commit a table's fragments on top of themselves: appends, merges and rewrites that were begun before conflict.
+
+    Raises:
+        TableError: the storage refused.
+        CommitError: others were faster all the time.
+    """
+    for _ in range(_ATTEMPTS):
+        dataset = open_dataset(location)
+        if dataset is None:
+            return
+        unchanged = [fragment.metadata for fragment in dataset.get_fragments()]
+        with storage_errors("fence", location):
+            if commit_fragments(location, dataset, unchanged, message):
+                return
+    raise CommitError(f"{location} was changed by others during {_ATTEMPTS} attempts to fence it: try again")
 
 
 def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import LeaseError
-from pipeline.table.append import owed, repair
+from pipeline.table.append import owed, settle
 from pipeline.table.journal import staged_files
 from pipeline.table.lease import Lease
 from pipeline.table.orphans import collect_orphans, orphans
@@ -31,7 +31,7 @@ def tidy(location: TableLocation, run: str) -> None:
     dataset = open_dataset(location)
     if dataset is None:
         return
-    if repair(location, run):
+    if settle(location, run):
         dataset.checkout_latest()
     if mark_interrupted(location):
         drop_stale(location, dataset)

@@ -112,9 +112,11 @@ def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies
     assert read_journal(VectorTable.open(table).location).num_rows == 0
 
     copies = [row | {"id": f"copy-{row['id']}"} for row in new[3:7]]
-    copied = lab.write(tmp_path / "b.jsonl", [*copies, *lab.documents(2, "b", 90)])
+    twin = copies[0] | {"text": "the id of a copy, but a text of its own"}
+    copied = lab.write(tmp_path / "b.jsonl", [*copies, twin, *lab.documents(2, "b", 90)])
     dropped = embed(str(copied), table, drop_duplicates=True)
-    assert (dropped.documents, dropped.rejects) == (2, 4)
+    assert (dropped.documents, dropped.rejects) == (3, 4)
+    assert texts([twin]).items() <= lab.stored(table).items()
     reasons = {row["id"]: row["reason"] for row in VectorTable.open(table).rejects().to_pylist()}
     assert reasons["copy-d-4"] == "duplicate of d-4"
     assert embed(str(copied), table, drop_duplicates=True).nothing_to_do

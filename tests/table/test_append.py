@@ -13,7 +13,7 @@ from pipeline.errors import TableError
 from pipeline.table import Committer, TableLocation, VectorTable, stage
 from pipeline.table import append as append_module
 from pipeline.table import swap as swap_module
-from pipeline.table.append import repair
+from pipeline.table.append import repair, settle
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,9 @@ def test_driver_killed_between_the_steps_is_resumed(lab, uri, start_driver, step
     assert intents(uri)
     lab.drive(uri, run="again", seed=count)
     lab.assert_exactly_once(uri)
+    settle(TableLocation.parse(uri), "again")
     assert not intents(uri)
+    lab.assert_exactly_once(uri)
 
 
 def rival(lab, uri, monkeypatch, rows, rejects):
@@ -115,8 +117,45 @@ def test_what_a_dead_driver_owes_is_done_by_the_next(lab, uri, monkeypatch):
     assert intents(uri)
     lab.drive(uri, run="next")
     lab.assert_exactly_once(uri)
+    assert repair(TableLocation.parse(uri), "again") == settle(TableLocation.parse(uri), "again") == 0
     assert not intents(uri)
-    assert repair(TableLocation.parse(uri), "again") == 0
+
+
+@pytest.mark.parametrize("with_lease", [False, True])
+def test_a_driver_that_slept_over_its_append_is_not_forgotten(lab, uri, monkeypatch, with_lease):
+    """While it slept another one came, committed the same slice and, where it had the lease, tidied up."""
+
+    class DeathError(Exception):
+        pass
+
+    lab.create(uri)
+    location = TableLocation.parse(uri)
+    rows, rejects = lab.read([(0, 0)])
+    steps = []
+
+    def sleep_and_die(step):
+        steps.append(step)
+        if steps == ["intended"]:
+            if with_lease:
+                settle(location, "other")
+            with Committer(location, "other") as other:
+                other.add(stage(location, rows), rejects)
+        elif step == "appended" and steps.count("appended") > 1:
+            raise DeathError
+
+    monkeypatch.setattr(append_module, "reached", sleep_and_die)
+    sleeper = Committer(location, "sleeps")
+    sleeper.add(stage(location, rows), rejects)
+    if with_lease:
+        sleeper.flush()  # its append conflicted, and then it saw that the slice was there
+    else:
+        with pytest.raises(DeathError):
+            sleeper.flush()
+    monkeypatch.undo()
+    settle(location, "next")
+    assert not intents(uri)
+    ids = VectorTable.open(uri).dataset().to_table(columns=["id"]).column("id")
+    assert len(ids) == len(ids.unique()) == rows.num_rows
 
 
 def test_an_answer_that_was_lost_counts_once(lab, uri, monkeypatch):
