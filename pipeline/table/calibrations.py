@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError
-from pipeline.table.store import open_dataset, storage_errors, upsert
+from pipeline.table.companion import upsert
+from pipeline.table.store import open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from pipeline.embedding.calibration import Calibration

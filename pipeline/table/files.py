@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.table.companion import upsert
 from pipeline.table.schema import FILES
-from pipeline.table.store import open_dataset, read_all, storage_errors, upsert
+from pipeline.table.store import open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.table.companion import upsert
 from pipeline.table.schema import JOURNAL, REJECTS
 from pipeline.table.staging import Staged, fragment_paths, keep_rows, staged_before
-from pipeline.table.store import data_files, open_dataset, read_all, storage_errors, upsert
+from pipeline.table.store import data_files, open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

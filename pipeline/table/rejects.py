@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.table.companion import upsert
 from pipeline.table.places import PLACE, held
 from pipeline.table.schema import REJECTS
-from pipeline.table.store import open_dataset, read_all, storage_errors, upsert
+from pipeline.table.store import open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,8 +109,11 @@ def list_rejects(location: TableLocation, limit: int, reason: str | None = None)
 
 def deleted_ids(location: TableLocation) -> pa.Array:
     """The ids, distinct, of the documents that were deleted for good."""
-    deleted = read_rejects(location, pc.field("reason") == pc.scalar(DELETED))
-    return deleted.column("id").unique()
+    dataset = open_dataset(location.sibling("rejects"))
+    if dataset is None:
+        return pa.array([], pa.string())
+    with storage_errors("read the rejects of", location):
+        return dataset.to_table(columns=["id"], filter=pc.field("reason") == pc.scalar(DELETED)).column("id").unique()
 
 
 def reject_counts(location: TableLocation) -> dict[str, int]:

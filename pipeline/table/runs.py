@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.table.companion import upsert
 from pipeline.table.lease import read_holder
 from pipeline.table.schema import RUNS
-from pipeline.table.store import read_all, upsert
+from pipeline.table.store import read_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The thin wall between this package and Lance: open, create and upsert, with errors that people can read.
+"""The thin wall between this package and Lance: open, create and commit, with errors that people can read.
 
 Lance reports trouble as OSError, ValueError or RuntimeError whose text runs over several lines and ends in a place
 in its own source; here it becomes one line of `TableError`.
@@ -44,7 +44,6 @@ __all__ = [
     "storage_errors",
     "table_names",
     "table_version",
-    "upsert",
 ]
 
 _RUST_PLACE: Final = re.compile(r",?\s*/\S+\.rs:\d+(:\d+)?|Encountered internal error\. Please file a bug report.*")
@@ -199,24 +198,6 @@ def fence(location: TableLocation, message: str) -> None:
             if commit_fragments(location, dataset, unchanged, message):
                 return
     raise CommitError(f"{location} was changed by others during {_ATTEMPTS} attempts to fence it: try again")
-
-
-def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:
-    """Insert `rows` or replace those of the same `keys`, creating the dataset on the first write.
-
-    Args:
-        location: where.
-        rows: at most one row per key.
-        keys: the primary key, whose fields carry Lance's primary-key metadata.
-        unless: constant SQL on the row that is there (``target.x = …``); where it holds, that row stays.
-    """
-    if rows.num_rows == 0:
-        return
-    dataset, _ = create_dataset(location, rows.schema)
-    condition = None if unless is None else f"NOT ({unless})"
-    with storage_errors("write", location):
-        merge = dataset.merge_insert(keys).when_matched_update_all(condition).when_not_matched_insert_all()
-        merge.conflict_retries(_ATTEMPTS).execute(rows)
 
 
 def read_all(location: TableLocation, schema: pa.Schema, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
