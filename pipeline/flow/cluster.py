@@ -140,6 +140,7 @@ def quiet_data() -> Generator[DataContext]:
     context = DataContext.get_current()
     ours = {
         "enable_progress_bars": False,
+        "raise_original_map_exception": True,
         "target_max_block_size": BLOCK_BYTES,
         "op_resource_reservation_ratio": RESERVED,
     }

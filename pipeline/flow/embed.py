@@ -75,12 +75,12 @@ def embed(
     version = table_version(location)
     task = _prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
-        tidy_if_needed(location, run)
-        return report(task.existing, task.work, started)
+        if not tidy_if_needed(location, run):
+            return report(task.existing, task.work, started)
+        task = _prepare(source, location, spec, chosen, listener)
     with Lease(location, run, wait=chosen.wait) as lease:
-        if table_version(location) != version:
+        if tidy(location, run) or table_version(location) != version or lease.waited:
             task = _prepare(source, location, spec, chosen, listener)
-        tidy(location, run)
         pruned = prune(location, task.work.gone)
         if pruned.files:
             task = _prepare(source, location, spec, chosen, listener)

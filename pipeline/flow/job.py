@@ -34,7 +34,7 @@ from pipeline.table.files import begin_files, unfinished
 from pipeline.table.info import count_documents
 from pipeline.table.journal import forget_files
 from pipeline.table.rejects import WIDOWED, count_rejects, reject_counts
-from pipeline.table.retirement import Pruned
+from pipeline.table.retirement import Pruned, forget_table
 from pipeline.table.runs import finish_run, start_run
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ class Job:
         made = calibrate(encoder, plan, self._read_stage(plan, watch), resources)
         self.sample = ray.put(made.sample)
         reader, chunking = self.work.options, self.options.chunking
+        forget_table(self.location)
         table = VectorTable.create(
             self.location,
             spec=self.spec,

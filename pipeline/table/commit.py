@@ -164,8 +164,7 @@ class Committer(Collector):
             record_files(self.location, list(self._files.values()), self.run)
             self._files.clear()
         forget(self.location, self.run)
-        if self._copies is not None:
-            release_twins(self.location)  # of rows that were themselves refused, as copies
+        release_twins(self.location)  # of rows that were themselves refused, or left to another run
         drop_stale(self.location, self._open())
 
     def _open(self) -> lance.LanceDataset:
@@ -198,7 +197,7 @@ class Committer(Collector):
             reached("opened")
             self._admit(dataset, pending, old)
             reached("admitted")
-            write_rejects(self.location, pending.sized_rejects())
+            write_rejects(self.location, pending.sized_rejects(self._retry))
             reached("rejects written")
             attempted = [fragment for part in pending.parts for fragment in part.fragments]
             present, erased = (None, 0) if old is None else without(self.location, dataset, old)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.admit import Admission
     from pipeline.table.location import TableLocation
+    from pipeline.table.retry import Retry
 
 __all__ = ["Pending"]
 
@@ -64,11 +65,11 @@ class Pending:
         """The distinct slices of all rows and rejects, sorted."""
         return np.unique(self._slice_of_each())
 
-    def sized_rejects(self) -> pa.Table:
+    def sized_rejects(self, retry: Retry | None = None) -> pa.Table:
         """All rejects, one per slice and row; ``slice_rows`` is at least what was seen of the slice here.
 
-        A slice's rows and rejects are together in one `Pending`, so the table never takes a slice for wholly
-        rejected of which rows are still to come.
+        A slice's rows and rejects are together in one `Pending`, or it is read again for some of them (`retry`), so
+        the table never takes a slice for wholly rejected of which rows are still to come.
         """
         if not self.rejects:
             return REJECTS.empty_table()
@@ -78,6 +79,8 @@ class Pending:
         seen, counts = np.unique(np.concatenate([slices, *rows]), return_counts=True)
         given = pc.fill_null(rejects.column("slice_rows"), 0).to_numpy()
         sizes = np.maximum(given, counts[np.searchsorted(seen, slices)]).astype(np.int32)
+        if retry is not None:
+            sizes = np.maximum(sizes, retry.slice_rows(slices))
         at = rejects.schema.get_field_index("slice_rows")
         return rejects.set_column(at, REJECTS.field("slice_rows"), pa.array(sizes))
 

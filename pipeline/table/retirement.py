@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from pipeline.table.files import drop_older, reopen_older
 from pipeline.table.journal import forget_files
-from pipeline.table.rejects import DELETED, write_rejects
+from pipeline.table.rejects import DELETED, KILLER, SUSPECT, write_rejects
 from pipeline.table.schema import REJECTS
 from pipeline.table.store import open_dataset, storage_errors
 from pipeline.table.twins import release_twins
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["Pruned", "prune", "retire_rejects"]
+__all__ = ["Pruned", "forget_table", "prune", "retire_rejects"]
 
 _NO_VERSION: Final = ""
 
@@ -72,6 +72,22 @@ def prune(location: TableLocation, uris: Sequence[str], *, reached: Callable[[st
     reached("rejects retired")
     drop_older(location, gone)
     return Pruned(len(uris), rows, rejects)
+
+
+def forget_table(location: TableLocation) -> None:
+    """Forget what the companions tell of a table that is gone, before another one of the same name is made.
+
+    What was deleted for good stays away, and what kills its process stays known.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    for name in ("files", "journal"):
+        dataset = open_dataset(location.sibling(name))
+        if dataset is not None and dataset.count_rows():
+            with storage_errors("write", location.sibling(name)):
+                dataset.delete("true")
+    retire_rejects(location, (pc.field("source") != "") & ~pc.field("reason").isin([KILLER, SUSPECT]))
 
 
 def retire_rejects(location: TableLocation, condition: pc.Expression | None) -> int:

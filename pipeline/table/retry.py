@@ -32,11 +32,16 @@ __all__ = ["Retry"]
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """What is tried again. `rows`: single documents, by slice and row; `whole`: slices, sorted; `sources`: URIs."""
+    """What is tried again.
+
+    rows: single documents, by slice and row · whole: slices, sorted · sources: URIs · sizes: slice, sorted, and
+    slice_rows, of the slices that `rows` are of.
+    """
 
     rows: pa.Table
     whole: np.ndarray
     sources: frozenset[str]
+    sizes: pa.Table
 
     @classmethod
     def load(cls, location: TableLocation, ledger: Ledger, *, asked: bool = True) -> Self | None:
@@ -54,7 +59,9 @@ class Retry:
         rejects = rejects.filter(pa.array(finished | whole_slice))
         single = rejects.filter(pc.field("row") >= 0)
         whole = rejects.filter(pc.field("row") < 0).column("slice").to_numpy()
-        return cls(places(single), np.unique(whole), frozenset(rejects.column("source").unique().to_pylist()))
+        sizes = single.group_by("slice").aggregate([("slice_rows", "max")]).rename_columns(["slice", "slice_rows"])
+        sources = frozenset(rejects.column("source").unique().to_pylist())
+        return cls(places(single), np.unique(whole), sources, sizes.sort_by("slice"))
 
     @property
     def slices(self) -> np.ndarray:
@@ -64,6 +71,11 @@ class Retry:
     def covers(self, keys: pa.Table) -> np.ndarray:
         """For each row of `keys` (slice, row, …) whether it is one that is tried again, bool [n]."""
         return np.isin(keys.column("slice").to_numpy(), self.whole) | among(keys, self.rows)
+
+    def slice_rows(self, slices: np.ndarray) -> np.ndarray:
+        """How many rows each of `slices` was known to have, 0 where nothing was, int32 [n]."""
+        at = pc.index_in(pa.array(slices), value_set=self.sizes.column("slice").combine_chunks())
+        return pc.fill_null(self.sizes.column("slice_rows").take(at), 0).to_numpy()
 
     def only(self, table: pa.Table) -> pa.Table:
         """`table` (slice, row, …) without the rows of slices that are read again for other rows' sake."""

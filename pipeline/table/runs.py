@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["finish_run", "mark_interrupted", "new_run", "read_runs", "start_run", "unfinished_runs", "without_secrets"]
+__all__ = [
+    "ended_well",
+    "finish_run",
+    "mark_interrupted",
+    "new_run",
+    "read_runs",
+    "start_run",
+    "unfinished_runs",
+    "without_secrets",
+]
 
 _SECRET: Final = re.compile(r"secret|passw|credential|storage_options|(^|_)(key|token|sas|sas_token)$", re.IGNORECASE)
 _USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
@@ -70,6 +79,12 @@ def mark_interrupted(location: TableLocation) -> int:
 def unfinished_runs(location: TableLocation) -> pa.Table:
     """The runs whose end is not recorded: at work, or dead."""
     return read_all(location.sibling("runs"), RUNS, pc.field("status") == "running")
+
+
+def ended_well(location: TableLocation) -> bool:
+    """Whether the last run, if there was one, was finished."""
+    runs = read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
+    return not runs.num_rows or runs.column("status")[-1].as_py() == "finished"
 
 
 def read_runs(location: TableLocation) -> pa.Table:

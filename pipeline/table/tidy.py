@@ -13,8 +13,9 @@ from pipeline.table.journal import staged_files
 from pipeline.table.lease import Lease
 from pipeline.table.orphans import collect_orphans, orphans
 from pipeline.table.rejects import drop_stale
-from pipeline.table.runs import mark_interrupted, unfinished_runs
+from pipeline.table.runs import ended_well, mark_interrupted
 from pipeline.table.store import open_dataset
+from pipeline.table.twins import release_twins
 
 if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
@@ -22,29 +23,34 @@ if TYPE_CHECKING:
 __all__ = ["tidy", "tidy_if_needed"]
 
 
-def tidy(location: TableLocation, run: str) -> None:
+def tidy(location: TableLocation, run: str) -> bool:
     """Tidy up; `run` holds the lease.
+
+    Returns:
+        Whether rejected duplicates turned out to have lost their twin: there is something to embed.
 
     Raises:
         TableError: the storage refused.
     """
     dataset = open_dataset(location)
     if dataset is None:
-        return
+        return False
     if settle(location, run):
         dataset.checkout_latest()
     if mark_interrupted(location):
         drop_stale(location, dataset)
+    released = 0 if ended_well(location) else release_twins(location)
     collect_orphans(location, run, staged_files(location))
+    return released > 0
 
 
-def tidy_if_needed(location: TableLocation, run: str) -> None:
-    """Tidy up under a lease of its own if something was left; not while another driver is at work."""
-    left = unfinished_runs(location).num_rows or owed(location) or orphans(location, staged_files(location))
+def tidy_if_needed(location: TableLocation, run: str) -> bool:
+    """`tidy` under a lease of its own if something was left; not while another driver is at work."""
+    left = not ended_well(location) or owed(location) or orphans(location, staged_files(location))
     if not left:
-        return
+        return False
     try:
         with Lease(location, run):
-            tidy(location, run)
+            return tidy(location, run)
     except LeaseError:
-        return
+        return False
