@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 
+import lancedb
 import pytest
 
 from pipeline import VectorTable, embed
@@ -120,6 +121,17 @@ def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies
     reasons = {row["id"]: row["reason"] for row in VectorTable.open(table).rejects().to_pylist()}
     assert reasons["copy-d-4"] == "duplicate of d-4"
     assert embed(str(copied), table, drop_duplicates=True).nothing_to_do
+
+
+def test_a_table_that_is_dropped_and_made_anew_starts_from_nothing(ray_cluster, lab, tmp_path, monkeypatch):
+    """Also where making it anew was interrupted: what companions tell is of the table that was dropped."""
+    monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
+    source, folder = lab.write(tmp_path / "a.parquet", [*lab.documents(12), lab.documents(1)[0]]), tmp_path / "lake"
+    embed(str(source), f"{folder}/docs", lab.SPEC)
+    lancedb.connect(str(folder)).drop_table("docs")
+    assert embed(str(source), f"{folder}/docs", lab.SPEC, limit=4).documents == 4
+    done = embed(str(source), f"{folder}/docs")
+    assert (done.table_rows, done.reasons) == (12, {"duplicate id": 1})
 
 
 def test_documents_that_move_between_files_are_never_lost(ray_cluster, lab, tmp_path, monkeypatch):

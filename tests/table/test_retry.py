@@ -68,8 +68,9 @@ def test_accepted_ones_leave_the_rejects_and_others_stay(lab, location):
     number = lab.number_of(SLICE)
     assert held(location) == [(number, 0), (number, 1), (number, 2)]
     assert [row for slice_, row in refused(location) if slice_ == number] == [3, 4, 5, 6, 7]
-    reasons = {row["row"]: (row["reason"], row["run"]) for row in read_rejects(location).to_pylist()}
-    assert reasons[3] == ("ValueError while embedding", "second")
+    rejects = {row["row"]: row for row in read_rejects(location).to_pylist()}
+    assert (rejects[3]["reason"], rejects[3]["run"]) == ("ValueError while embedding", "second")
+    assert rejects[3]["slice_rows"] == 8, "one that shrinks would be taken for wholly rejected without its rows"
 
 
 def test_the_same_retry_twice_adds_nothing(lab, location):

@@ -11,6 +11,8 @@ from pipeline.table.files import begin_files
 from pipeline.table.rejects import WIDOWED
 from pipeline.table.retirement import prune
 from pipeline.table.retry import Retry
+from pipeline.table.runs import finish_run, start_run
+from pipeline.table.tidy import tidy_if_needed
 from pipeline.table.twins import release_twins
 
 ROWS = [
@@ -126,6 +128,19 @@ def test_a_pruning_that_dies_has_released_them_or_deleted_nothing(location, step
     gone = not VectorTable.open(location).dataset().count_rows("source = 's'")
     assert gone == (step == "deleted")
     assert (WIDOWED in reasons(location).values()) == gone
+
+
+@pytest.mark.parametrize("status", ["finished", "failed", "interrupted", None])
+def test_after_a_run_that_did_not_end_well_all_are_looked_at(location, status):
+    """Its readers may have compared documents with some that never came to be committed."""
+    start_run(location, "one", {})
+    VectorTable.open(location).dataset().delete("id = 'a1'")
+    if status is not None:
+        finish_run(location, "one", status)
+    assert tidy_if_needed(location, "two") == (status != "finished")
+    assert {name for name, reason in reasons(location).items() if reason == WIDOWED} == (
+        set() if status == "finished" else {"a1", "w"}
+    )
 
 
 def test_the_duplicate_of_a_row_that_was_refused_as_a_copy_is_released(lab, uri):

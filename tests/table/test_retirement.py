@@ -1,0 +1,27 @@
+"""What must not outlive a table, and what must."""
+
+from __future__ import annotations
+
+import shutil
+
+from pipeline.table import TableLocation, VectorTable
+from pipeline.table.files import begin_files, read_files
+from pipeline.table.rejects import DELETED, KILLER, as_rejects, read_rejects, write_rejects
+from pipeline.table.retirement import forget_table
+
+
+def test_a_table_made_anew_inherits_only_what_was_deleted_and_what_kills(lab, uri):
+    lab.drive(uri)
+    location = TableLocation.parse(uri)
+    begin_files(location, [("file:///lab/9", "1")], "r")
+    one = VectorTable.open(uri).dataset().to_table(columns=["id"], limit=1).column(0)[0].as_py()
+    assert VectorTable.open(uri).delete([one]) == 1
+    killer = {"id": None, "source": "file:///lab/9", "slice": 99, "row": -1, "stage": "read", "reason": KILLER}
+    write_rejects(location, as_rejects(lab.as_rejects([killer | {"detail": "", "slice_rows": 1}]), "r"))
+    assert read_rejects(location).num_rows > 2
+    shutil.rmtree(f"{uri}.lance")
+    for _ in range(2):
+        forget_table(location)
+        left = {(row["id"], row["reason"]) for row in read_rejects(location).to_pylist()}
+        assert left == {(one, DELETED), (None, KILLER)}
+        assert not read_files(location).num_rows
