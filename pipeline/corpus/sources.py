@@ -20,7 +20,7 @@ from pipeline.corpus.storage import filesystem, is_local, local_path
 from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["SUPPORTED_SUFFIXES", "Compression", "Format", "SourceFile", "absolute", "list_sources", "version_of"]
 
@@ -80,19 +80,30 @@ class SourceFile:
         return asdict(self)
 
 
-def list_sources(sources: Sequence[str], *, storage_options: Mapping[str, Any] | None = None) -> list[SourceFile]:
+def list_sources(
+    sources: Sequence[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    skip: Callable[[str], bool] = lambda _: False,
+) -> list[SourceFile]:
     """All files behind `sources`, sorted by URI, each once.
+
+    Args:
+        sources: what a person named.
+        storage_options: for remote sources.
+        skip: which Lance directories, by URI, are left out; they are not opened.
 
     Raises:
         SourceError: a path does not exist, holds no readable file, or cannot be listed.
+        UsageError: a storage option that cannot be passed on.
     """
     found: dict[str, SourceFile] = {}
     for source in sources:
-        found.update((file.uri, file) for file in _expand(source, storage_options))
+        found.update((file.uri, file) for file in _expand(source, storage_options, skip))
     return [found[uri] for uri in sorted(found)]
 
 
-def _expand(source: str, storage_options: Mapping[str, Any] | None) -> list[SourceFile]:
+def _expand(source: str, storage_options: Mapping[str, Any] | None, skip: Callable[[str], bool]) -> list[SourceFile]:
     if not source.strip():
         raise SourceError("an empty SOURCE: give a path, a directory, a glob or a URL")
     fs, path = filesystem(absolute(source) if is_local(source) else source, storage_options)
@@ -105,8 +116,9 @@ def _expand(source: str, storage_options: Mapping[str, Any] | None) -> list[Sour
     except Exception as error:  # storage clients raise classes of their own
         raise SourceError(f"{source}: cannot be listed: {type(error).__name__}: {error}") from error
     infos = [info for info in infos if not (what == "directory" and _is_card(fs, info))]
-    files = [file for info in infos if (file := _source_file(fs, info, storage_options)) is not None]
-    if files:
+    wanted = [info for info in infos if not (_is_lance(info["name"]) and skip(_uri(fs, info)))]
+    files = [file for info in wanted if (file := _source_file(fs, info, storage_options)) is not None]
+    if files or len(wanted) < len(infos):
         return files
     if what == "file":
         raise SourceError(f"{source}: not a format that can be read; these are: {SUPPORTED_SUFFIXES}")
@@ -195,7 +207,7 @@ def version_of(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any]
 def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any] | None) -> SourceFile | None:
     path = info["name"].rstrip("/")
     kind = _format_of(posixpath.basename(path))
-    uri = str(fs.unstrip_protocol(path))
+    uri = _uri(fs, info)
     if kind is None or (info["type"] == "directory") != (kind[0] == "lance"):
         return None
     try:
@@ -208,6 +220,10 @@ def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, An
     if is_local(uri):
         return _local_source(uri, *kind)
     return SourceFile(uri, *kind, size=int(info.get("size") or 0), version=_remote_version(info))
+
+
+def _uri(fs: Any, info: Mapping[str, Any]) -> str:
+    return str(fs.unstrip_protocol(info["name"].rstrip("/")))
 
 
 def _local_source(uri: str, format_: Format, compression: Compression | None) -> SourceFile | None:

@@ -6,6 +6,7 @@ files and, as one sorted array, its finished slices.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -28,17 +29,19 @@ from pipeline.corpus import (
 )
 from pipeline.corpus.scope import gone_files
 from pipeline.corpus.slices import MAX_BYTES
+from pipeline.corpus.storage import is_local, lance_uri
 from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.errors import SourceError, UsageError
 from pipeline.flow.history import History
 from pipeline.table import Ledger, VectorTable
 from pipeline.table.files import read_files
+from pipeline.table.location import COMPANIONS
 from pipeline.table.rejects import WIDOWED, count_rejects
 from pipeline.table.retry import Retry
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pipeline.table import TableLocation
     from pipeline.table.files import FileRecord as AnyRecord
@@ -227,7 +230,7 @@ def plan_work(
         SourceError: a source cannot be listed, a column is not there, or there is nothing to read.
         UsageError: reader options other than the ones fixed in the table.
     """
-    files = [file for file in list_sources(sources, storage_options=storage_options) if not _own(file, location)]
+    files = list_sources(sources, storage_options=storage_options, skip=_owned_by(location))
     if not files:
         raise SourceError(f"nothing to read in {', '.join(sources)}: it holds only the table {location} itself")
     if table is None:
@@ -292,11 +295,18 @@ def slices_of(record: AnyRecord, options: ReaderOptions) -> np.ndarray:
     return slice_ids(record.uri, record.version, starts, options)
 
 
-def _own(file: SourceFile, location: TableLocation) -> bool:
-    """Whether `file` is the table that is being written, or one of its companions."""
-    path = file.uri.removeprefix("file://")
-    stem = location.uri.removesuffix(".lance")
-    return file.format == "lance" and (path == location.uri or path.startswith(f"{stem}."))
+def _owned_by(location: TableLocation) -> Callable[[str], bool]:
+    """Whether a Lance directory, by its URI, is the table that is being written, or one of its companions.
+
+    By their names, since ``docs.de`` beside ``docs`` may be anybody's; on this machine by whatever path.
+    """
+    own = {_place(each.uri) for each in (location, *map(location.sibling, COMPANIONS))}
+    return lambda uri: _place(uri) in own
+
+
+def _place(uri: str) -> str:
+    place = lance_uri(uri)
+    return os.path.realpath(place) if is_local(place) else place
 
 
 def _fixed_options(table: VectorTable, asked: ReaderOptions) -> ReaderOptions:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import fsspec
 import lance
 import pyarrow as pa
@@ -8,8 +10,8 @@ import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources, plan, read_unit
 from pipeline.corpus.formats.base import UnreadableError
-from pipeline.corpus.storage import _fsspec_options
-from pipeline.errors import SourceError
+from pipeline.corpus.storage import _fsspec_options, lance_uri, object_store_options
+from pipeline.errors import SourceError, UsageError
 
 TABLE = pa.table({"id": [f"d{index}" for index in range(10)], "text": [f"text {index}" for index in range(10)]})
 
@@ -74,6 +76,8 @@ def test_a_read_that_fails_never_looks_like_a_corrupt_file(memory, monkeypatch, 
             {"key": "a", "secret": "b", "client_kwargs": {"region_name": "r"}},
         ),
         ("s3", {"key": "a", "endpoint_url": "u"}, {"key": "a", "endpoint_url": "u"}),
+        ("s3", {"region_name": "r", "anon": "false"}, {"client_kwargs": {"region_name": "r"}, "anon": False}),
+        ("s3", {"access_key_id": "a", "aws_skip_signature": "true"}, {"key": "a", "anon": True}),
         ("az", {"azure_storage_account_name": "n"}, {"account_name": "n"}),
         ("gs", {"google_service_account": "f.json"}, {"token": "f.json"}),
         ("file", {"aws_access_key_id": "a"}, {}),
@@ -81,6 +85,40 @@ def test_a_read_that_fails_never_looks_like_a_corrupt_file(memory, monkeypatch, 
 )
 def test_storage_options_may_be_spelled_as_for_the_table(scheme, options, expected):
     assert _fsspec_options(scheme, options) == expected
+
+
+def test_lance_takes_the_names_of_either(monkeypatch):
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    assert object_store_options("/local", {"key": "x"}) == {}
+    assert object_store_options("s3://b", {"key": "k", "anon": True, "token": None}) == {
+        "aws_access_key_id": "k",
+        "aws_skip_signature": "true",
+    }
+    assert object_store_options("s3://b", {"aws_region": "eu", "endpoint_url": "https://e"}) == {
+        "aws_region": "eu",
+        "aws_endpoint": "https://e",
+    }
+    for name in ("aws_endpoint_url", "AWS_ENDPOINT_URL", "endpoint"):
+        assert object_store_options("s3://b", {name: "http://e"}) == {"aws_endpoint": "http://e", "allow_http": "true"}
+    assert object_store_options("hf://datasets/a/b", {"token": "of the table", "hf_token": "t"}) == {"hf_token": "t"}
+    assert object_store_options("abfs://c", {"account_name": "a"}) == {"azure_storage_account_name": "a"}
+    with pytest.raises(UsageError, match="config_kwargs"):
+        object_store_options("s3://b", {"config_kwargs": {}})
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("file:///data/a b.lance", "/data/a b.lance"),
+        ("/data/x.lance", "/data/x.lance"),
+        ("s3://b/x.lance", "s3://b/x.lance"),
+        ("abfs://c/x.lance", "az://c/x.lance"),
+        ("gcs://b/x.lance", "gs://b/x.lance"),
+    ],
+)
+def test_lance_knows_a_storage_by_one_scheme(uri, expected):
+    assert lance_uri(uri) == expected
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +146,41 @@ def s3(endpoint):
     return fs, options
 
 
-def test_object_storage_with_the_tables_own_options(s3, read):
-    fs, options = s3
+def by_object_store(endpoint):
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
+    return {**keys, "aws_region": "us-east-1", "aws_endpoint": endpoint, "allow_http": "true"}, {}
+
+
+def by_other_names_of_object_store(endpoint):
+    keys = {"access_key_id": "testing", "SECRET_ACCESS_KEY": "testing"}
+    return {**keys, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint}, {}
+
+
+def by_fsspec(endpoint):
+    return {"key": "testing", "secret": "testing", "endpoint_url": endpoint, "region": "us-east-1"}, {}
+
+
+def by_fsspecs_client(endpoint):
+    client = {"endpoint_url": endpoint, "region_name": "us-east-1"}
+    return {"key": "testing", "secret": "testing", "client_kwargs": client}, {}
+
+
+def by_environment(endpoint):
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    return None, {**keys, "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": endpoint}
+
+
+@pytest.mark.parametrize(
+    "credentials", [by_object_store, by_other_names_of_object_store, by_fsspec, by_fsspecs_client, by_environment]
+)
+def test_object_storage_with_the_tables_own_options(s3, endpoint, read, monkeypatch, credentials):
+    fs, _ = s3
+    options, variables = credentials(endpoint)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    type(fs).clear_instance_cache()
     files = list_sources(["s3://corpus"], storage_options=options)
     assert [file.uri for file in files] == [
         "s3://corpus/b.jsonl",
@@ -124,6 +195,19 @@ def test_object_storage_with_the_tables_own_options(s3, read):
     assert result.rejects.select(["source", "reason"]).to_pylist() == [
         {"source": "s3://corpus/bad.parquet", "reason": "unreadable"}
     ]
+
+
+def test_a_lance_directory_that_is_skipped_is_not_opened(s3):
+    fs, options = s3
+    fs.pipe("corpus/half/made.lance/data/0.lance", b"rubbish")
+    try:
+        with pytest.raises(SourceError, match="not readable as a Lance dataset"):
+            list_sources(["s3://corpus/half"], storage_options=options)
+        skip = {"s3://corpus/half/made.lance"}.__contains__
+        assert list_sources(["s3://corpus/half"], storage_options=options, skip=skip) == []
+        assert len(list_sources(["s3://corpus"], storage_options=options, skip=skip)) == 4
+    finally:
+        fs.rm("corpus/half", recursive=True)
 
 
 def test_object_storage_that_refuses_is_said_in_one_line(s3):

@@ -22,7 +22,7 @@ KEY, SECRET = "AKIAQUITEUNLIKELY", "a-secret/that+nobody=guesses"
 
 @pytest.fixture
 def bucket(lab, endpoint):
-    """A bucket with two files: 45 documents, an empty one, and an id that comes twice."""
+    """A bucket with two files: 45 documents, an empty one, and an id that comes twice; the table comes beside them."""
     client = boto3.client(
         "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET
     )
@@ -60,7 +60,7 @@ def test_from_a_bucket_into_a_bucket(lab, endpoint, bucket, tmp_path, credential
     variables, arguments = credentials(endpoint)
     environment = lab.environment(tmp_path / "home", **variables)
     environment = {name: value for name, value in environment.items() if name in variables or name[:4] != "AWS_"}
-    command = ["s3://crawl/in/", "--table", "s3://crawl/lake/docs", *arguments]
+    command = ["s3://crawl/", "--table", "s3://crawl/lake/docs", *arguments]
     report, said = moee(environment, *command)
     assert (report["documents"], report["rejects"]) == (45, 2)
     again, more = moee(environment, *command)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import TableError, UsageError
-from pipeline.table.location import TableLocation, object_store_options
+from pipeline.table.location import TableLocation
 from pipeline.table.store import short_reason
 
 
@@ -31,29 +31,14 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert TableLocation.parse("lake/docs").directory == str(tmp_path / "lake")
     assert TableLocation.parse("docs").directory == str(tmp_path)
+    for same in (f"../{tmp_path.name}/lake/docs", f"{tmp_path}/a/../lake/docs", f"file://{tmp_path}/a/../lake/docs"):
+        assert TableLocation.parse(same).directory == str(tmp_path / "lake")
 
 
 @pytest.mark.parametrize("uri", ["", "/", "s3://bucket", "lake/a b", "lake/..", "lake/.hidden"])
 def test_no_table_name(uri):
     with pytest.raises(UsageError, match="names no table"):
         TableLocation.parse(uri)
-
-
-def test_options(monkeypatch):
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    assert object_store_options("/local", {"key": "x"}) == {}
-    assert object_store_options("s3://b", {"key": "k", "anon": True, "token": None}) == {
-        "aws_access_key_id": "k",
-        "aws_skip_signature": "true",
-    }
-    assert object_store_options("s3://b", {"aws_region": "eu", "endpoint_url": "https://e"}) == {
-        "aws_region": "eu",
-        "aws_endpoint": "https://e",
-    }
-    assert object_store_options("abfs://c", {"account_name": "a"}) == {"azure_storage_account_name": "a"}
-    with pytest.raises(UsageError, match="config_kwargs"):
-        object_store_options("s3://b", {"config_kwargs": {}})
 
 
 def test_errors_become_one_line():

@@ -8,7 +8,7 @@ import lance
 import pyarrow as pa
 
 from pipeline.corpus.formats.base import Extent, UnreadableError, require_columns
-from pipeline.corpus.storage import is_local, local_path
+from pipeline.corpus.storage import is_local, lance_uri, object_store_options
 from pipeline.errors import SourceError
 
 if TYPE_CHECKING:
@@ -25,10 +25,11 @@ def open_dataset(uri: str, version: int | None, storage_options: Mapping[str, An
     Raises:
         UnreadableError: a local directory that is no Lance dataset, or is damaged.
         SourceError: a remote one, of which the cause cannot be told, or a storage that Lance does not know.
+        UsageError: an option that cannot be passed on to Lance.
     """
-    options = None if storage_options is None or is_local(uri) else dict(storage_options)
+    options = object_store_options(uri, storage_options) or None
     try:
-        return lance.dataset(local_path(uri) if is_local(uri) else uri, version=version, storage_options=options)
+        return lance.dataset(lance_uri(uri), version=version, storage_options=options)
     except (ValueError, OSError, RuntimeError) as error:
         raise _error(uri, error) from error
 

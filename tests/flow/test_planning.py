@@ -1,0 +1,82 @@
+"""What is planned where the sources hold the table itself."""
+
+from __future__ import annotations
+
+import boto3
+import lance
+import pyarrow as pa
+import pytest
+
+from pipeline.corpus import ReaderOptions
+from pipeline.errors import SourceError
+from pipeline.flow.planning import plan_work
+from pipeline.spec import EmbeddingSpec
+from pipeline.table import TableLocation, VectorTable
+from pipeline.table.lease import Lease
+
+ROWS = pa.table({"id": ["a"], "text": ["one text"]})
+
+
+def create(location):
+    spec = EmbeddingSpec(model="lab", prompt="none", pooling="last", routing="scores", combine="sum", alpha=1.0)
+    meaning = {"semantics": 1, "checkpoint": "lab", "tokenizer": "lab"}
+    reader = {"text": "text", "id": "id"}
+    return VectorTable.create(location, spec=spec, meaning=meaning, halves=(5, 3), reader=reader)
+
+
+def planned(source, location, storage_options=None):
+    table = create(location)
+    with Lease(location, "run"), Lease(location.sibling("topics"), "topics"):
+        work = plan_work([str(source)], location, table, ReaderOptions(), storage_options=storage_options)
+    return [file.uri for file in work.files]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A working directory with one dataset, and a link to it beside it."""
+    folder = tmp_path / "data"
+    (folder / "sub").mkdir(parents=True)
+    lance.write_dataset(ROWS, str(folder / "a.lance"))
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize("table", ["lake/t", "../data/lake/t", "sub/../lake/t", "../link/lake/t"])
+@pytest.mark.parametrize("source", [".", "../link", "../link/../data"])
+def test_a_table_among_its_sources_is_not_embedded(data, table, source):
+    (uri,) = planned(source, TableLocation.parse(table))
+    assert uri.endswith("/a.lance")
+
+
+def test_a_dataset_with_a_similar_name_is_no_companion(data):
+    lance.write_dataset(ROWS, "lake/docs.de.lance")
+    assert planned("lake", TableLocation.parse("lake/docs")) == [f"file://{data}/lake/docs.de.lance"]
+
+
+def test_nothing_but_the_table_is_nothing_to_read(data):
+    for source in ("lake", "lake/t.lance", "lake/t*"):
+        with pytest.raises(SourceError, match="holds only the table"):
+            planned(source, TableLocation.parse("lake/t"))
+
+
+@pytest.mark.parametrize("by", ["options", "environment"])
+def test_a_table_among_its_sources_in_object_storage(endpoint, monkeypatch, by):
+    given = {"key": "k", "secret": "s", "endpoint_url": endpoint, "region": "us-east-1"}
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+    for name, value in zip(names, given.values(), strict=True):
+        if by == "environment":
+            monkeypatch.setenv(name, value)
+        else:
+            monkeypatch.delenv(name, raising=False)
+    options = given if by == "options" else None
+    pytest.importorskip("s3fs").S3FileSystem.clear_instance_cache()
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
+    )
+    bucket = f"planning-{by}"
+    client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key="a.jsonl", Body=b'{"id": "a", "text": "one text"}\n')
+    client.put_object(Bucket=bucket, Key="lake/docs.journal.lance/data/half-made.lance", Body=b"rubbish")
+    location = TableLocation.parse(f"s3://{bucket}/lake/docs", options)
+    assert planned(f"s3://{bucket}", location, options) == [f"s3://{bucket}/a.jsonl"]
