@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.corpus.documents import REJECTS_SCHEMA, check, documents_schema
-from pipeline.corpus.readers import ReaderOptions, count_rows, keep_schema, resolve_columns
+from pipeline.corpus.readers import ReaderOptions, keep_schema, resolve_columns
 from pipeline.corpus.slices import FileRecord, Slice, Taper, UnitPart, WorkUnit, plan, slice_id, slice_ids
 from pipeline.corpus.sources import SourceFile, list_sources
 from pipeline.corpus.units import DocumentBatch, read_slices, read_unit
@@ -19,7 +19,6 @@ __all__ = [
     "UnitPart",
     "WorkUnit",
     "check",
-    "count_rows",
     "documents_schema",
     "keep_schema",
     "list_sources",

@@ -31,7 +31,6 @@ __all__ = [
     "ReaderOptions",
     "Skip",
     "UnreadableError",
-    "count_rows",
     "extents",
     "file_schema",
     "inflated_size",
@@ -88,11 +87,11 @@ def _lance() -> Any:
     return lance_table
 
 
-def _first_schema(files: Sequence[SourceFile], storage_options: Mapping[str, Any] | None) -> pa.Schema:
-    """The schema of the first file that has one. Text files say nothing, unless there are only such."""
+def _first_schema(files: Sequence[SourceFile], storage_options: Mapping[str, Any] | None) -> tuple[pa.Schema, str]:
+    """The schema of the first file that has one, and its URI. Text files say nothing, unless there are only such."""
     tabular = [file for file in files if file.format != "text"]
     if not tabular:
-        return plain_text.SCHEMA
+        return plain_text.SCHEMA, files[0].uri
     problem = "it holds no column"
     for file in sorted(tabular, key=lambda each: each.uri):
         try:
@@ -101,9 +100,9 @@ def _first_schema(files: Sequence[SourceFile], storage_options: Mapping[str, Any
             problem = str(error)
             continue
         if schema.names:
-            return schema
+            return schema, file.uri
     if len(tabular) < len(files):
-        return plain_text.SCHEMA
+        return plain_text.SCHEMA, files[0].uri
     raise SourceError(f"none of {len(tabular)} files can be read; the last one, {tabular[-1].uri}: {problem}")
 
 
@@ -124,8 +123,8 @@ def resolve_columns(
     reserved = [name for name in options.keep if name in RESERVED_COLUMNS]
     if reserved:
         raise UsageError(f"keep: the table has a column {reserved[0]!r} of its own; rename the one in the files")
-    schema = _first_schema(files, storage_options)
-    text = options.text or _default_text(schema.names)
+    schema, uri = _first_schema(files, storage_options)
+    text = options.text or _default_text(schema.names, uri)
     resolved = replace(
         options,
         text=text,
@@ -140,13 +139,15 @@ def resolve_columns(
     return resolved
 
 
-def _default_text(names: list[str]) -> str:
+def _default_text(names: list[str], uri: str) -> str:
     if "text" in names:
         return "text"
     candidates = [name for name in _TEXT_NAMES if name in names]
     if len(candidates) == 1:
         return candidates[0]
-    raise SourceError(f"which column holds the text? Name one of: {', '.join(names[:30])}")
+    raise SourceError(
+        f"which column holds the text? Name one with --text; {uri} has {', '.join(names[:30])} (or leave that file out)"
+    )
 
 
 def _check_named(name: str, schema: pa.Schema) -> None:
@@ -179,7 +180,7 @@ def keep_schema(
     """
     if not options.keep:
         return pa.schema([])
-    schema = _first_schema(files, storage_options)
+    schema, _ = _first_schema(files, storage_options)
     for name in options.keep:
         _check_named(name, schema)
     return pa.schema([(name, plain_type(schema.field(name).type)) for name in options.keep])
@@ -204,12 +205,6 @@ def extents(
 def inflated_size(file: SourceFile) -> int:
     """About how many bytes of text the file holds."""
     return file.size * (_EXPANSION if file.compression else 1)
-
-
-def count_rows(file: SourceFile, *, storage_options: Mapping[str, Any] | None = None) -> int | None:
-    """The exact number of rows where the file's metadata says it, else None. Raises as `extents`."""
-    known = extents(file, ReaderOptions(), storage_options=storage_options)
-    return None if known is None else sum(extent.rows for extent in known)
 
 
 def read_rows(

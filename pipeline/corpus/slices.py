@@ -29,7 +29,6 @@ from pipeline.corpus.storage import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from collections.abc import Set as AbstractSet
 
 __all__ = [
     "MAX_BYTES",
@@ -197,7 +196,6 @@ def plan(
     options: ReaderOptions,
     *,
     done: Done = None,
-    complete_files: AbstractSet[tuple[str, str]] = frozenset(),
     max_rows: int = MAX_ROWS,
     max_bytes: int = MAX_BYTES,
     taper: Taper | None = None,
@@ -215,7 +213,6 @@ def plan(
         options: resolved reader options.
         done: ids of finished slices; streams that hold some are planned all the same, their reader skips. A file of
             which nothing but its record is missing is planned without slices.
-        complete_files: (uri, version) of files of which nothing is left to do; they are not even counted.
         max_rows: see above.
         max_bytes: see above.
         taper: how units get smaller toward the end; None: they do not.
@@ -229,8 +226,7 @@ def plan(
     counted = count or (lambda file: extents(file, options, storage_options=storage_options))
     ids = _sorted(done if isinstance(done, np.ndarray) else np.fromiter(done or (), np.int64))
     bundle = _Bundle((max_rows, max_bytes), taper)
-    left = {file for file in files if (file.uri, file.version) not in complete_files}
-    for file, known in _counts(sorted(left, key=lambda each: each.uri), counted):
+    for file, known in _counts(sorted(set(files), key=lambda each: each.uri), counted):
         for item in _items(file, known, options, ids, (max_rows, max_bytes)):
             if bundle.items and not bundle.fits(item):
                 yield bundle.take()

@@ -103,16 +103,10 @@ def test_units_survive_json(counts):
         assert WorkUnit.from_json(unit.to_json()) == unit
 
 
-def test_complete_files_are_not_even_counted():
-    files, _ = corpus([None, None])
-
-    def count(file):
-        assert file is files[1]
-        return (Extent(3, 1),)
-
-    (unit,) = plan(files, ReaderOptions("text"), complete_files={(files[0].uri, "v1")}, count=count)
-    assert [part.file for part in unit.parts] == [files[1]]
-    assert unit.parts[0].record(ReaderOptions(slice_rows=2)) == FileRecord(files[1].uri, "v1", 2, 3)
+def test_the_record_of_a_file_counts_its_slices_and_rows():
+    files, _ = corpus([None])
+    (unit,) = plan(files, ReaderOptions("text"), count=lambda _: (Extent(3, 1),))
+    assert unit.parts[0].record(ReaderOptions(slice_rows=2)) == FileRecord(files[0].uri, "v1", 2, 3)
 
 
 def test_a_damaged_file_is_planned_for_its_reader_to_reject():

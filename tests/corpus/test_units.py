@@ -172,7 +172,8 @@ def test_malformed_json_lines_cost_their_row_only(tmp_path, read):
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join(lines))
     result = read(path, keep=("n",))
-    assert result.documents["id"].to_pylist() == ["a", "6", "l"]
+    assert result.documents["id"].to_pylist() == ["a", "6", "j", "l"]
+    assert result.documents["n"].to_pylist() == ["1", None, '{"a": 1}', None]
     assert sorted(result.reasons) == [
         (1, "malformed row"),
         (2, "not UTF-8"),
@@ -182,7 +183,6 @@ def test_malformed_json_lines_cost_their_row_only(tmp_path, read):
         (7, "missing id"),
         (8, "null text"),
         (9, "not UTF-8"),
-        (10, "malformed row"),
         (11, "malformed row"),
         (13, "malformed row"),
         (14, "duplicate id"),
@@ -335,3 +335,19 @@ def test_a_file_that_is_gone_is_a_failure_and_no_reject(tmp_path):
     path.unlink()
     with pytest.raises(SourceError, match="cannot be opened"):
         list(read_unit(unit, options))
+
+
+def test_names_of_columns_that_are_not_utf8_are_passed_over(tmp_path, read):
+    (tmp_path / "a.csv").write_bytes(b"id,text,Gr\xf6sse\n1,hello there,2\n")
+    (tmp_path / "b.jsonl").write_bytes(b'{"id": "b", "text": "hello", "\\ud800": 1}\n')
+    assert sorted(read(tmp_path).documents["id"].to_pylist()) == ["1", "b"]
+    assert read(tmp_path / "b.jsonl").documents["id"].to_pylist() == ["b"]
+
+
+def test_metadata_of_mixed_shape_become_json(tmp_path, read):
+    values = [*({"x": number} for number in range(3)), [1, "ü"], "text", 7, None]
+    lines = [json.dumps({"id": str(row), "text": "t", "m": value}) for row, value in enumerate(values)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    result = read(tmp_path, keep=("m",))
+    assert not result.reasons
+    assert result.documents["m"].to_pylist() == ['{"x": 0}', '{"x": 1}', '{"x": 2}', '[1, "ü"]', "text", "7", None]

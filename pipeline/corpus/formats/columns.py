@@ -6,6 +6,7 @@ fit stand alone: one bad value in a million costs twenty casts more.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["fit", "fit_python", "infer_python", "plain_type"]
+__all__ = ["fit", "fit_python", "infer_python", "is_name", "plain_type"]
 
 Misfits = list[tuple[int, str]]
 """Positions of values that do not fit, in order, each with the reason."""
@@ -61,8 +62,11 @@ def _fit(array: pa.Array, to: pa.DataType, offset: int) -> tuple[pa.Array, Misfi
 def fit_python(values: Sequence[Any], to: pa.DataType) -> tuple[pa.Array, Misfits]:
     """As `fit`, for values as `json` gives them.
 
-    They get a type of their own first: Arrow would cut 1.5 down to 1 on the way into an integer column.
+    They get a type of their own first: Arrow would cut 1.5 down to 1 on the way into an integer column. Among metadata
+    that have no type in common, objects and lists become JSON; a document's id and text, large strings, are none.
     """
+    if to == pa.string():
+        values = [json.dumps(each, ensure_ascii=False) if isinstance(each, dict | list) else each for each in values]
     try:
         return fit(pa.array(values), to)
     except _NOT_ONE_TYPE:
@@ -83,6 +87,11 @@ def infer_python(values: Sequence[Any]) -> pa.DataType:
         return plain_type(pa.array(values).type)
     except _NOT_ONE_TYPE:
         return pa.string()
+
+
+def is_name(name: str) -> bool:
+    """Whether a column can be called so: a name that was not UTF-8 in its file cannot be written down."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def plain_type(given: pa.DataType) -> pa.DataType:

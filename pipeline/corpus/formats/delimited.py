@@ -21,7 +21,7 @@ from pipeline.corpus.formats.base import (
     UnreadableError,
     require_columns,
 )
-from pipeline.corpus.formats.columns import fit
+from pipeline.corpus.formats.columns import fit, is_name
 from pipeline.corpus.formats.content import plain_chunks
 from pipeline.corpus.formats.lines import in_blocks, in_groups, in_slices, line_blocks
 from pipeline.corpus.formats.records import column_types
@@ -98,7 +98,9 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
     header, records = _opened(file, storage_options)
     first = next(in_groups(in_blocks(records, 1), _SAMPLE_ROWS), [])
     rows = [each for each in first if isinstance(each, list) and len(each) == len(header)]
-    return pa.schema([(name, _infer([row[index] for row in rows])) for index, name in enumerate(header)])
+    return pa.schema(
+        [(name, _infer([row[index] for row in rows])) for index, name in enumerate(header) if is_name(name)]
+    )
 
 
 def _infer(cells: list[str]) -> pa.DataType:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip
-from pipeline.corpus.formats.columns import fit_python, infer_python
+from pipeline.corpus.formats.columns import fit_python, infer_python, is_name
 from pipeline.corpus.formats.lines import in_blocks, in_slices
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def parse_object(text: bytes) -> Record:
 def records_schema(records: Iterable[Record]) -> pa.Schema:
     """All keys, in the order in which they come, each with the type that holds its values."""
     objects = [each for each in records if isinstance(each, dict)]
-    names = dict.fromkeys(name for each in objects for name in each)
+    names = dict.fromkeys(name for each in objects for name in each if is_name(name))
     return pa.schema([(name, infer_python([each.get(name) for each in objects])) for name in names])
 
 
