@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table.ledger import held_ids
-from pipeline.table.places import PLACE, held
-from pipeline.table.rejects import DELETED, DUPLICATE, deleted_ids
+from pipeline.table.places import described, first_alike, held, same_place
+from pipeline.table.rejects import DELETED, DUPLICATE
 from pipeline.table.schema import REJECTS, document_column
+from pipeline.table.store import storage_errors
+from pipeline.table.tombstones import dead_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +82,9 @@ def admit(
     left = np.flatnonzero(~lost)
     candidates = keys.take(pa.array(left))
     staying = None if outdated is None else pc.field("source").is_null() | ~outdated
-    refused, rejects = _refuse(location, dataset, candidates, staying, known, unique_ids=unique_ids)
+    dead, why = dead_rows(location, parts, keys, unique_ids=unique_ids)
+    candidates = candidates.append_column("dead", pa.array(dead[left])).append_column("why", why.take(pa.array(left)))
+    refused, rejects = _refuse(dataset, candidates, staying, known, unique_ids=unique_ids)
     keep = ~lost
     keep[left[refused]] = False
     return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejects, contested=bool(stored.any()))
@@ -114,7 +118,6 @@ def _doubtful(
 
 
 def _refuse(
-    location: TableLocation,
     dataset: lance.LanceDataset,
     rows: pa.Table,
     staying: pc.Expression | None,
@@ -122,34 +125,21 @@ def _refuse(
     *,
     unique_ids: bool,
 ) -> tuple[np.ndarray, pa.Table]:
-    """Positions among `rows` that may not be in, and their rejects."""
+    """Positions among `rows` (keys, `dead_rows`) that may not be in, and their rejects."""
     ids = rows.column("id").combine_chunks()
     sources = rows.column("source").unique() if unique_ids else None
     mask, fragments = _doubtful(dataset, ids, known)
     holders = held_ids(dataset, ids.filter(pa.array(mask)), sources=sources, where=staying, fragments=fragments)
-    dead = np.asarray(pc.is_in(ids, value_set=deleted_ids(location)))
+    dead = rows.column("dead").to_numpy()
     taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~dead
-    first = _first_of_its_id(ids)
-    twin = ~_same_place(rows, first) & ~dead & ~taken
+    first = first_alike(ids)
+    twin = ~same_place(rows, first) & ~dead & ~taken
     rejects = [
-        _rejects(rows, dead, DELETED, pa.scalar("a document with this id was deleted for good")),
+        _rejects(rows, dead, DELETED, rows.column("why").filter(pa.array(dead))),
         _rejects(rows, taken, DUPLICATE, _holders(dataset, holders, staying, fragments, ids.filter(pa.array(taken)))),
-        _rejects(rows, twin, DUPLICATE, _place(rows.take(pa.array(first[twin])))),
+        _rejects(rows, twin, DUPLICATE, described(rows.take(pa.array(first[twin])))),
     ]
     return np.flatnonzero(dead | taken | twin), pa.concat_tables(rejects)
-
-
-def _first_of_its_id(ids: pa.Array) -> np.ndarray:
-    """For each position the first position with the same id."""
-    codes = ids.dictionary_encode().indices.to_numpy()
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    return first[inverse]
-
-
-def _same_place(rows: pa.Table, others: np.ndarray) -> np.ndarray:
-    """For each row whether the row at `others` comes from the same place: it is this row, or another chunk of it."""
-    pairs = [rows.column(name).to_numpy() for name in PLACE]
-    return np.logical_and.reduce([values == values[others] for values in pairs])
 
 
 def _holders(
@@ -166,20 +156,14 @@ def _holders(
     here = pc.field(document).isin(held)
     here = here if staying is None else here & staying
     columns = [document, "source", "row"]
-    holders = dataset.scanner(columns=columns, filter=here, fragments=fragments).to_table()
-    return _place(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
+    with storage_errors("look for ids in", dataset):
+        holders = dataset.scanner(columns=columns, filter=here, fragments=fragments).to_table()
+    return described(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
 
 
-def _place(rows: pa.Table) -> pa.ChunkedArray:
-    source = pc.fill_null(rows.column("source"), "")
-    number = rows.column("row").cast(pa.string())
-    return pc.binary_join_element_wise("this id is held by ", source, ":", number, "", null_handling="skip")
-
-
-def _rejects(rows: pa.Table, which: np.ndarray, reason: str, detail: pa.Array | pa.Scalar) -> pa.Table:
+def _rejects(rows: pa.Table, which: np.ndarray, reason: str, details: pa.Array | pa.ChunkedArray) -> pa.Table:
     some = rows.filter(pa.array(which))
     count = some.num_rows
-    details = pa.array([detail.as_py()] * count, pa.string()) if isinstance(detail, pa.Scalar) else detail
     columns = {
         **{name: some.column(name) for name in ("id", "source", "slice", "row")},
         "stage": pa.array(["commit"] * count, pa.string()),

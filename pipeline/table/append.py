@@ -31,11 +31,11 @@ from lance.fragment import FragmentMetadata
 
 from pipeline.errors import CommitError
 from pipeline.table.erase import without_rows
-from pipeline.table.places import PLACE
+from pipeline.table.places import described, first_alike, same_place
 from pipeline.table.rejects import DUPLICATE, one_per_row, write_rejects
 from pipeline.table.schema import REJECTS, document_column
 from pipeline.table.staging import fragment_paths
-from pipeline.table.store import commit_fragments, fence, open_dataset, storage_errors
+from pipeline.table.store import commit_fragments, fence, is_conflict, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,9 +130,8 @@ def forget(location: TableLocation, run: str, fragments: Sequence[str] | None = 
     with storage_errors("write to", location):
         try:
             dataset.delete_config_keys([key])
-        except OSError:
-            # It conflicts with a newer intent of the same run.
-            if is_there(open_dataset(location)):
+        except OSError as error:
+            if not is_conflict(error):  # with a newer intent of the same run, which stays
                 raise
 
 
@@ -157,7 +156,9 @@ def _intend(dataset: lance.LanceDataset, fragments: Sequence[str], run: str) -> 
     expected = dataset.version + 1
     try:
         dataset.update_config({f"{_INTENT}{run}": json.dumps(list(fragments))})
-    except CommitConflictError:
+    except OSError as error:
+        if not is_conflict(error):
+            raise
         return None
     return dataset if dataset.version == expected else None
 
@@ -216,29 +217,11 @@ def _twins(dataset: lance.LanceDataset, files: set[str]) -> pa.Table:
     scanner = dataset.scanner(columns=columns, with_row_address=True, batch_size=_BATCH)
     found = [batch.filter(pc.is_in(batch.column("id"), value_set=wanted)) for batch in scanner.to_batches()]
     rows = pa.Table.from_batches(found).sort_by("_rowaddr").combine_chunks()
-    oldest = _firsts(rows.column("id"))
-    elsewhere = ~_same_place(rows, oldest)
-    again = _firsts(rows.column("part")) != np.arange(rows.num_rows)
-    holders = pc.if_else(pa.array(elsewhere), _place(rows.take(pa.array(oldest))), None)
+    oldest = first_alike(rows.column("id"))
+    elsewhere = ~same_place(rows, oldest)
+    again = first_alike(rows.column("part")) != np.arange(rows.num_rows)
+    holders = pc.if_else(pa.array(elsewhere), described(rows.take(pa.array(oldest))), None)
     return rows.append_column("holder", holders).filter(pa.array(elsewhere | again))
-
-
-def _firsts(column: pa.ChunkedArray) -> np.ndarray:
-    """For each position the first position with the same value."""
-    codes = column.combine_chunks().dictionary_encode().indices.to_numpy()
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    return first[inverse]
-
-
-def _same_place(rows: pa.Table, others: np.ndarray) -> np.ndarray:
-    pairs = [rows.column(name).to_numpy() for name in PLACE]
-    return np.logical_and.reduce([values == values[others] for values in pairs])
-
-
-def _place(rows: pa.Table) -> pa.ChunkedArray:
-    number = rows.column("row").cast(pa.string())
-    source = pc.fill_null(rows.column("source"), "")
-    return pc.binary_join_element_wise("this id is held by ", source, ":", number, "")
 
 
 def _rejects(twins: pa.Table, run: str) -> pa.Table:

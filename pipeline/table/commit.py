@@ -22,7 +22,7 @@ of the other (`pipeline.table.replacement`, `pipeline.table.journal`):
 Why it is like this:
 
 - The table's ``slice`` column is the ledger: rows and their slice numbers become visible in the same instant (5), so
-  no crash can part them. Nothing else is asked whether a slice is stored.
+  no crash can part them. Besides it only tombstones say that a slice is stored: all its rows may have been deleted.
 - Merge with ``max_retries=0`` conflicts with any append, merge, rewrite or delete in between; Append does not (it
   would rebase and double the rows), nor do Delete and Update with appends. So it is the one operation for new rows and
   for exchanges; where it would cost seconds, `pipeline.table.append` takes its place, for new rows only.

@@ -7,7 +7,7 @@ of what is to be committed back from their staged files, a part at a time.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from pipeline.table.rejects import COPY
 from pipeline.table.schema import REJECTS, document_column
 from pipeline.table.staging import staged_column
 from pipeline.table.store import open_dataset
-from pipeline.table.texts import KnownTexts, text_hashes
+from pipeline.table.texts import OTHER_KEY, KnownTexts, text_hashes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from pipeline.table.staging import Staged
 
 __all__ = ["Copies"]
-
-_OTHER_KEY: Final = "0moee text hash1"
-"""Copies within a commit are told by 128 bits; with rows of the table, texts are compared."""
 
 
 class Copies:
@@ -86,7 +83,7 @@ class Copies:
         at = pc.index_in(texts, value_set=stored.column("text").combine_chunks().cast(texts.type))
         return (
             rows.append_column("hash", pa.array(text_hashes(texts)))
-            .append_column("other", pa.array(text_hashes(texts, _OTHER_KEY)))
+            .append_column("other", pa.array(text_hashes(texts, OTHER_KEY)))
             .append_column("holder", stored.column("id").take(at))
             .append_column("place", _places(stored).take(at))
         )

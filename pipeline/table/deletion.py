@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipeline.table.rejects import DELETED, deleted_ids, write_rejects
 from pipeline.table.schema import REJECTS, document_column
 from pipeline.table.store import storage_errors
+from pipeline.table.tombstones import marks, only_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +52,12 @@ def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: 
     document = document_column(dataset.schema)
     these = pc.field(document).isin(wanted)
     with storage_errors("delete from", location):
-        rows = dataset.to_table(columns=[document, "source", "slice", "row"], filter=these)
+        texts = ["text"] if document == "id" and "text" in dataset.schema.names else []
+        rows = dataset.to_table(columns=[document, "source", "slice", "row", *texts], filter=these)
         rows = rows.rename_columns(["id", *rows.column_names[1:]])
         dead = deleted_ids(location)
         if rows.num_rows:
-            write_rejects(location, _tombstones(rows))
+            write_rejects(location, _tombstones(rows, only_rows(location, rows.column("source").unique())))
             dataset.delete(these)
     found = rows.column("id").unique()
     absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=found)))
@@ -68,15 +70,19 @@ def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: 
     )
 
 
-def _tombstones(rows: pa.Table) -> pa.Table:
-    """One for each place; the chunks of a document have theirs in common."""
+def _tombstones(rows: pa.Table, single: pa.Array) -> pa.Table:
+    """One for each place; the chunks of a document have theirs in common. `single`: files of one row."""
+    detail = pa.nulls(rows.num_rows, pa.string())
+    if "text" in rows.column_names:
+        detail = pc.if_else(pc.is_in(rows.column("source"), value_set=single), None, marks(rows.column("text")))
     names = ["id", "source", "slice", "row"]
-    distinct = rows.group_by(names).aggregate([])
+    distinct = rows.select(names).append_column("detail", pc.fill_null(detail, "")).group_by([*names, "detail"])
+    distinct = distinct.aggregate([])
     count = distinct.num_rows
-    text = {"stage": "delete", "reason": DELETED, "detail": "", "run": ""}
+    text = {"stage": "delete", "reason": DELETED, "run": ""}
     columns = {
-        **{name: distinct.column(name) for name in names},
+        **{name: distinct.column(name) for name in [*names, "detail"]},
         **{name: pa.array([value] * count, pa.string()) for name, value in text.items()},
         "slice_rows": pa.array(np.zeros(count, np.int32)),
     }
-    return pa.table(columns, schema=REJECTS)
+    return pa.table({name: columns[name] for name in REJECTS.names}, schema=REJECTS)

@@ -52,7 +52,8 @@ def describe(location: TableLocation, dataset: lance.LanceDataset) -> dict[str, 
 def count_documents(dataset: lance.LanceDataset) -> int:
     """How many documents the table holds: its rows, or those that are a document's first chunk."""
     chunked = document_column(dataset.schema) != "id"
-    return dataset.count_rows(filter=pc.field("chunk") == 0 if chunked else None)
+    with storage_errors("count the documents in", dataset):
+        return dataset.count_rows(filter=pc.field("chunk") == 0 if chunked else None)
 
 
 def _run(row: dict[str, Any]) -> dict[str, Any]:

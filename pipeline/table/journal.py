@@ -21,13 +21,14 @@ from pipeline.table.staging import Staged, fragment_paths, keep_rows, staged_bef
 from pipeline.table.store import data_files, open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import lance
 
     from pipeline.table.location import TableLocation
 
 __all__ = [
+    "count_waiting",
     "forget",
     "forget_files",
     "journal_entries",
@@ -80,6 +81,13 @@ def read_journal(location: TableLocation) -> pa.Table:
     return rows.select(_KEYS)
 
 
+def count_waiting(location: TableLocation, uris: Sequence[str]) -> int:
+    """How many slices of the given files wait."""
+    journal = open_dataset(location.sibling("journal")) if uris else None
+    with storage_errors("read", location.sibling("journal")):
+        return 0 if journal is None else journal.count_rows(filter=pc.field("uri").isin(list(uris)))
+
+
 def waiting_for(location: TableLocation, uris: Iterable[str], slices: np.ndarray) -> pa.Table:
     """The journal's rows (JOURNAL) for the given slices of the given files."""
     here = pc.field("uri").isin(list(uris)) & pc.field("slice").isin(pa.array(slices))
@@ -112,8 +120,10 @@ def staged_in(location: TableLocation, dataset: lance.LanceDataset, entries: pa.
 def forget(location: TableLocation, condition: pc.Expression) -> None:
     """Drop the rows for which `condition` holds."""
     journal = open_dataset(location.sibling("journal"))
-    if journal is not None and journal.count_rows(filter=condition):
-        with storage_errors("write", location.sibling("journal")):
+    if journal is None:
+        return
+    with storage_errors("write", location.sibling("journal")):
+        if journal.count_rows(filter=condition):
             journal.delete(condition)
 
 

@@ -1,8 +1,8 @@
 """The ledger: which slices are finished, as far as a given version of the table tells.
 
 A slice is finished when the table holds rows of it, when rows of it were deleted for good, or when every row of it
-is in the rejects. Only the first two are *stored*, that is, decided by the table's own compare-and-swap: a commit
-refuses those. The third serves planning; a rejection as duplicate counts there only once the id's holder is in the
+is in the rejects. Only the first two are *stored*: a commit refuses those, and the compare-and-swap tells of rows that
+came in between. The third serves planning; a rejection as duplicate counts there only once the id's holder is in the
 table, because the holder may have been in a batch that never got that far.
 """
 
@@ -133,11 +133,12 @@ def held_ids(
         document = document_column(dataset.schema)
         within = where if sources is None else pc.field("source").isin(sources)
         within = within if sources is None or where is None else within & where
-        for batch in _scan(dataset, document, within, fragments):
-            column = batch.column(0)
-            hits = column.filter(pc.is_in(column, value_set=wanted))
-            if len(hits):
-                found.append(hits)
+        with storage_errors("look for ids in", dataset):
+            for batch in _scan(dataset, document, within, fragments):
+                column = batch.column(0)
+                hits = column.filter(pc.is_in(column, value_set=wanted))
+                if len(hits):
+                    found.append(hits)
     return pa.chunked_array(found, pa.string()).unique()
 
 
@@ -157,7 +158,8 @@ def _deleted_slices(location: TableLocation) -> np.ndarray:
         return _NONE
     # Not those that a commit refused for their id: they are written before the rest of their slice is in the table.
     tombstones = (pc.field("reason") == DELETED) & (pc.field("stage") == "delete")
-    return np.unique(rejects.to_table(columns=["slice"], filter=tombstones).column(0).to_numpy())
+    with storage_errors("read the rejects of", location):
+        return np.unique(rejects.to_table(columns=["slice"], filter=tombstones).column(0).to_numpy())
 
 
 def _wholly_rejected(location: TableLocation, dataset: lance.LanceDataset, stored: np.ndarray) -> np.ndarray:
@@ -209,9 +211,10 @@ def _slices_without_holder(
         return _NONE
     deleted = deleted_ids(location)
     orphans = [_NONE]
-    scanner = rejects.scanner(columns=["id", "slice", "reason"], filter=TWINS, batch_size=_CHUNK)
-    for batch in scanner.to_batches():
-        rows = batch.filter(pc.is_in(batch.column("slice"), value_set=pa.array(slices)))
-        if rows.num_rows:
-            orphans.append(rows.column("slice").filter(without_holder(rows, dataset, deleted)).to_numpy())
+    with storage_errors("read the rejects of", location):
+        scanner = rejects.scanner(columns=["id", "slice", "reason"], filter=TWINS, batch_size=_CHUNK)
+        for batch in scanner.to_batches():
+            rows = batch.filter(pc.is_in(batch.column("slice"), value_set=pa.array(slices)))
+            if rows.num_rows:
+                orphans.append(rows.column("slice").filter(without_holder(rows, dataset, deleted)).to_numpy())
     return np.unique(np.concatenate(orphans))

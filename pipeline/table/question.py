@@ -11,6 +11,7 @@ from pipeline.errors import TableError, UsageError
 from pipeline.table.indexes import has_index
 from pipeline.table.schema import VECTOR, document_column
 from pipeline.table.search import Mode, Request, chosen_columns, condition
+from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +100,8 @@ def _query(
 def _vector_of(table: VectorTable, dataset: lance.LanceDataset, document: str) -> np.ndarray:
     """Its vector, or the mean over its chunks."""
     named = (pc.field("id") == document) | (pc.field(document_column(dataset.schema)) == document)
-    found = dataset.to_table(columns=[VECTOR], filter=named).column(VECTOR).combine_chunks()
+    with storage_errors("search", table.location):
+        found = dataset.to_table(columns=[VECTOR], filter=named).column(VECTOR).combine_chunks()
     if not len(found):
         raise TableError(f"there is no document {document!r} in {table.location}")
     return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)

@@ -3,7 +3,8 @@
 Rejects are written before the commit that finishes their slice, so a crash in between, or a driver that loses its
 race, may leave a reject for a document that somebody then accepts. The rule that keeps the two apart: a row in the
 table outweighs its reject, and `drop_stale` removes such rejects. Tombstones (reason ``deleted``) are the exception:
-they are never replaced and never removed, and they keep a deleted document from coming back.
+they keep a deleted document from coming back, are never replaced by other rejects, and outlive their file elsewhere
+(`pipeline.table.retirement`).
 """
 
 from __future__ import annotations
@@ -121,7 +122,8 @@ def reject_counts(location: TableLocation) -> dict[str, int]:
     dataset = open_dataset(location.sibling("rejects"))
     if dataset is None:
         return {}
-    reasons = dataset.to_table(columns=["reason"]).column("reason")
+    with storage_errors("read the rejects of", location):
+        reasons = dataset.to_table(columns=["reason"]).column("reason")
     counted = pc.if_else(pc.starts_with(reasons, COPY), COPIES, reasons).value_counts()
     pairs = cast("list[dict[str, Any]]", counted.to_pylist())
     return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
@@ -132,7 +134,10 @@ def count_rejects(location: TableLocation, reason: str, run: str | None = None) 
     dataset = open_dataset(location.sibling("rejects"))
     wanted = pc.field("reason") == reason
     wanted = wanted if run is None else wanted & (pc.field("run") == run)
-    return 0 if dataset is None else dataset.count_rows(filter=wanted)
+    if dataset is None:
+        return 0
+    with storage_errors("read the rejects of", location):
+        return dataset.count_rows(filter=wanted)
 
 
 def drop_stale(location: TableLocation, dataset: lance.LanceDataset) -> int:

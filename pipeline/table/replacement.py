@@ -38,7 +38,7 @@ from pipeline.table.rejects import DELETED, as_rejects, read_rejects
 from pipeline.table.retirement import retire_rejects
 from pipeline.table.schema import JOURNAL
 from pipeline.table.staging import Staged, keep_rows
-from pipeline.table.store import open_dataset
+from pipeline.table.store import open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -225,4 +225,5 @@ class Replacement:
 
 def _holds_older(dataset: lance.LanceDataset, uri: str, slices: np.ndarray) -> bool:
     condition = outdated({uri: slices})
-    return dataset.count_rows(filter=condition) > 0
+    with storage_errors("look for older rows in", dataset):
+        return dataset.count_rows(filter=condition) > 0

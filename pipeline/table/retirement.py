@@ -27,6 +27,7 @@ from pipeline.table.journal import forget_files
 from pipeline.table.rejects import DELETED, KILLER, SUSPECT, write_rejects
 from pipeline.table.schema import REJECTS
 from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.tombstones import MARK
 from pipeline.table.twins import release_twins
 
 if TYPE_CHECKING:
@@ -93,19 +94,20 @@ def forget_table(location: TableLocation) -> None:
 def retire_rejects(location: TableLocation, condition: pc.Expression | None) -> int:
     """Remove the rejects for which `condition` holds; returns how many.
 
-    Ids that were deleted for good stay known: those that no other reject tells of keep theirs, at another place.
+    What was deleted for good stays known: ids and texts that no other reject tells of keep theirs, at another place.
     """
     rejects = open_dataset(location.sibling("rejects"))
     if condition is None or rejects is None:
         return 0
-    count = rejects.count_rows(filter=condition)
-    if not count:
-        return 0
     with storage_errors("clean up the rejects of", location):
+        count = rejects.count_rows(filter=condition)
+        if not count:
+            return 0
         is_deleted = pc.field("reason") == DELETED
         deleted = rejects.to_table(columns=REJECTS.names, filter=condition & is_deleted)
         elsewhere = rejects.to_table(columns=["id"], filter=is_deleted & ~condition).column("id").combine_chunks()
-        lonely = deleted.filter(pc.invert(pc.is_in(deleted.column("id"), value_set=elsewhere)))
+        marked = pc.fill_null(pc.starts_with(deleted.column("detail"), MARK), False)
+        lonely = deleted.filter(pc.or_(marked, pc.invert(pc.is_in(deleted.column("id"), value_set=elsewhere))))
     write_rejects(location, _tombstones(lonely))
     with storage_errors("clean up the rejects of", location):
         rejects.checkout_latest()
@@ -114,19 +116,27 @@ def retire_rejects(location: TableLocation, condition: pc.Expression | None) -> 
 
 
 def _tombstones(deleted: pa.Table) -> pa.Table:
-    """`deleted` (REJECTS), each id once, at places that no file has; without a source, since theirs is going."""
-    distinct = deleted.group_by("id", use_threads=False).aggregate([("run", "first")])
-    ids = distinct.column("id").combine_chunks()
+    """`deleted` (REJECTS), each id or text once, at places that no file has; without a source: theirs is going."""
+    marked = pc.fill_null(pc.starts_with(deleted.column("detail"), MARK), False)
+    details = pc.if_else(marked, deleted.column("detail"), "its file has changed or gone since")
+    known_by = pc.if_else(marked, details, deleted.column("id"))
+    distinct = pa.table(
+        {"known_by": known_by, "id": deleted.column("id"), "detail": details, "run": deleted.column("run")}
+    )
+    distinct = distinct.group_by("known_by", use_threads=False).aggregate(
+        [("id", "first"), ("detail", "first"), ("run", "first")]
+    )
     places = [int.from_bytes(blake2b(f"deleted|{name}".encode(), digest_size=8).digest(), "big", signed=True)
-              for name in ids.to_pylist()]  # fmt: skip
-    text = {"source": "", "stage": "delete", "reason": DELETED, "detail": "its file has changed or gone since"}
-    count = len(ids)
+              for name in distinct.column("known_by").to_pylist()]  # fmt: skip
+    text = {"source": "", "stage": "delete", "reason": DELETED}
+    count = distinct.num_rows
     columns = {
-        "id": ids,
+        "id": distinct.column("id_first"),
+        "detail": distinct.column("detail_first"),
         **{name: pa.array([value] * count, pa.string()) for name, value in text.items()},
         "slice": pa.array(places, pa.int64()),
         "row": pa.array(np.full(count, -1)),
         "run": distinct.column("run_first"),
         "slice_rows": pa.array(np.zeros(count, np.int32)),
     }
-    return pa.table(columns, schema=REJECTS)
+    return pa.table({name: columns[name] for name in REJECTS.names}, schema=REJECTS)

@@ -54,13 +54,14 @@ def finish_run(
     documents: int = 0,
     tokens: int = 0,
     rejects: int = 0,
+    seconds: float | None = None,
 ) -> None:
-    """Record how `run` ended and what it added to the table: documents, tokens, rejects."""
+    """Record how `run` ended, after how many seconds, and what it added to the table: documents, tokens, rejects."""
     ended = datetime.now(UTC)
     found = read_all(location.sibling("runs"), RUNS, pc.field("run") == run).to_pylist()
     begun: dict[str, Any] = found[0] if found else {"run": run, "started": ended, "command": "{}"}
     figures = {"documents": documents, "tokens": tokens, "rejects": rejects}
-    seconds = (ended - begun["started"]).total_seconds()
+    seconds = (ended - begun["started"]).total_seconds() if seconds is None else seconds
     _write(location, {**begun, "ended": ended, "status": status, "seconds": seconds, **figures})
 
 

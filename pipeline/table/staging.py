@@ -42,7 +42,6 @@ class Staged:
     fragments: tuple[str, ...]
     """Lance's FragmentMetadata as JSON, one per file."""
     keys: pa.Table
-    n_bytes: int
     schema_key: str
     """The table's columns when this was staged; committed under other columns it would make the table unreadable."""
 
@@ -57,11 +56,6 @@ class Staged:
         return places(self.keys).group_by(PLACE).aggregate([]).num_rows
 
     @property
-    def ids(self) -> pa.ChunkedArray:
-        """The documents' ids, string [n_rows]."""
-        return self.keys.column("id")
-
-    @property
     def slices(self) -> pa.Array:
         """The distinct slices, int64."""
         return self.keys.column("slice").unique()
@@ -71,7 +65,7 @@ class Staged:
         keys = self.keys.combine_chunks()
         arrays = {name: _one_list(keys.column(name)) for name in KEYS.names}
         fragments = pa.array([list(self.fragments)], pa.list_(pa.string()))
-        return pa.table({"fragments": fragments, **arrays, "n_bytes": [self.n_bytes], "schema_key": [self.schema_key]})
+        return pa.table({"fragments": fragments, **arrays, "schema_key": [self.schema_key]})
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Self:
@@ -80,7 +74,6 @@ class Staged:
         return cls(
             fragments=tuple(table.column("fragments")[0].as_py()),
             keys=pa.table(keys, schema=KEYS),
-            n_bytes=int(table.column("n_bytes")[0].as_py()),
             schema_key=str(table.column("schema_key")[0].as_py()),
         )
 
@@ -105,7 +98,7 @@ def _write(location: TableLocation, dataset: lance.LanceDataset, rows: pa.Table)
         with storage_errors("write to", location):
             fragments = write_fragments(rows, dataset, mode="append", storage_options=dict(location.options) or None)
     described = tuple(json.dumps(fragment.to_json()) for fragment in fragments)
-    return Staged(described, _keys(rows, document_column(dataset.schema)), _size(described), schema_key(dataset))
+    return Staged(described, _keys(rows, document_column(dataset.schema)), schema_key(dataset))
 
 
 def _keys(rows: pa.Table, document: str) -> pa.Table:
@@ -133,7 +126,7 @@ def staged_before(
     columns = [document, *KEYS.names[1:]]
     with storage_errors("read back what was staged for", location):
         rows = pa.concat_tables([_read_file(location, path, columns) for path in fragment_paths(fragments)])
-    return Staged(fragments, _keys(rows, document), _size(fragments), schema_key)
+    return Staged(fragments, _keys(rows, document), schema_key)
 
 
 def staged_column(location: TableLocation, staged: Staged, name: str) -> pa.ChunkedArray:
@@ -147,11 +140,6 @@ def _read_file(location: TableLocation, path: str, columns: list[str] | None = N
     options = dict(location.options) or None
     reader = LanceFileReader(f"{location.uri}/data/{path}", storage_options=options, columns=columns)
     return reader.read_all().to_table()
-
-
-def _size(fragments: tuple[str, ...]) -> int:
-    documents: list[dict[str, Any]] = [json.loads(fragment) for fragment in fragments]
-    return sum(int(file["file_size_bytes"] or 0) for document in documents for file in document["files"])
 
 
 def fragment_paths(fragments: tuple[str, ...]) -> list[str]:

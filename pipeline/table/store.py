@@ -37,6 +37,7 @@ __all__ = [
     "create_dataset",
     "data_files",
     "fence",
+    "is_conflict",
     "open_dataset",
     "open_with_lancedb",
     "read_all",
@@ -56,18 +57,19 @@ _ATTEMPTS: Final = 50
 
 
 @contextmanager
-def storage_errors(action: str, location: TableLocation) -> Generator[None]:
+def storage_errors(action: str, place: TableLocation | lance.LanceDataset) -> Generator[None]:
     """Turn what Lance raises inside the block into one clear line.
 
     Raises:
-        TableError: "cannot ACTION LOCATION: reason".
+        TableError: "cannot ACTION PLACE: reason".
     """
     try:
         yield
     except MoeeError:
         raise
     except (OSError, ValueError, RuntimeError) as error:
-        raise TableError(f"cannot {action} {location}: {short_reason(error)}") from error
+        name = place.uri.removesuffix(".lance") if isinstance(place, lance.LanceDataset) else place
+        raise TableError(f"cannot {action} {name}: {short_reason(error)}") from error
 
 
 def short_reason(error: BaseException) -> str:
@@ -180,6 +182,11 @@ def commit_fragments(
     except CommitConflictError:
         return False
     return True
+
+
+def is_conflict(error: OSError) -> bool:
+    """Whether a change of a table's configuration has met another one of the same key."""
+    return isinstance(error, CommitConflictError) or "Incompatible transaction" in str(error)
 
 
 def fence(location: TableLocation, message: str) -> None:

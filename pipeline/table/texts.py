@@ -38,6 +38,10 @@ _AT_ONCE: Final = 4096
 _FRAGMENT_BITS: Final = 32
 
 
+OTHER_KEY: Final = "0moee text hash1"
+"""For `text_hashes`: texts are told apart by 128 bits where they cannot be compared themselves."""
+
+
 def text_hashes(texts: pa.Array | pa.ChunkedArray, key: str = "0123456789123456") -> np.ndarray:
     """64 bits for each text (2 µs), uint64 [n]; others under another `key` of 16 characters."""
     joined = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts

@@ -155,12 +155,14 @@ class VectorTable:
 
     def count_rows(self) -> int:
         """Rows in the newest version."""
-        return self.dataset().count_rows()
+        with storage_errors("look into", self.location):
+            return self.dataset().count_rows()
 
     @property
     def versions(self) -> list[dict[str, Any]]:
         """The versions that can still be read, oldest first: version, timestamp, metadata."""
-        return cast("list[dict[str, Any]]", self.dataset().versions())
+        with storage_errors("look into", self.location):
+            return cast("list[dict[str, Any]]", self.dataset().versions())
 
     def check(self, meaning: Meaning, calibration: str | None = None) -> None:
         """Refuse vectors of another meaning, or, where `calibration` (a hash) is given, of another calibration.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,17 +11,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def _load_lab():
-    spec = importlib.util.spec_from_file_location("table_lab", HERE / "lab.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["table_lab"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def lab():
-    return _load_lab()
+def lab(load):
+    return load("table/lab.py")
 
 
 @pytest.fixture

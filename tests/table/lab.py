@@ -1,6 +1,7 @@
 """A small corpus with every kind of trouble, and a driver that commits it; also run as a script, to be killed.
 
-python lab.py TABLE [--exchange] [--die STEP N] [--seed N] [--bundle N] [--wait FILE] [--pause SECONDS]
+python lab.py TABLE [--exchange] [--die STEP N] [--die-after SECONDS] [--seed N] [--bundle N] [--wait FILE]
+    [--pause SECONDS]
 """
 
 from __future__ import annotations
@@ -261,12 +262,23 @@ def die_at(step, count):
     commit_module.reached = append_module.reached = reached
 
 
+def open_gate(gate, processes):
+    """Let drivers go that were started with ``--wait GATE``, once all of them are there."""
+    deadline = time.monotonic() + 120
+    while not all(gate.with_suffix(f".{process.pid}").exists() for process in processes):
+        assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    gate.touch()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("table")
     parser.add_argument("--exchange", action="store_true")
     parser.add_argument("--append", action="store_true", help="as if the table had very many fragments")
     parser.add_argument("--die", nargs=2, metavar=("STEP", "N"))
+    parser.add_argument("--die-after", type=float, default=0.0, help="seconds of processor time in the run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bundle", type=int, default=2)
     parser.add_argument("--max-rows", type=int, default=20)
@@ -281,6 +293,7 @@ def main():
         given.wait.with_suffix(f".{os.getpid()}").touch()
         while not given.wait.exists():
             time.sleep(0.005)
+    signal.setitimer(signal.ITIMER_PROF, given.die_after)  # 0: never; else the kernel ends the process with SIGPROF
     if given.exchange:
         exchange(given.table, run=f"run-{given.seed}", seed=given.seed, bundle=given.bundle, pause=given.pause,
                  max_rows=given.max_rows)  # fmt: skip

@@ -7,14 +7,15 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.table.admit import _first_of_its_id, _staged_twice
+from pipeline.table.admit import _staged_twice
+from pipeline.table.places import first_alike
 from pipeline.table.rejects import one_per_row
 from pipeline.table.runs import without_secrets
 
 
 @given(st.lists(st.text(max_size=2), max_size=20))
-def test_first_of_its_id(ids):
-    assert _first_of_its_id(pa.array(ids, pa.string())).tolist() == [ids.index(name) for name in ids]
+def testfirst_alike(ids):
+    assert first_alike(pa.array(ids, pa.string())).tolist() == [ids.index(name) for name in ids]
 
 
 @given(st.lists(st.lists(st.integers(0, 5), max_size=6), max_size=5))

@@ -201,9 +201,7 @@ def test_two_drivers_race(lab, uri, tmp_path, start_driver, seed):
         start_driver(uri, "--append", "--wait", gate, "--seed", one, "--bundle", bundle, "--max-rows", rows)
         for one, bundle, rows in given
     ]
-    while any(not gate.with_suffix(f".{process.pid}").exists() for process in processes):
-        assert all(process.poll() is None for process in processes)
-    gate.touch()
+    lab.open_gate(gate, processes)
     for process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -45,11 +46,13 @@ def test_a_whole_run_by_the_environment(lab, bucket):
 
 @pytest.fixture
 def trouble(bucket, endpoint, tmp_path, monkeypatch):
-    """A proxy before the server that answers one request in ten with 500, 503 or not at all."""
+    """A proxy before the server that answers one request in ten with 500, 503 or, for a second, not at all."""
     control = tmp_path / "share"
     control.write_text("0.1", encoding="ascii")
     script = Path(__file__).parents[1] / "soak" / "proxy.py"
-    command = [sys.executable, str(script), endpoint.removeprefix("http://"), str(control)]
+    seed = random.SystemRandom().randrange(10**6)
+    print(f"the proxy's seed: {seed}")  # noqa: T201 — shown when a test fails
+    command = [sys.executable, str(script), endpoint.removeprefix("http://"), str(control), str(seed), "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.stdout.readline().strip()}")
         yield control

@@ -12,6 +12,7 @@ from pipeline.errors import CommitError, TableError, TableNotFoundError, UsageEr
 from pipeline.table import Committer, Ledger, Staged, TableLocation, VectorTable, stage
 from pipeline.table import commit as commit_module
 from pipeline.table.rejects import as_rejects
+from pipeline.table.retry import Retry
 from pipeline.table.store import open_dataset
 
 
@@ -46,10 +47,9 @@ def test_staged_travels_as_a_table(lab, location):
     staged = stage(location, rows_of(lab, ("a", "s", 1, 0), ("b", "s", 1, 1)))
     again = Staged.from_table(staged.to_table())
     assert again.keys.equals(staged.keys)
-    assert (again.fragments, again.n_bytes, again.schema_key) == (staged.fragments, staged.n_bytes, staged.schema_key)
+    assert (again.fragments, again.schema_key) == (staged.fragments, staged.schema_key)
     assert again.n_rows == 2
     assert again.slices.to_pylist() == [1]
-    assert again.n_bytes > 0
 
 
 def test_nothing_staged(lab, location):
@@ -115,10 +115,24 @@ def test_duplicates_only_are_finished_once_their_holder_is_in(lab, location):
     ]
     with Committer(location, "r") as committer:
         committer.add(None, lab.as_rejects(rejects))
-    assert Ledger.load(location).done.tolist() == []
-    with Committer(location, "r") as committer:
+        committer.flush()
+        assert Ledger.load(location).done.tolist() == []
         committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))))
     assert Ledger.load(location).done.tolist() == [1, 2]
+
+
+def test_a_duplicate_whose_holder_never_came_is_tried_again(lab, location):
+    """It was read beside a file that then changed, so that its rows were left to another run."""
+    place = {"id": "a", "source": "s", "slice": 2, "row": 0}
+    rejects = [{**place, "stage": "check", "reason": "duplicate id", "detail": "", "slice_rows": 1}]
+    with Committer(location, "r") as committer:
+        committer.add(None, lab.as_rejects(rejects))
+    retry = Retry.load(location, Ledger.load(location), asked=False)
+    assert retry.slices.tolist() == [2]
+    with Committer(location, "r", retry=retry) as committer:
+        committer.add(stage(location, rows_of(lab, ("a", "s", 2, 0))))
+    assert contents(location) == ["a"]
+    assert VectorTable.open(location).rejects().num_rows == 0
 
 
 def test_a_reject_never_makes_a_slice_look_finished_whose_rows_are_missing(lab, location):
@@ -256,7 +270,7 @@ def test_timer_commits_the_tail(lab, location):
     seen = threading.Event()
     with Committer(location, "r", max_seconds=0.1, on_commit=lambda commit: seen.set()) as committer:
         committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))))
-        assert seen.wait(10)
+        assert seen.wait(60)
         assert contents(location) == ["a"]
     assert committer.commits == 1
 
@@ -268,8 +282,9 @@ def test_timer_failure_is_raised_by_the_next_call(lab, location, monkeypatch):
     monkeypatch.setattr(commit_module, "swap", fail)
     committer = Committer(location, "r", max_seconds=0.05)
     committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))))
-    deadline = time.monotonic() + 10
-    while committer._failure is None and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while committer._failure is None:
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     with pytest.raises(TableError, match="no"):
         committer.add(None)

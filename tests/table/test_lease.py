@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 
 from pipeline.errors import LeaseError
 from pipeline.table import TableLocation
-from pipeline.table.lease import Holder, Lease, read_holder
+from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, read_holder
 from pipeline.table.runs import mark_interrupted, read_runs, start_run
 
 HOLD = """
@@ -26,7 +27,7 @@ from pipeline.table import TableLocation
 from pipeline.table.lease import Lease
 with Lease(TableLocation.parse(sys.argv[1]), "other"):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -64,7 +65,7 @@ def test_a_second_driver_leaves_with_a_line_that_says_who(location, holder):
         Lease(location, "b"),
     ):
         pass
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < PATIENCE_SECONDS
     assert "\n" not in str(caught.value)
 
 
@@ -72,7 +73,7 @@ def test_a_killed_holder_on_this_machine_is_replaced_at_once(location, holder):
     os.kill(holder.pid, signal.SIGKILL)  # and left unreaped: a zombie is dead too
     began = time.monotonic()
     with Lease(location, "next"):
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE_SECONDS
 
 
 def test_whoever_waits_gets_it_when_the_holder_ends(location):
@@ -83,18 +84,23 @@ def test_whoever_waits_gets_it_when_the_holder_ends(location):
 
 
 def elsewhere(location, **changes):
-    """A lease as if held by a process of another machine."""
-    dataset = Lease(location, "x")._open()
+    """A lease as if held by a process of another machine, which took it from whoever has it, between two beats."""
     other = dataclasses.replace(Holder.myself("far"), machine="another", host="far.example", **changes)
-    dataset.update_config({"moee.holder": json.dumps(dataclasses.asdict(other))})
+    while read_holder(location) != other:
+        with contextlib.suppress(OSError):
+            put(location, other)
     return other
 
 
-def test_a_silent_holder_elsewhere_is_replaced_after_the_observers_patience(location, monkeypatch):
+def put(location, holder):
+    Lease(location, "x")._open().update_config({"moee.holder": json.dumps(dataclasses.asdict(holder))})
+
+
+def test_a_silent_holder_elsewhere_is_replaced_after_the_observers_patience(location):
     elsewhere(location)
     began = time.monotonic()
     with Lease(location, "next", patience=0.8) as lease:
-        assert 0.7 < time.monotonic() - began < 10
+        assert 0.7 < time.monotonic() - began < PATIENCE_SECONDS
         lease.check()
 
 
@@ -109,14 +115,12 @@ def test_jumping_clocks_make_nobody_dead_nor_alive(location, years):
         number = 0
         while not stop.wait(0.1):
             number += 1
-            dataset = Lease(location, "x")._open()
-            text = json.dumps(dataclasses.asdict(dataclasses.replace(other, beat=number)))
-            dataset.update_config({"moee.holder": text})
+            put(location, dataclasses.replace(other, beat=number))
 
     thread = threading.Thread(target=beat)
     thread.start()
     try:
-        with pytest.raises(LeaseError, match=r"far\.example"), Lease(location, "b", patience=2):
+        with pytest.raises(LeaseError, match=r"far\.example"), Lease(location, "b"):
             pass
     finally:
         stop.set()
@@ -149,8 +153,9 @@ def test_only_one_of_many_holds_it_at_a_time(location):
 
 def test_beats_are_counted_and_leave_few_versions(location):
     with Lease(location, "mine", beat=0.01) as lease:
-        deadline = time.monotonic() + 30
-        while read_holder(location).beat < 130 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 120
+        while lease._mine.beat < 130:
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         lease.check()
     assert len(lance.dataset(location.sibling("lease").uri).versions()) < 80

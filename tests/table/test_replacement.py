@@ -66,17 +66,24 @@ def test_a_reader_that_polls_sees_all_of_one_version(lab, uri):
     lab.drive(uri)
     stop, seen = threading.Event(), []
 
+    def look():
+        rows = lance.dataset(f"{uri}.lance").to_table(columns=["source", "text"], filter="source LIKE '%/0'")
+        seen.append((rows.num_rows, {text.startswith("version 2") for text in rows["text"].to_pylist()}))
+
     def poll():
         while not stop.is_set():
-            rows = lance.dataset(f"{uri}.lance").to_table(columns=["source", "text"], filter="source LIKE '%/0'")
-            seen.append((rows.num_rows, {text.startswith("version 2") for text in rows["text"].to_pylist()}))
+            look()
 
+    look()
     reader = threading.Thread(target=poll)
     reader.start()
-    lab.exchange(uri, bundle=1, max_rows=5)
-    stop.set()
-    reader.join()
-    assert len(set(map(str, seen))) <= 2
+    try:
+        lab.exchange(uri, bundle=1, max_rows=5)
+    finally:
+        stop.set()
+        reader.join()
+    look()
+    assert len(set(map(str, seen))) == 2
     assert all(count and len(kinds) == 1 for count, kinds in seen)
 
 

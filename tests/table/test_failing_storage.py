@@ -1,0 +1,62 @@
+"""A storage that fails is told in one line, as a `TableError`, wherever it is asked."""
+
+from __future__ import annotations
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from pipeline.errors import TableError
+from pipeline.table import TableLocation, VectorTable, admit, journal, ledger, replacement
+from pipeline.table.info import count_documents
+from pipeline.table.places import held
+from pipeline.table.rejects import count_rejects, reject_counts
+from pipeline.table.retirement import retire_rejects
+from pipeline.table.schema import JOURNAL
+from pipeline.table.store import open_dataset
+
+IDS = pa.array(["f0-s0-r0"])
+PLACES = pa.table({"slice": pa.array([1], pa.int64()), "row": pa.array([0], pa.int64())})
+SLICES = np.array([1], np.int64)
+ENTRY = {"uri": "u", "version": "1", "slice": 1, "fragments": [], "run": "r"}
+
+
+def twins(location, dataset):
+    return ledger._slices_without_holder(location, open_dataset(location.sibling("rejects")), dataset, SLICES)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda location, dataset: ledger.held_ids(dataset, IDS), id="held ids"),
+        pytest.param(lambda location, dataset: held(dataset, PLACES), id="held places"),
+        pytest.param(lambda location, dataset: ledger._deleted_slices(location), id="deleted slices"),
+        pytest.param(twins, id="twins"),
+        pytest.param(lambda location, dataset: admit._holders(dataset, IDS, None, None, IDS), id="holders"),
+        pytest.param(lambda location, dataset: replacement._holds_older(dataset, "u", SLICES), id="older rows"),
+        pytest.param(lambda location, dataset: journal.forget(location, pc.field("slice") == 1), id="journal"),
+        pytest.param(lambda location, dataset: count_rejects(location, "empty"), id="rejects of a reason"),
+        pytest.param(lambda location, dataset: reject_counts(location), id="reasons"),
+        pytest.param(lambda location, dataset: retire_rejects(location, pc.field("slice") == 1), id="old rejects"),
+        pytest.param(lambda location, dataset: count_documents(dataset), id="documents"),
+        pytest.param(lambda location, dataset: VectorTable.open(location).count_rows(), id="rows"),
+        pytest.param(lambda location, dataset: VectorTable.open(location).versions, id="versions"),
+        pytest.param(lambda location, dataset: VectorTable.open(location).search(like="x"), id="like"),
+    ],
+)
+def test_it_is_a_table_error(lab, uri, monkeypatch, ask):
+    lab.drive(uri)
+    location = TableLocation.parse(uri)
+    journal.write_journal(location, pa.Table.from_pylist([ENTRY], schema=JOURNAL))
+    dataset = open_dataset(location)
+
+    def fail(*_, **__):
+        raise OSError("LanceError(IO): connection reset, /x/rust/src/a.rs:12:3\nmore")
+
+    for name in ("scanner", "to_table", "count_rows", "versions"):
+        monkeypatch.setattr(lance.LanceDataset, name, fail)
+    monkeypatch.setattr(ledger, "deleted_ids", lambda _: pa.array([], pa.string()))
+    with pytest.raises(TableError, match=r"^cannot [a-z ]+ /.*/lake/lab(\.journal)?: connection reset$"):
+        ask(location, dataset)
