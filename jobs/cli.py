@@ -56,7 +56,7 @@ def _help() -> str:
             *lines,
             "",
             "moee COMMAND --help says more; --json gives one JSON object on stdout.",
-            "Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted.",
+            "Exit status: 0 done, 1 error, 2 wrong usage, 130 interrupted, 143 terminated.",
         ]
     )
 

@@ -10,8 +10,11 @@ import argparse
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -21,11 +24,12 @@ from rich.console import Console
 from pipeline.errors import MoeeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
 __all__ = ["Command", "Output", "command_group", "parse_pairs", "printable", "run_command", "snippet"]
 
 INTERRUPTED: Final = 130
+TERMINATED: Final = 143
 BROKEN_PIPE: Final = 141
 
 
@@ -66,13 +70,15 @@ def run_command(command: Command, arguments: Sequence[str] | None = None, *, pro
         json=given.json,
     )
     _set_up(output.progress, debug=given.debug)
+    terminated = threading.Event()
     try:
-        command.run(given, output)
+        with _stopped_by_sigterm(terminated):
+            command.run(given, output)
     except MoeeError as error:
         return _failed(error, output, debug=given.debug)
     except KeyboardInterrupt:
         output.progress.print("interrupted; what was committed stays, and the same command goes on from there")
-        return INTERRUPTED
+        return TERMINATED if terminated.is_set() else INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -162,6 +168,24 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
         self._console.print(f"{record.levelname.lower()}: {self.format(record)}", style=style, markup=False)
+
+
+@contextmanager
+def _stopped_by_sigterm(terminated: threading.Event) -> Generator[None]:
+    """While the context lasts SIGTERM, of a scheduler or ``ray job stop``, interrupts as Ctrl-C does, and is noted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> NoReturn:
+        terminated.set()
+        raise KeyboardInterrupt
+
+    kept = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, kept)
 
 
 def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:

@@ -51,10 +51,11 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
 def _listed(name: str) -> list[str]:
     try:
-        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--from-file {name}: cannot be read as text: {error}") from error
-    return [line for line in text.splitlines() if line.strip()]
+    # Not splitlines: it also splits at characters that an id may hold.
+    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
 
 
 def _names(ids: tuple[str, ...]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,7 +105,8 @@ def cluster() -> Generator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     try:
-        _connect(address)
+        with _own_sigterm():
+            _connect(address)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
         raise RunError(f"{where} cannot be reached or started: {_first_line(error)}") from error
@@ -201,11 +204,22 @@ def unwrapped(error: BaseException) -> MoeeError:
         if current is None or id(current) in seen:
             continue
         if isinstance(current, MoeeError) and not isinstance(current, RayError):  # Ray's wrapper is both
-            return current
+            return type(current)(_first_line(current))  # Ray adds advice of its own
         seen.add(id(current))
         queue += [getattr(current, "cause", None), current.__cause__, current.__context__]
     cause = getattr(error, "cause", None) or error
     return RunError(f"a worker failed with {type(cause).__name__}: {_last_line(cause)} (--debug shows where)")
+
+
+@contextmanager
+def _own_sigterm() -> Generator[None]:
+    """Ray answers SIGTERM with a dump of its stack; how a process ends is for whoever has started it to say."""
+    kept = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread() and kept is not None:
+            signal.signal(signal.SIGTERM, kept)
 
 
 @contextmanager

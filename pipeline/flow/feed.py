@@ -8,7 +8,7 @@ bounded by a count, whatever the sizes of Ray's blocks: descriptions of staged f
 back-pressure, which counts bytes in the object store, to hold back the files that they stand for.
 
 The gate knows positions in the plan and totals only: a task that is repeated asks for the same positions, and an actor
-that is restarted learns the total with the next release.
+that is restarted learns the total with the next release. Releases are acknowledged, so none is lost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ COUNT_SECONDS: Final = 2.0
 """A plan's rows are counted beforehand, for the time that is left, if that takes no longer."""
 
 PATIENCE_SECONDS: Final = 60.0
-"""A gate that has heard of no release for so long lets one more unit in: a lost release must not stop a run."""
+"""A gate that has never heard of a release lets one more unit in after so long: it may have been restarted when all
+that it had let in was done."""
 
 _PLANNING_CPUS: Final = 0.01
 """Not that of reading, or Ray would fuse the two into one task that reads everything by itself."""
@@ -80,7 +81,7 @@ class Feed:
         """So many units have come out of the graph and are in the committer's hands."""
         self._released += units
         if units and self._gate is not None:
-            self._gate.release.remote(self._released)
+            ray.get(self._gate.release.remote(self._released))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,12 @@ class Gate:
     def __init__(self, width: int, patience: float = PATIENCE_SECONDS) -> None:
         self._allowed, self._width, self._patience = width, width, patience
         self._moved = asyncio.Event()
+        self._heard = False
 
     async def release(self, total: int) -> None:
         """`total` units were released since the run began."""
         self._allowed = max(self._allowed, total + self._width)
+        self._heard = True
         self._moved.set()
 
     async def wait(self, position: int) -> int:
@@ -119,7 +122,8 @@ class Gate:
             try:
                 await asyncio.wait_for(self._moved.wait(), self._patience)
             except TimeoutError:
-                self._allowed += 1
+                if not self._heard:
+                    self._allowed += 1
         return self._allowed
 
 

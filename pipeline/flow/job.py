@@ -9,6 +9,7 @@ staged fragments, keys of rows, and rejects. What is committed stays; running th
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,6 +19,7 @@ from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from ray.exceptions import RayError
 
 from pipeline.embedding.calibration import Calibration
+from pipeline.errors import TableError
 from pipeline.flow.calibrate import calibrate
 from pipeline.flow.cluster import Replicas, light_cpus, replica_resources, unwrapped
 from pipeline.flow.feed import Feed
@@ -32,7 +34,7 @@ from pipeline.models import locate
 from pipeline.table import Committer, Staged, TableLocation, VectorTable
 from pipeline.table.files import begin_files, unfinished
 from pipeline.table.info import count_documents
-from pipeline.table.journal import forget_files
+from pipeline.table.journal import count_waiting, forget_files
 from pipeline.table.rejects import WIDOWED, count_rejects, reject_counts
 from pipeline.table.retirement import Pruned, forget_table
 from pipeline.table.runs import finish_run, start_run
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from pipeline.table.lease import Lease
 
 __all__ = ["Job", "report"]
+
+logger = logging.getLogger(__name__)
 
 FRAGMENTS: Final = 1024
 """About so many fragments are staged in a run of one parcel each; longer runs get larger fragments."""
@@ -119,11 +123,20 @@ class Job:
         except RayError as error:
             raise unwrapped(error) from error
         finally:
-            finish_run(self.location, run, status, documents=self.documents, tokens=self.tokens, rejects=self.rejects)
+            self._record_end(status)
         done = report(table, first, self.started, run=run, ready=self.ready, job=self, pruned=pruned)
         if self.options.limit:
             return done
         return replace(done, unfinished_files=tuple(unfinished(self.location, first.units.files)))
+
+    def _record_end(self, status: Literal["finished", "failed", "interrupted"]) -> None:
+        figures = {"documents": self.documents, "tokens": self.tokens, "rejects": self.rejects}
+        try:
+            finish_run(self.location, self.run_name, status, seconds=time.monotonic() - self.started, **figures)
+        except TableError as error:
+            if status == "finished":
+                raise
+            logger.warning("the end of this run could not be recorded: %s", error)
 
     @property
     def documents(self) -> int:
@@ -309,4 +322,5 @@ def report(
         replaced_rows=sum(committer.outdated for committer in committers),
         kept_files=tuple(uri for committer in committers for uri in committer.kept),
         pruned=pruned or Pruned(),
+        staged_slices=count_waiting(table.location, [file.uri for file in work.changed]),
     )

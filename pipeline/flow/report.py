@@ -19,7 +19,7 @@ class EmbedReport:
     replaced_files: those whose older rows (replaced_rows) went; kept_files: those that cannot be read to their end ·
     unfinished_files: changed while they were read · pruned: what went with files that are gone · table_rows,
     table_rejects: in the table afterwards; table_documents: documents in it, where its rows are chunks of them ·
-    reasons: all its rejects by reason.
+    reasons: all its rejects by reason · staged_slices: of changed files, which wait for the others to be exchanged.
     """
 
     table: str
@@ -44,11 +44,13 @@ class EmbedReport:
     unfinished_files: tuple[str, ...] = ()
     pruned: Pruned = field(default_factory=Pruned)
     table_documents: int | None = None
+    staged_slices: int = 0
 
     @property
     def nothing_to_do(self) -> bool:
         """Whether everything was in the table before."""
-        return not (self.documents or self.rejects or self.replaced_files or self.kept_files or self.pruned.files)
+        done = self.documents or self.rejects or self.replaced_files or self.kept_files or self.pruned.files
+        return not (done or self.staged_slices)
 
     @property
     def tokens_per_second(self) -> float:
@@ -81,6 +83,9 @@ class EmbedReport:
             lines.append(
                 f"{_files(len(self.replaced_files))} had changed: {_count(self.replaced_rows, 'older row')} went"
             )
+        if self.staged_slices:
+            staged = _count(self.staged_slices, "slice")
+            lines.append(f"{staged} of changed files staged, older rows stay until all are: run the command again")
         if self.kept_files:
             lines.append(f"{_files(len(self.kept_files))} had changed but cannot be read to the end: older rows stay")
         if self.pruned.files:

@@ -33,7 +33,7 @@ def plan(lab, tmp_path):
 
 def test_the_gate_lets_in_as_much_as_was_taken_out():
     async def scenario():
-        gate = Gate(3, patience=5)
+        gate = Gate(3)
         assert await gate.wait(2) == 3
         waiting = asyncio.create_task(gate.wait(3))
         await asyncio.sleep(0.01)
@@ -46,11 +46,17 @@ def test_the_gate_lets_in_as_much_as_was_taken_out():
     asyncio.run(scenario())
 
 
-def test_a_gate_that_hears_nothing_lets_in_one_at_a_time():
+def test_a_gate_that_has_never_heard_anything_lets_in_one_at_a_time():
     async def scenario():
         gate = Gate(1, patience=0.01)
         assert await gate.wait(1) == 2
         assert await gate.wait(2) == 3
+        await gate.release(1)
+        waiting = asyncio.create_task(gate.wait(3))
+        await asyncio.sleep(0.1)  # ten times its patience: the units are slow, and as many as may are on their way
+        assert not waiting.done()
+        await gate.release(3)
+        assert await waiting == 4
 
     asyncio.run(scenario())
 

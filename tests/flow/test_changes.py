@@ -102,13 +102,14 @@ def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies
     lab.write(source, new)
 
     begun = embed(str(source), table, limit=8)
-    assert (begun.documents, begun.replaced_files) == (0, ())
+    assert (begun.documents, begun.replaced_files, begun.staged_slices) == (0, (), 2)
+    assert "2 slices of changed files staged, older rows stay until all are" in begun.summary()
     assert lab.stored(table) == before
     assert read_journal(VectorTable.open(table).location).num_rows == 2
 
     done = embed(str(source), table)
     assert done.tokens < begun.tokens * 1.5
-    assert (done.documents, done.replaced_rows) == (14, 10)
+    assert (done.documents, done.replaced_rows, done.staged_slices) == (14, 10, 0)
     assert by_file(lab, table) == {"a.parquet": texts(row for row in new if row["id"] not in {"d-1", "d-2"})}
     assert read_journal(VectorTable.open(table).location).num_rows == 0
 

@@ -42,9 +42,12 @@ def test_unknown_ids_are_an_error_after_the_others_went(moee, table):
 
 def test_ids_from_a_file(moee, table, tmp_path):
     listed = tmp_path / "ids.txt"
-    listed.write_text("a\n\nline two\n", encoding="utf-8")
+    listed.write_text("\ufeffa\r\n\nline two\n", encoding="utf-8")
     assert moee("delete", table.location, "--from-file", listed).status == 0
     assert ids(table) == ["b", "c"]
+    listed.write_text("b\u2028c\n", encoding="utf-8")
+    assert moee("delete", table.location, "--from-file", listed).status == 1
+    assert ids(table) == ["b", "c"], "one id that is not there, not two that are"
 
 
 @pytest.mark.parametrize(
