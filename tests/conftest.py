@@ -1,10 +1,13 @@
-"""What all tests share: quiet libraries, few threads, one tiny float32 encoder."""
+"""What all tests share: quiet libraries, few threads, one loader, one Ray cluster, one tiny float32 encoder."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -13,6 +16,43 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+TESTS = Path(__file__).parent
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
+
+@pytest.fixture(scope="session")
+def load():
+    """Load a file of this folder, by its path in it: test folders are not packages, so nothing in them can be imported.
+
+    Each is loaded once, under a name of its own: ``flow/lab.py`` is ``flow_lab``.
+    """
+
+    def load(path):
+        name = "_".join(Path(path).with_suffix("").parts)
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, TESTS / path)
+            sys.modules[name] = module = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(module)
+        return sys.modules[name]
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def lab(load):
+    """What the tests of the job and of the commands share; other folders have a lab of their own."""
+    return load("flow/lab.py")
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(load):
+    """The cluster of this session; not by `lab`, which is another one in other folders."""
+    yield from load("flow/lab.py").one_cluster()
 
 
 @pytest.fixture(autouse=True)

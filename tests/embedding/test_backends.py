@@ -28,7 +28,7 @@ def both():
 
 
 @given(st.lists(st.text(max_size=80) | st.sampled_from(["<|endoftext|>", "a<|padding|> b", " é日 \n"]), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_plain_file_gives_what_transformers_gives(texts):
     (direct, nothing), (built, same) = both()
     assert nothing == same

@@ -50,7 +50,7 @@ def test_what_is_no_chunking_is_refused_in_one_line(written):
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(text=MIXED, times=st.integers(1, 6), window=st.integers(8, 20), overlap=st.integers(0, 4))
 @example(text=" " * 300 + "a", times=1, window=8, overlap=4)
 @example(text="x" * 400, times=3, window=8, overlap=4)
@@ -71,7 +71,7 @@ def test_chunks_are_ordered_trimmed_and_leave_out_white_space_only(tokenizer, te
     assert all(end <= second for (_, end), (second, _) in itertools.pairwise(spans)) or overlap
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(texts=st.lists(MIXED.map(lambda text: text * 5).filter(str.strip), min_size=1, max_size=4))
 def test_no_chunk_is_cut_by_its_prompt(tokenizer, texts):
     rows, tokens = chunk_documents(table(*texts), Chunking(tokenizer.room - chunks.SEAM), tokenizer)

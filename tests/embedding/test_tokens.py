@@ -33,7 +33,7 @@ def ids_of(tokens, row):
 
 
 @pytest.mark.parametrize("prompt", ["prompteol", "none", "{text}", "q: {text}"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts=st.lists(st.text(max_size=300), max_size=8))
 def test_any_text_becomes_tokens_within_the_limit(prompt, texts):
     tokens = made(prompt, 40)(texts)
@@ -63,7 +63,7 @@ def test_all_tokens_of_a_bare_text_are_its_own(text):
 
 
 @given(st.text(alphabet="ab .,?!\"'日é", min_size=1, max_size=200), st.sampled_from([20, 21, 33, 60]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_cut_leaves_the_prompt_as_it_is(text, limit):
     """Wherever the cut falls and whatever merges with the quotation mark: what stands behind the text stays."""
     tokens = made("prompteol", limit)([text * 10])
@@ -125,7 +125,7 @@ WIDE = st.text(
 
 
 @pytest.mark.parametrize("directory", DIRECTORIES, ids=lambda path: path.name)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(unit=WIDE, times=st.integers(1, 200), tail=WIDE)
 @example(unit=" ", times=6000, tail="end")
 @example(unit="x", times=6000, tail="y")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
 
-import lance
 import psutil
 import ray
 import stub
@@ -21,6 +20,8 @@ from ray._private.internal_api import get_memory_info_reply
 
 from pipeline import embed
 from pipeline.flow import cluster
+from pipeline.table import TableLocation
+from pipeline.table.store import open_dataset
 
 
 class Watch(threading.Thread):
@@ -28,17 +29,17 @@ class Watch(threading.Thread):
 
     def __init__(self, table):
         super().__init__(daemon=True)
-        self.table, self.ended = f"{table}.lance", threading.Event()
+        self.table, self.ended = TableLocation.parse(table), threading.Event()
         self.driver = self.staged = 0
 
     def run(self):
         process = psutil.Process()
         while not self.ended.wait(0.5):
             self.driver = max(self.driver, process.memory_info().rss)
-            data = Path(self.table, "data")
-            if data.exists():
-                files = len(list(data.iterdir()))
-                self.staged = max(self.staged, files - len(lance.dataset(self.table).get_fragments()))
+            files = len(list(Path(self.table.uri, "data").glob("*.lance")))
+            dataset = open_dataset(self.table)
+            if dataset is not None:
+                self.staged = max(self.staged, files - len(dataset.get_fragments()))
 
 
 def main():

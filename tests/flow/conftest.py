@@ -1,34 +1,12 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-
-def _load_lab():
-    if "flow_lab" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("flow_lab", Path(__file__).with_name("lab.py"))
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["flow_lab"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["flow_lab"]
-
-
-flow_lab = _load_lab()
-
-
-@pytest.fixture(scope="session")
-def lab():
-    return flow_lab
-
-
-@pytest.fixture(scope="session")
-def ray_cluster():
-    yield from flow_lab.one_cluster()
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -46,19 +24,19 @@ class Mixed:
 
 
 @pytest.fixture(scope="session")
-def mixed(ray_cluster, tmp_path_factory):
+def mixed(ray_cluster, lab, tmp_path_factory):
     from pipeline import embed
 
     folder = tmp_path_factory.mktemp("mixed")
     corpus = folder / "corpus"
-    accepted, rejected = make_mixed(corpus)
-    report = embed(str(corpus), str(folder / "lake" / "docs"), flow_lab.SPEC, keep=("theme",))
+    accepted, rejected = make_mixed(lab, corpus)
+    report = embed(str(corpus), str(folder / "lake" / "docs"), lab.SPEC, keep=("theme",))
     return Mixed(corpus, str(folder / "lake" / "docs"), report, accepted, rejected)
 
 
-def make_mixed(corpus):
+def make_mixed(lab, corpus):
     """Write the folder; the rows to be accepted, and what must become of the others."""
-    documents, write = flow_lab.documents, flow_lab.write
+    documents, write = lab.documents, lab.write
     parquet = [*documents(6, "p"), {"id": "p-null", "text": None, "theme": None}, *documents(2, "p", 6)]
     lines = [
         *documents(4, "l"),

@@ -17,6 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+from pipeline.table import TableLocation
+from pipeline.table.store import open_dataset
+
 ROOT = Path(__file__).parents[2]
 
 SPEC = {"max_tokens": 24, "pooling": "last"}
@@ -71,6 +74,12 @@ def stored(table, columns=None):
     return by_id
 
 
+def rows_in(table):
+    """How many rows a table has that a run may be about to make: its folder is there before its first version."""
+    dataset = open_dataset(TableLocation.parse(table))
+    return 0 if dataset is None else dataset.count_rows()
+
+
 def vectors(rows):
     """The vectors of rows (as from `stored`) as float32 [n, D]."""
     return np.array([row["vector"] for row in rows], np.float32)
@@ -110,15 +119,12 @@ def environment(home, **more):
 
 
 def one_cluster():
-    """Run the cluster of a test session, as `embed` itself would start it; a second call in a session joins it."""
+    """Run the cluster of a test session, as `embed` itself would start it."""
     import ray
     from ray.data import DataContext
 
     from pipeline.flow.cluster import cluster
 
-    if ray.is_initialized():
-        yield
-        return
     before = dict(os.environ)
     # A token of our own: Ray would write one into the user's home.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline import VectorTable, embed
+from pipeline.errors import TableNotFoundError
 from pipeline.table.journal import read_journal
 from pipeline.table.rejects import KILLER, SUSPECT
 
@@ -51,7 +52,7 @@ def test_a_run_killed_half_way_is_finished_by_the_next(ray_cluster, lab, driver,
     lab.write(corpus / "b.jsonl", [empty, *lab.documents(ROWS // 2, "b"), lab.documents(1, "a")[0]])
 
     process = driver(corpus, table)
-    wait_for_commit(process, table)
+    wait_for_commit(lab, process, table)
     assert kill_with_children(process) > 3  # the driver, GCS, raylet, workers
     committed = lab.stored(table)
     assert 0 < len(committed) < ROWS, "the kill came too late to be in the middle"
@@ -125,13 +126,16 @@ def test_a_run_killed_while_it_hunts_for_a_deadly_document_goes_on_hunting(lab, 
 
 
 def reasons(table):
-    return VectorTable.open(table).rejects()["reason"].to_pylist() if Path(f"{table}.lance").exists() else []
+    try:
+        return VectorTable.open(table).rejects()["reason"].to_pylist()
+    except TableNotFoundError:
+        return []
 
 
-def wait_for_commit(process, table):
+def wait_for_commit(lab, process, table):
     """Until the table has rows."""
     deadline = time.monotonic() + 180
-    while not Path(f"{table}.lance").exists() or not lance.dataset(f"{table}.lance").count_rows():
+    while not lab.rows_in(table):
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)

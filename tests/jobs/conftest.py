@@ -1,36 +1,11 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import sys
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-
-
-def _load_lab():
-    if "flow_lab" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("flow_lab", Path(__file__).parents[1] / "flow" / "lab.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["flow_lab"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["flow_lab"]
-
-
-flow_lab = _load_lab()
-
-
-@pytest.fixture(scope="session")
-def lab():
-    return flow_lab
-
-
-@pytest.fixture(scope="session")
-def ray_cluster():
-    yield from flow_lab.one_cluster()
 
 
 @dataclass(frozen=True)
@@ -89,11 +64,11 @@ class News:
 
 
 @pytest.fixture(scope="session")
-def news(ray_cluster, tmp_path_factory):
+def news(ray_cluster, lab, tmp_path_factory):
     from pipeline import embed
 
     folder = tmp_path_factory.mktemp("news")
-    rows = [*flow_lab.documents(SIZE), {"id": "nothing", "text": "", "theme": "none"}]
-    source = str(flow_lab.write(folder / "news.jsonl", rows))
-    embed(source, str(folder / "lake" / "news"), flow_lab.SPEC, keep=("theme",))
+    rows = [*lab.documents(SIZE), {"id": "nothing", "text": "", "theme": "none"}]
+    source = str(lab.write(folder / "news.jsonl", rows))
+    embed(source, str(folder / "lake" / "news"), lab.SPEC, keep=("theme",))
     return News(source, str(folder / "lake" / "news"))

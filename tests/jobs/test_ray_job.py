@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -14,18 +15,18 @@ from pathlib import Path
 import lancedb
 import pytest
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 RAY = str(Path(sys.executable).parent / "ray")
 
 
-def free_ports(count, start=6390, stop=10000):
-    """Ports below those that Ray gives to its workers."""
+def free_ports(count):
+    """Ports below those that Ray gives to its workers; random ones, as others on this machine look for some, too."""
     found = []
-    for port in range(start, stop):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
+    for port in random.SystemRandom().sample(range(6390, 10000), 1000):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            found.append(port)
         if len(found) == count:
             return found
     raise AssertionError("no free ports")

@@ -31,7 +31,7 @@ def by_definition(query, key, value, lengths, scale, window):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 3e-2)])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths=LENGTHS, shared=st.sampled_from([2, 4]), window=st.sampled_from([None, 7, TILE, 200]))
 def test_each_sequence_sees_itself_alone(dtype, tolerance, lengths, shared, window):
     parts = packed(lengths, 4, shared, dtype, seed=len(lengths))

@@ -29,7 +29,7 @@ def experts(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(EXPERTS))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(tokens=st.integers(1, 150), choices=st.integers(1, 3), seed=st.integers(0, 99))
 def test_padding_the_groups_changes_no_result(kind, tokens, choices, seed):
     module = experts(kind)

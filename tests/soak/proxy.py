@@ -1,7 +1,7 @@
 """A proxy in front of an S3 server that answers as an S3 in trouble does: 500, 503, or not at all for a while.
 
-python proxy.py SERVER_HOST:PORT CONTROL_FILE: prints its own port. The control file holds the share of requests that
-fail; it is read at every request. A request that fails may have been carried out: the answer is lost.
+python proxy.py SERVER_HOST:PORT CONTROL_FILE SEED [HANG_SECONDS]: prints its own port. The control file holds the share
+of requests that fail; it is read at every request. A request that fails may have been carried out: the answer is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-HANG_SECONDS = 8.0
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
@@ -33,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "lost":
             self.answer(500, b"")
         elif fault == "hang":
-            time.sleep(HANG_SECONDS)
+            time.sleep(self.server.hang)
             self.close_connection = True
         else:
             self.answer(reply.status, content, reply.getheaders())
@@ -41,9 +40,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def fault(self):
         share = float(Path(self.server.control).read_text(encoding="ascii") or 0)
-        if random.random() >= share:
+        if self.server.random.random() >= share:
             return None
-        return random.choices([500, 503, "lost", "hang"], [4, 4, 2, 1])[0]
+        return self.server.random.choices([500, 503, "lost", "hang"], [4, 4, 2, 1])[0]
 
     def answer(self, status, content, headers=()):
         self.send_response_only(status)
@@ -67,9 +66,10 @@ for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
 
 
 def main():
-    target, control = sys.argv[1:]
+    target, control, seed, *hang = sys.argv[1:]
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.target, server.control = target, control
+    server.random, server.hang = random.Random(int(seed)), float(*hang or [8])
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()
     server.serve_forever()

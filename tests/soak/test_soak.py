@@ -147,7 +147,7 @@ def cloud_round(soak, world, number):
     boto3 = pytest.importorskip("boto3")
     control = soak.folder / "trouble"
     control.write_text("0")
-    with s3(control) as (direct, endpoint):
+    with s3(control, soak.random.randrange(10**6)) as (direct, endpoint):
         keys = {"aws_access_key_id": "soak", "aws_secret_access_key": "soak"}
         client = boto3.client("s3", endpoint_url=direct, region_name="us-east-1", **keys)
         bucket = f"soak-{number}"
@@ -174,7 +174,7 @@ def cloud_round(soak, world, number):
 
 
 @contextlib.contextmanager
-def s3(control):
+def s3(control, seed):
     """A moto server and the proxy before it: (its own address, the proxy's)."""
     from moto.server import ThreadedMotoServer
 
@@ -182,7 +182,7 @@ def s3(control):
     server.start()
     host, port = server.get_host_and_port()
     proxy = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("proxy.py")), f"{host}:{port}", str(control)],
+        [sys.executable, str(Path(__file__).with_name("proxy.py")), f"{host}:{port}", str(control), str(seed)],
         stdout=subprocess.PIPE,
         text=True,
     )

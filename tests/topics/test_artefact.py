@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import TableError
@@ -20,7 +20,6 @@ from pipeline.topics.counts import Vocabulary
 from pipeline.topics.geometry import Geometry
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=9))
 def test_texts_come_back(texts):
     assert texts_of_tensors("name", texts_to_tensors("name", texts)) == texts

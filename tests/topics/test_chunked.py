@@ -5,7 +5,7 @@ import json
 import lance
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.topics import fit, fit_topics
@@ -20,7 +20,6 @@ def table(rows, scores=None):
     return pa.table({"id": ids, "topic": [topic for _, topic in rows], "score": pa.array(scores, pa.float32())})
 
 
-@settings(deadline=None)
 @given(chunks)
 def test_most_chunks_decide_and_outliers_do_not(rows):
     found = document_topics(table(rows), chunked=True).to_pylist()

@@ -43,7 +43,7 @@ def test_weights_are_those_of_a_fitted_bertopic(fitted):
         assert sorted(weight for _, weight in words) == pytest.approx(sorted(weight for _, weight in expected))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(documents, st.integers(0, 40))
 def test_parts_add_up_and_weigh_as_class_tfidf_does(drawn, cut):
     from bertopic.vectorizers import ClassTfidfTransformer
@@ -74,7 +74,6 @@ def test_topics_that_meet_are_summed():
 
 
 @given(documents, documents)
-@settings(deadline=None)
 def test_counts_over_a_larger_vocabulary_and_more_topics_are_the_same(first, second):
     texts, topics = [text for text, _ in first] + ["cat"], np.array([topic for _, topic in first] + [0])
     counts = counted(texts, topics)
@@ -130,7 +129,6 @@ def test_words_are_ordered_by_the_model_and_embedded_once(tmp_path):
         WordVectors(Backend(2), 3, location, "f1").of(["new"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.sampled_from("aB1 é_\n\t.-ß漢İ")), max_size=6), st.sampled_from(["english", "multilingual"]))
 def test_words_are_those_of_a_count_vectorizer(texts, language):
     from sklearn.feature_extraction.text import CountVectorizer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import signal
@@ -18,15 +17,6 @@ from pipeline.topics.store import TopicTables
 HERE = Path(__file__).parent
 SCRIPT = HERE / "crash.py"
 
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("topics_crash", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-crash = load_script()
 
 REFRESH = [
     ("refresh", "committed", 1),
@@ -50,8 +40,13 @@ ENDED = {("merge", "switched", 1), ("refit", "switched", 2)}
 """Killed after all was done: the same command again would be another operation."""
 
 
+@pytest.fixture(scope="session")
+def crash(load):
+    return load("topics/crash.py")
+
+
 @pytest.fixture
-def grown(fitted, helpers, tmp_path, monkeypatch):
+def grown(crash, fitted, helpers, tmp_path, monkeypatch):
     """Two copies of the fitted table with some more documents; clustering costs nothing."""
     monkeypatch.setattr(births, "cluster", crash.by_direction)
     monkeypatch.setattr(fit, "cluster", crash.by_direction)
@@ -92,7 +87,7 @@ def nothing_is_left(table):
     ("operation", "step", "count"),
     [*REFRESH, *OTHERS, *(pytest.param(*case, marks=pytest.mark.slow) for case in RARE)],
 )
-def test_an_operation_killed_at_a_step_is_gone_on_with(grown, operation, step, count):
+def test_an_operation_killed_at_a_step_is_gone_on_with(crash, grown, operation, step, count):
     killed, whole = grown
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), killed, operation, step, str(count)]

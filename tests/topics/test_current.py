@@ -27,7 +27,7 @@ def rows_of(writes):
 written = st.dictionaries(st.integers(0, 8), st.integers(-1, 5), max_size=8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(writes=st.lists(written, min_size=1, max_size=5), data=st.data())
 def test_it_is_that_of_the_highest_version_in_the_line(writes, data):
     last = data.draw(st.integers(1, len(writes)))
@@ -54,7 +54,6 @@ def test_only_the_columns_asked_for_come(monkeypatch, tmp_path):
     assert sorted(topics["topic"].to_pylist()) == [0, 1, 5]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30))
 def test_keys_hold_the_documents_that_they_were_made_of(one, other):
     def keys(slices):

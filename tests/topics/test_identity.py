@@ -4,7 +4,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.topics.identity import Event, EventKind, Overlap, match_topics
@@ -26,7 +26,6 @@ def told(matching, kind):
 
 
 @given(labelings)
-@settings(deadline=None)  # the first call imports scipy
 def test_a_topic_goes_on_at_most_once_and_no_id_comes_back(drawn):
     old, rng = np.array(drawn[0]), np.random.default_rng(drawn[1])
     old_ids, count = np.array([1, 4, 5]), int(rng.integers(1, 6))
@@ -46,7 +45,6 @@ def test_a_topic_goes_on_at_most_once_and_no_id_comes_back(drawn):
 
 
 @given(labelings)
-@settings(deadline=None)
 def test_the_same_topics_match_themselves(drawn):
     labels = np.unique(np.array(drawn[0]), return_inverse=True)[1]
     count = int(labels.max()) + 1

@@ -41,10 +41,11 @@ class Endpoint:
                     endpoint.most_open = max(endpoint.most_open, endpoint.open)
                 try:
                     topic = "".join(re.findall(r"word(\d)", body["messages"][1]["content"])[:1])
-                    self.answer(*endpoint.behave(number, topic))
+                    answer = endpoint.behave(number, topic)
                 finally:
-                    with lock:
+                    with lock:  # before the client can know
                         endpoint.open -= 1
+                self.answer(*answer)
 
             def answer(self, status, content, headers=()):
                 if isinstance(content, str):
@@ -66,7 +67,7 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def settings(self, **more):
-        return LlmSettings(**{"model": "m", "url": self.url, "key": SECRET, "timeout": 5, "pause": 0.01, **more})
+        return LlmSettings(**{"model": "m", "url": self.url, "key": SECRET, "timeout": 60, "pause": 0.01, **more})
 
 
 @pytest.fixture
@@ -89,7 +90,8 @@ def test_every_topic_is_named_from_its_words_and_documents(endpoint):
 
 
 def test_no_more_requests_at_once_than_allowed(endpoint):
-    endpoint.behave = lambda _number, topic: (time.sleep(0.03), (200, topic))[1]
+    two = threading.Barrier(2, timeout=60)
+    endpoint.behave = lambda _number, topic: (two.wait(), time.sleep(0.03), (200, topic))[2]
     llm_labels(TEXTS, endpoint.settings(concurrency=2))
     assert endpoint.most_open == 2
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import TopicError
@@ -17,7 +17,6 @@ labelings = st.integers(1, 60).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(labelings)
 def test_renumbering_goes_by_size_and_keeps_the_partition(drawn):
     labels = np.array(drawn[0])
@@ -90,7 +89,6 @@ def test_stability_is_over_what_both_put_into_a_topic():
     assert stability(np.array([-1, 0]), np.array([0, -1])) is None
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 6)), min_size=2, max_size=200), st.data())
 def test_a_sample_gives_each_group_its_share(rows, data):
     hashes = np.array([hashed for hashed, _ in rows], dtype=np.uint64)

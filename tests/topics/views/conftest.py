@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,17 +15,10 @@ from pipeline.topics.views import draw_map
 YEARS = {"space": 1991, "motors": 1992, "faith": 1995, "chips": 1995, "health": 1999}
 
 
-def _browser_module():
-    spec = importlib.util.spec_from_file_location("topics_browser", Path(__file__).with_name("browser.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
+def browser(load, tmp_path_factory):
     """A page of a headless Chromium that reaches no network."""
-    module = _browser_module()
+    module = load("topics/views/browser.py")
     if module.executable() is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     browser = module.Browser(tmp_path_factory.mktemp("chromium"))
