@@ -27,7 +27,7 @@ from pipeline.table.journal import forget_files
 from pipeline.table.rejects import DELETED, KILLER, SUSPECT, write_rejects
 from pipeline.table.schema import REJECTS
 from pipeline.table.store import open_dataset, storage_errors
-from pipeline.table.tombstones import MARK
+from pipeline.table.tombstones import is_marked
 from pipeline.table.twins import release_twins
 
 if TYPE_CHECKING:
@@ -105,19 +105,29 @@ def retire_rejects(location: TableLocation, condition: pc.Expression | None) -> 
             return 0
         is_deleted = pc.field("reason") == DELETED
         deleted = rejects.to_table(columns=REJECTS.names, filter=condition & is_deleted)
-        elsewhere = rejects.to_table(columns=["id"], filter=is_deleted & ~condition).column("id").combine_chunks()
-        marked = pc.fill_null(pc.starts_with(deleted.column("detail"), MARK), False)
-        lonely = deleted.filter(pc.or_(marked, pc.invert(pc.is_in(deleted.column("id"), value_set=elsewhere))))
-    write_rejects(location, _tombstones(lonely))
+        elsewhere = rejects.to_table(columns=["id", "detail"], filter=is_deleted & ~condition)
+    write_rejects(location, _tombstones(_lonely(deleted, elsewhere)))
     with storage_errors("clean up the rejects of", location):
         rejects.checkout_latest()
         rejects.delete(condition)
     return count - deleted.num_rows
 
 
+def _lonely(deleted: pa.Table, others: pa.Table) -> pa.Table:
+    """Those of `deleted` of whose text, or of whose id, none of `others` tells; both with id and detail."""
+    marked, other_marked = is_marked(deleted), is_marked(others)
+
+    def among(column: str, some: pa.Table) -> pa.ChunkedArray:
+        return pc.is_in(deleted.column(column), value_set=some.column(column).combine_chunks())
+
+    by_text = among("detail", others.filter(other_marked))
+    by_id = pc.if_else(marked, among("id", others.filter(pc.invert(other_marked))), among("id", others))
+    return deleted.filter(pc.invert(pc.or_(by_text, by_id)))
+
+
 def _tombstones(deleted: pa.Table) -> pa.Table:
     """`deleted` (REJECTS), each id or text once, at places that no file has; without a source: theirs is going."""
-    marked = pc.fill_null(pc.starts_with(deleted.column("detail"), MARK), False)
+    marked = is_marked(deleted)
     details = pc.if_else(marked, deleted.column("detail"), "its file has changed or gone since")
     known_by = pc.if_else(marked, details, deleted.column("id"))
     distinct = pa.table(

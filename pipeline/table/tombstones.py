@@ -25,16 +25,21 @@ if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
     from pipeline.table.staging import Staged
 
-__all__ = ["MARK", "dead_rows", "marks", "only_rows"]
+__all__ = ["dead_rows", "is_marked", "marks", "only_rows"]
 
-MARK: Final = "its text was "
+_MARK: Final = "its text was "
 _BY_ID: Final = "a document with this id was deleted for good"
 
 
 def marks(texts: pa.Array | pa.ChunkedArray) -> pa.Array:
     """What tells each text from all others, as the ``detail`` of a reject, string [n]."""
     pairs = zip(text_hashes(texts).tolist(), text_hashes(texts, OTHER_KEY).tolist(), strict=True)
-    return pa.array([f"{MARK}{first:016x}{second:016x}" for first, second in pairs], pa.string())
+    return pa.array([f"{_MARK}{first:016x}{second:016x}" for first, second in pairs], pa.string())
+
+
+def is_marked(tombstones: pa.Table) -> pa.ChunkedArray:
+    """Which of some tombstones (detail) say what the text was, bool [n]."""
+    return pc.fill_null(pc.starts_with(tombstones.column("detail"), _MARK), False)
 
 
 def only_rows(location: TableLocation, sources: pa.Array) -> pa.Array:
@@ -61,7 +66,7 @@ def dead_rows(
         return np.zeros(len(ids), bool), details
     with storage_errors("read the rejects of", location):
         known = rejects.to_table(columns=["id", "detail"], filter=pc.field("reason") == pc.scalar(DELETED))
-    marked = pc.fill_null(pc.starts_with(known.column("detail"), MARK), False)
+    marked = is_marked(known)
     if not unique_ids or not pc.any(marked).as_py():
         return np.asarray(pc.is_in(ids, value_set=known.column("id").combine_chunks())), details
     by_id = pc.is_in(ids, value_set=known.filter(pc.invert(marked)).column("id").combine_chunks())
