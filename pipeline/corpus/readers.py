@@ -176,14 +176,32 @@ def keep_schema(
     decoded, extension types reduced to their storage, columns without any value become strings.
 
     Raises:
-        SourceError: a column is not there, or no file can be read.
+        SourceError: a column is not there, or is one that Lance cannot store, or no file can be read.
     """
     if not options.keep:
         return pa.schema([])
     schema, _ = _first_schema(files, storage_options)
     for name in options.keep:
         _check_named(name, schema)
+        _check_storable(name, plain_type(schema.field(name).type))
     return pa.schema([(name, plain_type(schema.field(name).type)) for name in options.keep])
+
+
+def _check_storable(name: str, given: pa.DataType) -> None:
+    if not name or "." in name:
+        raise SourceError(f"column {name!r} cannot be kept: a table's columns have names without dots; rename it")
+    if not _is_storable(given):
+        raise SourceError(f"column {name!r} is {given}, which a table cannot hold; leave it out, or convert it")
+
+
+def _is_storable(given: pa.DataType) -> bool:
+    """Lance 14 holds no maps, unions, intervals, or fixed-size lists of anything but numbers."""
+    if pa.types.is_map(given) or pa.types.is_union(given) or pa.types.is_interval(given):
+        return False
+    inner = [given.field(index).type for index in range(given.num_fields)]
+    if pa.types.is_fixed_size_list(given) and not pa.types.is_primitive(inner[0]):
+        return False
+    return all(map(_is_storable, inner))
 
 
 def extents(

@@ -133,3 +133,19 @@ def test_metadata_types_of_json_and_csv_are_inferred(tmp_path):
     names = ("n", "f", "b", "zip", "empty")
     keep = keep_schema(list_sources([str(tmp_path)]), ReaderOptions("text", keep=names))
     assert [str(field.type) for field in keep] == ["int64", "double", "bool", "string", "string"]
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "says"),
+    [
+        ("m", pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int32())), "'m' is map<.*, which a table"),
+        ("m", pa.array([[[("a", 1)]]], pa.list_(pa.map_(pa.string(), pa.int32()))), "'m' is list<.*map"),
+        ("m", pa.array([["a", "b"]], pa.list_(pa.string(), 2)), "which a table cannot hold"),
+        ("a.b", pa.array(["x"]), "'a.b' cannot be kept"),
+    ],
+)
+def test_what_a_table_cannot_hold_is_refused_before_anything_is_made(tmp_path, name, column, says):
+    pq.write_table(pa.table({"text": ["t"], name: column}), tmp_path / "a.parquet")
+    files = list_sources([str(tmp_path)])
+    with pytest.raises(SourceError, match=says):
+        keep_schema(files, resolve_columns(files, ReaderOptions("text", keep=(name,))))

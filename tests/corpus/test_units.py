@@ -300,11 +300,11 @@ def test_nested_dictionary_and_dotted_columns_of_parquet(tmp_path, read):
     keep = {
         "meta": [{"a": 1, "b": ["x"]}, None],
         "tag": pa.array(["p", "q"]).dictionary_encode(),
-        "a.b": [1, 2],
-        "meta.c": ["y", "z"],
     }
-    pq.write_table(pa.table({"text": ["s", "t"], **keep}), tmp_path / "a.parquet")
-    result = read(tmp_path, keep=tuple(keep))
+    dotted = {"meta.c": ["s", "t"], "a.b": [1, 2]}
+    pq.write_table(pa.table({**keep, **dotted}), tmp_path / "a.parquet")
+    result = read(tmp_path, text="meta.c", id="a.b", keep=tuple(keep))
+    assert result.documents.select(["id", "text"]).to_pydict() == {"id": ["1", "2"], "text": ["s", "t"]}
     assert result.documents.select(list(keep)).to_pydict() == {
         name: column if isinstance(column, list) else column.to_pylist() for name, column in keep.items()
     }
