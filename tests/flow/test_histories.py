@@ -42,6 +42,7 @@ def test_a_history_ends_with_every_row_accounted_for(histories, stub, spec, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_many_histories(histories, stub, spec, tmp_path):
     first = secrets.randbelow(10**9)
     for seed in range(first, first + 100):
