@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["AT_ONCE", "ahead"]
+__all__ = ["ahead"]
 
 AT_ONCE: Final = 16
 

@@ -13,9 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from lance.commit import CommitConflictError
-
-from pipeline.table.store import storage_errors
+from pipeline.table.store import is_conflict, storage_errors
 
 if TYPE_CHECKING:
     import lance
@@ -78,7 +76,9 @@ def _pass(location: TableLocation, dataset: lance.LanceDataset, *, most_deleted:
             max_source_bytes=_PASS_BYTES,
             materialize_deletions_threshold=most_deleted,
         )
-    except CommitConflictError as error:
+    except OSError as error:
+        if not is_conflict(error):
+            raise
         logger.info("compaction of %s met another change and leaves the rest: %s", location, error)
         return False
     dataset.checkout_latest()

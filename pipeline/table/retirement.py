@@ -78,11 +78,13 @@ def prune(location: TableLocation, uris: Sequence[str], *, reached: Callable[[st
 def forget_table(location: TableLocation) -> None:
     """Forget what the companions tell of a table that is gone, before another one of the same name is made.
 
-    What was deleted for good stays away, and what kills its process stays known.
+    What was deleted for good stays away, what kills its process stays known. Where there is a table nothing happens.
 
     Raises:
         TableError: the storage refused.
     """
+    if open_dataset(location) is not None:
+        return
     for name in ("files", "journal"):
         dataset = open_dataset(location.sibling(name))
         if dataset is not None and dataset.count_rows():

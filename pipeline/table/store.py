@@ -51,6 +51,7 @@ _RUST_PLACE: Final = re.compile(r",?\s*/\S+\.rs:\d+(:\d+)?|Encountered internal 
 _NOISE: Final = re.compile(r"^(LanceError\(\w+\): |Generic \w+ error: |Error performing \w+ request: )+")
 _ABSENT: Final = re.compile(r"was not found|Table .* not found|not found: .*_versions", re.IGNORECASE)
 _NO_KEYS: Final = re.compile(r"Failed to get AWS credentials|CredentialsNotLoaded")
+_CONFLICT: Final = re.compile("Incompatible transaction|[Cc]ommit conflict")
 _XML: Final = re.compile(r"<Message>(.*?)</Message>")
 _MAX_REASON: Final = 300
 _ATTEMPTS: Final = 50
@@ -184,9 +185,9 @@ def commit_fragments(
     return True
 
 
-def is_conflict(error: OSError) -> bool:
-    """Whether a change of a table's configuration has met another one of the same key."""
-    return isinstance(error, CommitConflictError) or "Incompatible transaction" in str(error)
+def is_conflict(error: Exception) -> bool:
+    """Whether a change of a table has met another one; Lance has an exception for some of these cases only."""
+    return isinstance(error, CommitConflictError) or _CONFLICT.search(str(error)) is not None
 
 
 def fence(location: TableLocation, message: str) -> None:

@@ -1,0 +1,28 @@
+"""Companions stay small in number of fragments, whoever else writes them at the same time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.table import TableLocation
+from pipeline.table.compaction import FEW
+from pipeline.table.rejects import as_rejects, read_rejects, write_rejects
+from pipeline.table.store import open_dataset
+
+WRITERS, WRITES = 3, 80
+
+
+def test_writers_whose_compactions_meet_lose_nothing(lab, uri):
+    """A driver, its tracker and a deletion write rejects from processes of their own."""
+    lab.create(uri)
+    location = TableLocation.parse(uri)
+
+    def write(writer):
+        for number in range(writer, WRITERS * WRITES, WRITERS):
+            row = {"id": f"{number}", "source": "s", "slice": number, "row": 0, "stage": "check", "reason": "empty"}
+            write_rejects(location, as_rejects(lab.as_rejects([row | {"detail": "", "slice_rows": 1}]), "r"))
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        list(pool.map(write, range(WRITERS)))
+    assert sorted(read_rejects(location).column("slice").to_pylist()) == list(range(WRITERS * WRITES))
+    assert len(open_dataset(location.sibling("rejects")).get_fragments()) < 2 * FEW
