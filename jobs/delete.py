@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Delete what is there, and say what was not."""
     from pipeline.table import VectorTable
-    from pipeline.table.deletion import delete_documents
+    from pipeline.table.changes.deletion import delete_documents
 
     ids = [*arguments.id, *(_listed(arguments.from_file) if arguments.from_file else ())]
     if not ids:

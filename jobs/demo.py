@@ -82,7 +82,7 @@ def _collect(target: Path, limit: int) -> int:
     """Collect the documents once; a second demo goes on with the same ones."""
     import pyarrow.parquet as pq
 
-    from pipeline.corpus.docstrings import collect_docstrings
+    from jobs.docstrings import collect_docstrings
 
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

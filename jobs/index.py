@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Build, and list what there is."""
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
-    from pipeline.table.cleaning import MOST_DAYS
+    from pipeline.table.upkeep.old_versions import MOST_DAYS
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MOST_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MOST_DAYS:,} days")

@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Look into the table and show it."""
     from pipeline.table import VectorTable
-    from pipeline.table.rejects import list_rejects
+    from pipeline.table.companions.rejects import list_rejects
 
     table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
     info: dict[str, Any] = {**table.info(), "topics": _topics(table)}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.flow.embed import embed
     from pipeline.spec import EmbeddingSpec
     from pipeline.table.vector_table import VectorTable
-    from pipeline.topics.load import load_topics
+    from pipeline.topics.versions.load import load_topics
 
 spin_briefly()
 
@@ -29,7 +29,7 @@ _HOME = {
     "VectorTable": "pipeline.table.vector_table",
     "embed": "pipeline.flow.embed",
     "embed_dataset": "pipeline.flow.dataset",
-    "load_topics": "pipeline.topics.load",
+    "load_topics": "pipeline.topics.versions.load",
 }
 
 

@@ -13,7 +13,7 @@
     ├── TopicError                topics that cannot be fitted, read or shown
     └── RunError                  a job that went wrong as a whole
 
-A single bad document raises nothing: it goes to the rejects with its reason (`pipeline.corpus.documents`).
+A single bad document raises nothing: it goes to the rejects with its reason (`pipeline.corpus.document_checks`).
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.embedding.prompts import prompt_template
 from pipeline.errors import SpecError
+from pipeline.prompts import prompt_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
 
     from pipeline.topics import Topics
-    from pipeline.topics.llm import LlmSettings
+    from pipeline.topics.naming import LlmSettings
 
 __all__ = ["LABEL", "MERGE", "REDUCE"]
 
@@ -50,7 +50,7 @@ def _label(arguments: argparse.Namespace, output: Output) -> None:
     if settings is not None:
         _label_by_llm(arguments, settings, output)
         return
-    from pipeline.topics.edit import label_topic
+    from pipeline.topics.operations.edit import label_topic
 
     if arguments.topic is None or arguments.unlock == (arguments.label is not None) or arguments.anew:
         raise UsageError("topics label: name a topic, and give a label or --unlock; or --llm without a topic")
@@ -78,13 +78,13 @@ def _label_by_llm(arguments: argparse.Namespace, settings: LlmSettings, output: 
 
 
 def _merge(arguments: argparse.Namespace, output: Output) -> None:
-    from pipeline.topics.edit import merge_topics
+    from pipeline.topics.operations.edit import merge_topics
 
     _show_merged(merge_topics(arguments.table, arguments.topics, **_shared(arguments)), output)
 
 
 def _reduce(arguments: argparse.Namespace, output: Output) -> None:
-    from pipeline.topics.edit import reduce_topics
+    from pipeline.topics.operations.edit import reduce_topics
 
     _show_merged(reduce_topics(arguments.table, arguments.to, **_shared(arguments)), output)
 

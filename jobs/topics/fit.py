@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.table import VectorTable
-    from pipeline.topics.assign import Mapper
-    from pipeline.topics.llm import LlmSettings
+    from pipeline.topics.naming import LlmSettings
+    from pipeline.topics.operations.assign import Mapper
 
 __all__ = ["COMMAND", "fit_and_show", "mapper_for"]
 
@@ -111,11 +111,11 @@ def fit_and_show(
 
 def mapper_for(table: VectorTable, sample: int) -> Mapper:
     """Ray's for a table of more documents than are clustered; starting Ray takes longer than a smaller one."""
-    from pipeline.topics.assign import in_this_process
+    from pipeline.topics.operations.assign import in_this_process
 
     if table.dataset().count_rows() <= sample:
         return in_this_process
-    from pipeline.flow.topics import on_ray
+    from pipeline.flow.engines.topic_mapper import on_ray
 
     return on_ray
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from jobs.command import Output
     from pipeline.topics import Topics
-    from pipeline.topics.llm import LlmSettings
+    from pipeline.topics.naming import LlmSettings
 
 __all__ = ["endpoint_arguments", "label_by_llm", "llm_arguments", "llm_settings"]
 
@@ -43,7 +43,7 @@ def llm_settings(arguments: argparse.Namespace, *, wanted: bool | None = None) -
     Raises:
         UsageError: the settings do not fit together, or not what is in the environment.
     """
-    from pipeline.topics.llm import LlmSettings
+    from pipeline.topics.naming import LlmSettings
 
     if wanted if wanted is not None else arguments.labels == "llm":
         return LlmSettings.from_environment(arguments.llm_model, arguments.llm_url)
@@ -64,8 +64,8 @@ def label_by_llm(
         anew: all topics whose label is not locked, and not only those that just their words name.
         wait: seconds to wait for another change of these topics to end.
     """
-    from pipeline.topics.edit import set_labels
-    from pipeline.topics.llm import name_topics
+    from pipeline.topics.naming import name_topics
+    from pipeline.topics.operations.edit import set_labels
 
     with output.progress.status(f"asking {settings.model} for names …"):
         labels = name_topics(topics, settings, anew=anew)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.table import VectorTable
-    from pipeline.topics.drift import Drift, Thresholds
-    from pipeline.topics.llm import LlmSettings
-    from pipeline.topics.refresh import Refresh
-    from pipeline.topics.store import TopicModel
+    from pipeline.topics.naming import LlmSettings
+    from pipeline.topics.operations.drift import Drift, Thresholds
+    from pipeline.topics.operations.refresh import Refresh
+    from pipeline.topics.versions.tables import TopicModel
 
 __all__ = ["COMMAND", "refresh_and_show"]
 
@@ -64,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Refresh, and show what was done."""
-    from pipeline.topics.drift import Thresholds
+    from pipeline.topics.operations.drift import Thresholds
 
     given = {each.name: getattr(arguments, each.name, None) for each in fields(Thresholds)}
     settings = llm_settings(arguments)
@@ -96,8 +96,8 @@ def refresh_and_show(
     """Refresh the topics of a table and say what was done; returns what ``--json`` prints."""
     from pipeline.table import VectorTable
     from pipeline.topics import load_topics
-    from pipeline.topics.drift import Thresholds
-    from pipeline.topics.refresh import refresh_topics
+    from pipeline.topics.operations.drift import Thresholds
+    from pipeline.topics.operations.refresh import refresh_topics
 
     opened = VectorTable.open(table, storage_options)
     limits = thresholds or Thresholds()
@@ -123,7 +123,7 @@ class _EncoderOnDemand:
 
 
 def _show(console: Console, refresh: Refresh, thresholds: Thresholds) -> None:
-    from pipeline.topics.carry import recipe_of
+    from pipeline.topics.operations.inherited import recipe_of
 
     before = refresh.before
     console.print(f"topics version {before.version}: {before.topics} topics over {before.documents:,} documents")

@@ -24,9 +24,9 @@ def topics_if_grown(table: str, output: Output, *, storage_options: dict[str, st
     """Fit topics where there are none, refresh them where enough is new; returns what goes into ``--json``."""
     from pipeline.table import VectorTable
     from pipeline.topics import Topics
-    from pipeline.topics.recipe import Recipe
-    from pipeline.topics.refresh import pending_documents
-    from pipeline.topics.store import TopicTables
+    from pipeline.topics.clustering.recipe import Recipe
+    from pipeline.topics.operations.refresh import pending_documents
+    from pipeline.topics.versions.tables import TopicTables
 
     tables = TopicTables.of(VectorTable.open(table, storage_options))
     models = tables.models()

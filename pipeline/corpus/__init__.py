@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.corpus.documents import REJECTS_SCHEMA, check, documents_schema
+from pipeline.corpus.document_checks import REJECTS_SCHEMA, check, documents_schema
+from pipeline.corpus.planner import Taper, plan
 from pipeline.corpus.readers import ReaderOptions, keep_schema, resolve_columns
-from pipeline.corpus.slices import FileRecord, Slice, Taper, UnitPart, WorkUnit, plan, slice_id, slice_ids
-from pipeline.corpus.sources import SourceFile, list_sources
-from pipeline.corpus.units import DocumentBatch, read_slices, read_unit
+from pipeline.corpus.reading import DocumentBatch, read_slices, read_unit
+from pipeline.corpus.slices import FileRecord, Slice, UnitPart, WorkUnit, slice_id, slice_ids
+from pipeline.corpus.source_file import SourceFile
+from pipeline.corpus.sources import list_sources
 
 __all__ = [
     "REJECTS_SCHEMA",

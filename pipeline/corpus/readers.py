@@ -21,7 +21,7 @@ from pipeline.errors import SourceError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeline.corpus.sources import Format, SourceFile
+    from pipeline.corpus.source_file import Format, SourceFile
 
 __all__ = [
     "RESERVED_COLUMNS",

@@ -12,22 +12,19 @@ import json
 import logging
 import os
 import posixpath
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.corpus.storage import filesystem, is_local, local_path
+from pipeline.corpus.source_file import Compression, Format, SourceFile
 from pipeline.errors import SourceError
+from pipeline.storage import filesystem, is_local, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["SUPPORTED_SUFFIXES", "Compression", "Format", "SourceFile", "absolute", "list_sources", "version_of"]
+__all__ = ["SUPPORTED_SUFFIXES", "absolute", "list_sources", "version_of"]
 
 log = logging.getLogger(__name__)
-
-Format = Literal["parquet", "jsonl", "csv", "tsv", "text", "lance", "warc", "webdataset"]
-Compression = Literal["gzip", "zstd", "bz2", "xz"]
 
 _FORMATS: Final[Mapping[str, Format]] = {
     ".parquet": "parquet",
@@ -58,26 +55,6 @@ SUPPORTED_SUFFIXES: Final = f"{', '.join(_FORMATS)}; all but Parquet and Lance a
 
 _ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "blob_id", "xet_hash", "content_md5")
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One input file, or one Lance directory. `size` is in bytes as stored; `compression` None: not compressed."""
-
-    uri: str
-    format: Format
-    compression: Compression | None
-    size: int
-    version: str
-
-    @property
-    def name(self) -> str:
-        """The last part of the URI."""
-        return posixpath.basename(self.uri)
-
-    def to_json(self) -> dict[str, Any]:
-        """A mapping of JSON values; `SourceFile(**mapping)` is the way back."""
-        return asdict(self)
 
 
 def list_sources(

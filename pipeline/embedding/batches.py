@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipeline.replica.packing import Layout
+    from pipeline.replica.forward.packing import Layout
 
 __all__ = ["WORTH", "plan_batches"]
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.embedding.backends import load_backend
-from pipeline.embedding.prompts import prompt_template, tokenizable
+from pipeline.embedding.tokenizer_files import load_backend
 from pipeline.errors import SpecError
+from pipeline.prompts import prompt_template, tokenizable
 from pipeline.replica.batch import TokenBatch
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Encoding
 
-    from pipeline.embedding.prompts import FilledPrompt
+    from pipeline.prompts import FilledPrompt
 
 __all__ = ["Tokenizer", "Tokens"]
 

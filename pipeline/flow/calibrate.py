@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import ray
 
 from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
-from pipeline.embedding.rows import made_table
-from pipeline.flow.hunt import Item, sift
+from pipeline.embedding.table_rows import made_table
 from pipeline.flow.parcel import to_ipc
-from pipeline.flow.planning import CANDIDATES
-from pipeline.flow.tracker import BUILD, CALIBRATION
+from pipeline.flow.poison.items import Item, sift
+from pipeline.flow.poison.tracker import BUILD, CALIBRATION
+from pipeline.flow.work import CANDIDATES
 from pipeline.models import reference_texts
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from pipeline.corpus import WorkUnit
     from pipeline.embedding.encoder import Encoder
     from pipeline.embedding.vectors import Vectors
-    from pipeline.flow.hunt import Watch
+    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.flow.poison.items import Watch
     from pipeline.flow.stages import ReadStage
-    from pipeline.flow.worker import EncoderPlan
 
 __all__ = ["Calibrated", "calibrate", "sample_texts"]
 

@@ -12,9 +12,9 @@ import ray
 from ray.data import ActorPoolStrategy
 
 from pipeline.errors import UsageError
-from pipeline.flow.cluster import Replicas, replica_resources
+from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.engines.cluster import Replicas, replica_resources
 from pipeline.flow.parcel import to_ipc
-from pipeline.flow.worker import EncoderPlan
 from pipeline.models import describe
 
 if TYPE_CHECKING:

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
-from pipeline.flow.cluster import cluster, quiet_data
+from pipeline.flow.engines.cluster import cluster, quiet_data
 from pipeline.flow.job import Job, report
 from pipeline.flow.options import EmbedOptions
-from pipeline.flow.planning import Work, open_if_there, plan_work
 from pipeline.flow.progress import Listener, Quiet
+from pipeline.flow.work import Work, open_if_there, plan_work
 from pipeline.models import describe
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
-from pipeline.table.lease import Lease
-from pipeline.table.retirement import prune
-from pipeline.table.runs import new_run
+from pipeline.table.changes.pruning import prune
+from pipeline.table.companions.lease import Lease
+from pipeline.table.companions.runs import new_run
 from pipeline.table.store import refuse_unwritable, table_version
-from pipeline.table.tidy import tidy, tidy_if_needed
+from pipeline.table.upkeep.after_crashes import tidy, tidy_if_needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@
 
 The driver sees neither texts nor vectors, but for the calibration's sample, which it passes on: only descriptions of
 staged fragments, keys of rows, and rejects. What is committed stays; running the same command again goes on from there
-(`pipeline.table.commit`).
+(`pipeline.table.commit.committer`).
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from ray.exceptions import RayError
 from pipeline.embedding.calibration import Calibration
 from pipeline.errors import TableError
 from pipeline.flow.calibrate import calibrate
-from pipeline.flow.cluster import Replicas, light_cpus, replica_resources, unwrapped
-from pipeline.flow.feed import Feed
-from pipeline.flow.limits import MaxRejects
+from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.engines.cluster import Replicas, light_cpus, replica_resources, unwrapped
+from pipeline.flow.engines.feed import Feed
+from pipeline.flow.max_rejects import MaxRejects
 from pipeline.flow.parcel import Parcel, from_ipc, to_ipc
-from pipeline.flow.planning import Plan, Work, moved_work, slices_of
+from pipeline.flow.poison.tracker import start_tracker
 from pipeline.flow.report import EmbedReport
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
-from pipeline.flow.tracker import start_tracker
-from pipeline.flow.worker import EncoderPlan
+from pipeline.flow.work import Plan, Work, moved_work, slices_of
 from pipeline.models import locate
 from pipeline.table import Committer, Staged, TableLocation, VectorTable
-from pipeline.table.files import begin_files, unfinished
+from pipeline.table.changes.pruning import Pruned, forget_table
+from pipeline.table.companions.files import begin_files, unfinished
+from pipeline.table.companions.journal import count_waiting, forget_files
+from pipeline.table.companions.rejects import WIDOWED, count_rejects, reject_counts
+from pipeline.table.companions.runs import finish_run, start_run
 from pipeline.table.info import count_documents
-from pipeline.table.journal import count_waiting, forget_files
-from pipeline.table.rejects import WIDOWED, count_rejects, reject_counts
-from pipeline.table.retirement import Pruned, forget_table
-from pipeline.table.runs import finish_run, start_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pyarrow as pa
 
-    from pipeline.flow.hunt import Watch
     from pipeline.flow.options import EmbedOptions
+    from pipeline.flow.poison.items import Watch
     from pipeline.flow.progress import Listener
     from pipeline.spec import EmbeddingSpec, Meaning
-    from pipeline.table.lease import Lease
+    from pipeline.table.companions.lease import Lease
 
 __all__ = ["Job", "report"]
 
@@ -94,8 +94,8 @@ class Job:
     def run(self, existing: VectorTable | None, pruned: Pruned) -> EmbedReport:
         """Create the table where there is none, embed what is planned, and report.
 
-        A second pass takes up documents that have lost their twin (`pipeline.table.twins`) in the first one; with a
-        limit, the next run does.
+        A second pass takes up documents that have lost their twin (`pipeline.table.changes.duplicates`) in the first
+        one; with a limit, the next run does.
         """
         pool, resources, threads = replica_resources(Replicas.parse(self.options.replicas), self.options.device)
         encoder = EncoderPlan(self.spec, self.meaning, self.options.device, threads)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from pipeline.corpus import ReaderOptions
 from pipeline.embedding.chunks import Chunking
 from pipeline.errors import UsageError
-from pipeline.flow.cluster import Replicas
-from pipeline.flow.limits import MaxRejects
+from pipeline.flow.engines.cluster import Replicas
+from pipeline.flow.max_rejects import MaxRejects
 from pipeline.table.schema import CHUNKS
 
 if TYPE_CHECKING:

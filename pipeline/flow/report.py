@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.table.retirement import Pruned
+from pipeline.table.changes.pruning import Pruned
 
 __all__ = ["EmbedReport"]
 

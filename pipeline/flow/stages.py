@@ -3,7 +3,7 @@
     work units ─read─▶ documents + tokens ─embed─▶ table rows ─stage─▶ fragments ─▶ the driver's commits
 
 Every stage takes and gives blocks of parcels; called in a Python loop they do the same without Ray. Each tells the
-tracker what it takes up; what has killed its process before is taken item by item (`pipeline.flow.tracker`).
+tracker what it takes up; what has killed its process before is taken item by item (`pipeline.flow.poison.tracker`).
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ import pyarrow as pa
 import ray
 
 from pipeline.corpus import REJECTS_SCHEMA, DocumentBatch, ReaderOptions, WorkUnit, documents_schema, read_unit
-from pipeline.corpus.slices import MAX_BYTES, finished
-from pipeline.corpus.steady import steady
-from pipeline.corpus.units import every_row
+from pipeline.corpus.planner import MAX_BYTES
+from pipeline.corpus.reading import every_row
+from pipeline.corpus.slices import finished
+from pipeline.corpus.unchanged import steady
 from pipeline.embedding.chunks import Chunking, chunk_documents
-from pipeline.embedding.rows import embed_documents
-from pipeline.embedding.sharing import KnownRows
+from pipeline.embedding.reuse import KnownRows
+from pipeline.embedding.table_rows import embed_documents
 from pipeline.embedding.tokens import Tokenizer, Tokens
-from pipeline.flow.hunt import items_of, killed, sift
 from pipeline.flow.parcel import Parcel, concat, from_ipc
-from pipeline.flow.reading import READ, CarefulReader
-from pipeline.flow.tracker import BUILD, Tracker, process_name
+from pipeline.flow.poison.careful_reader import READ, CarefulReader
+from pipeline.flow.poison.items import items_of, killed, sift
+from pipeline.flow.poison.tracker import BUILD, Tracker, process_name
 from pipeline.models import locate
 from pipeline.table import stage
-from pipeline.table.texts import KnownTexts
+from pipeline.table.known.texts import KnownTexts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from pipeline.flow.hunt import Watch
-    from pipeline.flow.worker import EncoderPlan
+    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.flow.poison.items import Watch
     from pipeline.spec import EmbeddingSpec
     from pipeline.table import Staged, TableLocation
-    from pipeline.table.retry import Retry
+    from pipeline.table.changes.retry import Retry
 
 __all__ = ["EmbedStage", "ReadStage", "StageStage"]
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 
 from pipeline.errors import ModelError
-from pipeline.replica.quantize import QuantizedWeight
-from pipeline.replica.quantize_load import is_expert_matrix
+from pipeline.replica.quantization.loading import is_expert_matrix
+from pipeline.replica.quantization.weights import QuantizedWeight
 
 if TYPE_CHECKING:
     from collections.abc import Collection

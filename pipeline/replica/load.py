@@ -16,10 +16,10 @@ from pipeline.errors import ModelError
 from pipeline.models.quiet import quiet_transformers
 from pipeline.models.weights import read_weights, weight_files
 from pipeline.replica.architecture import read_config, text_part
-from pipeline.replica.experts import PADDED_GROUPS
+from pipeline.replica.forward.experts import PADDED_GROUPS
 from pipeline.replica.memory import refuse_too_large
-from pipeline.replica.quantize_forward import attach
-from pipeline.replica.quantize_load import holds_mxfp4, read_model
+from pipeline.replica.quantization.forward import attach
+from pipeline.replica.quantization.loading import holds_mxfp4, read_model
 
 if TYPE_CHECKING:
     from pipeline.models import Checkpoint

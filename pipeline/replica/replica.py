@@ -14,14 +14,14 @@ import torch
 
 from pipeline.errors import ModelError
 from pipeline.models.families import family_of
-from pipeline.replica.allocation import keep_freed_memory
-from pipeline.replica.attention import PACKED_ATTENTION
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.footprint import footprint_of, refuse_unquantized
+from pipeline.replica.forward.attention import PACKED_ATTENTION
+from pipeline.replica.forward.last_block import LastBlock
+from pipeline.replica.forward.norms import norms_in_pieces
+from pipeline.replica.forward.packing import Layout, lay_out
 from pipeline.replica.load import load_model, resolve_device
-from pipeline.replica.narrow import LastBlock
-from pipeline.replica.packing import Layout, lay_out
-from pipeline.replica.pieces import norms_in_pieces
+from pipeline.replica.malloc import keep_freed_memory
 from pipeline.replica.tap import SCORES, RouterTap, score_function
 from pipeline.replica.workers import Workers
 

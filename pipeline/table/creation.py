@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
 from pipeline.spec import fingerprint_of
-from pipeline.table.calibrations import store_calibration
+from pipeline.table.companions.calibrations import store_calibration
 from pipeline.table.location import COMPANIONS
 from pipeline.table.schema import schema_metadata, table_schema
 from pipeline.table.store import create_dataset, open_dataset, table_names

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from pipeline.corpus.storage import object_store_options
 from pipeline.errors import UsageError
+from pipeline.storage import object_store_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from pipeline.errors import FingerprintError, TableError, TableNotFoundError, UsageError
 from pipeline.spec import EmbeddingSpec, differing_fields
-from pipeline.table.additions import Added, add_rows
-from pipeline.table.calibrations import load_calibration
-from pipeline.table.cleaning import Cleaned, clean
-from pipeline.table.compaction import compact
+from pipeline.table.changes.deletion import delete_documents
+from pipeline.table.commit.additions import Added, add_rows
+from pipeline.table.companions.calibrations import load_calibration
+from pipeline.table.companions.rejects import read_rejects
+from pipeline.table.companions.runs import new_run, read_runs
 from pipeline.table.creation import create_table, whats_there
-from pipeline.table.deletion import delete_documents
-from pipeline.table.indexes import MIN_ROWS, IndexInfo, build_indexes
+from pipeline.table.fragments.compaction import compact
 from pipeline.table.info import describe
 from pipeline.table.location import TableLocation
-from pipeline.table.rejects import read_rejects
-from pipeline.table.runs import new_run, read_runs
+from pipeline.table.query.indexes import MIN_ROWS, IndexInfo, build_indexes
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
 from pipeline.table.store import open_dataset, open_with_lancedb, storage_errors
+from pipeline.table.upkeep.old_versions import Cleaned, clean
 
 if TYPE_CHECKING:
     import os
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.calibration import Calibration
     from pipeline.embedding.encoder import Encoder
     from pipeline.spec import Meaning
-    from pipeline.table.search import Mode
+    from pipeline.table.query.search import Mode
 
 __all__ = ["VectorTable"]
 
@@ -234,8 +234,8 @@ class VectorTable:
             TableError: there is no text index for ``text`` or ``hybrid``, or the table cannot be read.
             FingerprintError: a text query on a machine where the model is another.
         """
-        from pipeline.table.question import make_request
-        from pipeline.table.search import run_search
+        from pipeline.table.query.request import make_request
+        from pipeline.table.query.search import run_search
 
         dataset = self.dataset()
         request = make_request(

@@ -8,12 +8,12 @@ Ray does not enter here, nor does pickle.
 
 from __future__ import annotations
 
-from pipeline.topics.drift import Thresholds
-from pipeline.topics.edit import label_topic, merge_topics, reduce_topics, set_labels
-from pipeline.topics.fit import fit_topics
-from pipeline.topics.load import Example, Topics, TopicView, load_topics
-from pipeline.topics.refresh import Refresh, refresh_topics
-from pipeline.topics.store import TopicModel
+from pipeline.topics.operations.drift import Thresholds
+from pipeline.topics.operations.edit import label_topic, merge_topics, reduce_topics, set_labels
+from pipeline.topics.operations.fit import fit_topics
+from pipeline.topics.operations.refresh import Refresh, refresh_topics
+from pipeline.topics.versions.load import Example, Topics, TopicView, load_topics
+from pipeline.topics.versions.tables import TopicModel
 
 __all__ = [
     "Example",

@@ -59,7 +59,7 @@ MODELS: Final = pa.schema(
     ]
 )
 """`params`, `libraries`, `metrics` and `drift` (figures of a refresh, else null) are JSON objects; `artefact` names a
-file in ``NAME.topic_artefacts`` (`pipeline.topics.artefact`)."""
+file in ``NAME.topic_artefacts`` (`pipeline.topics.versions.artefact`)."""
 
 ASSIGNMENTS: Final = pa.schema(
     [

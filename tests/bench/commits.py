@@ -27,9 +27,9 @@ from rich.table import Table
 
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, VectorTable, stage
-from pipeline.table import commit as commit_module
-from pipeline.table import swap as swap_module
-from pipeline.table.runs import new_run
+from pipeline.table.commit import committer as commit_module
+from pipeline.table.commit import swap as swap_module
+from pipeline.table.companions.runs import new_run
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from ways import Shape, encoder, make_checkpoint, ways
 
-from pipeline.corpus.docstrings import collect_docstrings
+from jobs.docstrings import collect_docstrings
 from pipeline.embedding.tokens import Tokens
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from common import machine, save  # the folder of a script is on its path
 from rich.console import Console
 from rich.table import Table
 
+from jobs.docstrings import collect_docstrings
 from pipeline import EmbeddingSpec, Encoder, embed
-from pipeline.corpus.docstrings import collect_docstrings
 from pipeline.flow.progress import Quiet
 
 if TYPE_CHECKING:

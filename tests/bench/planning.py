@@ -25,7 +25,7 @@ from rich.table import Table
 
 from pipeline.corpus import ReaderOptions, list_sources, slice_ids
 from pipeline.flow.options import SLICE_ROWS
-from pipeline.flow.planning import plan_work
+from pipeline.flow.work import plan_work
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
 

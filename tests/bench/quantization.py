@@ -26,8 +26,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import AutoModel, OlmoeConfig
 
+from jobs.docstrings import collect_docstrings
 from pipeline import EmbeddingSpec, Encoder
-from pipeline.corpus.docstrings import collect_docstrings
 from pipeline.models import locate
 from pipeline.models.quiet import quiet_transformers
 from pipeline.replica.batch import TokenBatch

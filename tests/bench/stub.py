@@ -22,8 +22,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from pipeline.embedding.calibration import Calibration
 from pipeline.embedding.vectors import Vectors
 from pipeline.flow import job
+from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.parcel import from_ipc
-from pipeline.flow.worker import EncoderPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -34,7 +34,7 @@ from rich.table import Table
 from pipeline import embed
 from pipeline.topics import fit_topics, load_topics
 from pipeline.topics.keys import id_hashes
-from pipeline.topics.refresh import refresh_topics
+from pipeline.topics.operations.refresh import refresh_topics
 
 NEW = ("rec", "sci")
 HELD_OUT = 10

@@ -31,11 +31,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.topics import load_topics
-from pipeline.topics.assign import assign_documents, available_cores
-from pipeline.topics.counts import Vocabulary
-from pipeline.topics.geometry import Geometry, unit_rows
-from pipeline.topics.store import TopicTables
-from pipeline.topics.writing import NextVersion, topic_lease
+from pipeline.topics.clustering.geometry import Geometry, unit_rows
+from pipeline.topics.operations.assign import assign_documents, available_cores
+from pipeline.topics.versions.next_version import NextVersion, topic_lease
+from pipeline.topics.versions.tables import TopicTables
+from pipeline.topics.words.counts import Vocabulary
 
 DIMENSIONS, TOPICS = 1024, 500
 WORDS, TEXT_WORDS = 200_000, 40
@@ -96,7 +96,7 @@ def assigned(folder: Path, geometry: Geometry, vocabulary: Vocabulary | None, ma
     """Assign all documents of the table in `folder`."""
     how = {}
     if mapper == "ray":
-        from pipeline.flow.topics import on_ray
+        from pipeline.flow.engines.topic_mapper import on_ray
 
         how = {"mapper": on_ray}
     tables = TopicTables.of(folder / "docs")
@@ -155,9 +155,9 @@ def baseline(dataset: lance.LanceDataset) -> dict[str, object]:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    from pipeline.topics.documents import read_sample
-    from pipeline.topics.metrics import agreement, outlier_rate
-    from pipeline.topics.recipe import Recipe, cluster
+    from pipeline.topics.clustering.documents import read_sample
+    from pipeline.topics.clustering.metrics import agreement, outlier_rate
+    from pipeline.topics.clustering.recipe import Recipe, cluster
 
     documents = read_sample(dataset, 100_000, "newsgroup")
     began = time.perf_counter()

@@ -21,7 +21,7 @@ from pipeline import EmbeddingSpec, Encoder
 from pipeline.embedding.batches import plan_batches
 from pipeline.models import locate
 from pipeline.models.quiet import quiet_transformers
-from pipeline.replica.packing import lay_out
+from pipeline.replica.forward.packing import lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable

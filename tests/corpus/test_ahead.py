@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corpus.ahead import ahead
+from pipeline.corpus.prefetch import ahead
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5))

@@ -6,8 +6,8 @@ from collections import Counter
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.corpus import docstrings
-from pipeline.corpus.docstrings import DOCSTRINGS_SCHEMA, collect_docstrings
+from jobs import docstrings
+from jobs.docstrings import DOCSTRINGS_SCHEMA, collect_docstrings
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.corpus import REJECTS_SCHEMA, ReaderOptions, SourceFile, check, documents_schema
-from pipeline.corpus.documents import to_rows
+from pipeline.corpus.document_checks import to_rows
 from pipeline.corpus.formats.base import BadRow, RawRows
 from pipeline.corpus.formats.columns import fit, fit_python, infer_python, plain_type
 from pipeline.corpus.slices import Slice

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus import list_sources
-from pipeline.corpus.storage import _fsspec_options
 from pipeline.errors import SourceError
+from pipeline.storage import _fsspec_options
 
 REPOSITORY = "/api/datasets/org/name"
 

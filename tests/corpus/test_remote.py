@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources, plan, read_unit
 from pipeline.corpus.formats.base import UnreadableError
-from pipeline.corpus.storage import _fsspec_options, lance_uri, object_store_options
 from pipeline.errors import SourceError, UsageError
+from pipeline.storage import _fsspec_options, lance_uri, object_store_options
 
 TABLE = pa.table({"id": [f"d{index}" for index in range(10)], "text": [f"text {index}" for index in range(10)]})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.corpus import list_sources
-from pipeline.corpus.scope import gone_files
+from pipeline.corpus.missing import gone_files
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources, plan, read_unit
-from pipeline.corpus.steady import has_changed, steady
+from pipeline.corpus.unchanged import has_changed, steady
 
 OPTIONS = ReaderOptions(text="text", id="id", slice_rows=2)
 

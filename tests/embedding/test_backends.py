@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.embedding import backends
-from pipeline.embedding.backends import load_backend
+from pipeline.embedding import tokenizer_files
+from pipeline.embedding.tokenizer_files import load_backend
 from pipeline.errors import ModelError
 from pipeline.models import locate
 
@@ -22,9 +22,9 @@ MINI = locate("mini").path
 
 @cache
 def both():
-    direct = backends._from_file(MINI)
+    direct = tokenizer_files._from_file(MINI)
     assert direct is not None, "the built-in tokenizer is plain"
-    return direct, backends._from_transformers(MINI)
+    return direct, tokenizer_files._from_transformers(MINI)
 
 
 @given(st.lists(st.text(max_size=80) | st.sampled_from(["<|endoftext|>", "a<|padding|> b", " é日 \n"]), max_size=4))
@@ -38,7 +38,7 @@ def test_a_plain_file_gives_what_transformers_gives(texts):
 
 
 def test_a_plain_tokenizer_needs_no_transformers():
-    script = f"import sys; from pipeline.embedding.backends import load_backend; load_backend({str(MINI)!r}); "
+    script = f"import sys; from pipeline.embedding.tokenizer_files import load_backend; load_backend({str(MINI)!r}); "
     done = subprocess.run([sys.executable, "-c", script + "print('transformers' in sys.modules)"],
                           stdout=subprocess.PIPE, check=True, text=True)  # fmt: skip
     assert done.stdout.strip() == "False"
@@ -63,19 +63,19 @@ def copy(tmp_path, **changes):
     ],
 )
 def test_what_is_more_than_its_file_is_left_to_transformers(tmp_path, changes):
-    assert backends._from_file(copy(tmp_path, **changes)) is None
+    assert tokenizer_files._from_file(copy(tmp_path, **changes)) is None
 
 
 def test_other_files_and_a_post_processor_are_left_to_transformers(tmp_path):
     directory = copy(tmp_path)
-    assert backends._from_file(directory) is not None
+    assert tokenizer_files._from_file(directory) is not None
     (directory / "special_tokens_map.json").write_text("{}")
-    assert backends._from_file(directory) is None
+    assert tokenizer_files._from_file(directory) is None
     (directory / "special_tokens_map.json").unlink()
     whole = json.loads((directory / "tokenizer.json").read_text())
     whole["post_processor"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}
     (directory / "tokenizer.json").write_text(json.dumps(whole))
-    assert backends._from_file(directory) is None
+    assert tokenizer_files._from_file(directory) is None
 
 
 def test_an_empty_directory_is_told_in_one_line(tmp_path):

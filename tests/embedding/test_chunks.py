@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.embedding import chunks
 from pipeline.embedding.chunks import Chunking, chunk_documents, split
-from pipeline.embedding.rows import embed_documents
+from pipeline.embedding.table_rows import embed_documents
 from pipeline.embedding.tokens import Tokenizer
 from pipeline.errors import SpecError, UsageError
 from pipeline.models import locate, reference_texts

@@ -16,7 +16,7 @@ def posts(count):
     if NEWS.is_file():
         texts = pq.read_table(NEWS, columns=["text"]).column("text").to_pylist()
         return [text for text in texts if text.strip()][:count]
-    from pipeline.corpus.docstrings import collect_docstrings
+    from jobs.docstrings import collect_docstrings
 
     return collect_docstrings(count).column("text").to_pylist()
 

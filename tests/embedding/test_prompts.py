@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.embedding.prompts import NAMED_PROMPTS, prompt_template
 from pipeline.errors import SpecError
+from pipeline.prompts import NAMED_PROMPTS, prompt_template
 
 
 def as_the_authors_do(text: str, template: str) -> str:

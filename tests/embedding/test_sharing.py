@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.embedding.rows import embed_documents
+from pipeline.embedding.table_rows import embed_documents
 from pipeline.embedding.tokens import Tokens
 from pipeline.embedding.vectors import Vectors
 

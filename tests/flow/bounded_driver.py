@@ -19,7 +19,7 @@ from ray._private import state
 from ray._private.internal_api import get_memory_info_reply
 
 from pipeline import embed
-from pipeline.flow import cluster
+from pipeline.flow.engines import cluster
 from pipeline.table import TableLocation
 from pipeline.table.store import open_dataset
 

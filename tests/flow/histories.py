@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import VectorTable, embed
-from pipeline.flow import calibrate, feed, job
-from pipeline.flow.cluster import Replicas
+from pipeline.flow import calibrate, job
+from pipeline.flow.engines import feed
+from pipeline.flow.engines.cluster import Replicas
+from pipeline.flow.poison.tracker import Tracker
 from pipeline.flow.stages import EmbedStage, StageStage
-from pipeline.flow.tracker import Tracker
 from pipeline.table import TableLocation
-from pipeline.table.collecting import Collector
+from pipeline.table.commit.collector import Collector
 
 IDS, WORDS, FILES = 30, 40, ("a.jsonl", "b.jsonl", "c.parquet", "d.parquet", "e.jsonl")
 
@@ -96,7 +97,7 @@ def without_ray(monkeypatch, stub, fate):
     monkeypatch.setattr("pipeline.flow.stages.process_name", lambda: "build here")
     for name in ("cluster", "quiet_data"):
         monkeypatch.setattr(f"pipeline.flow.embed.{name}", contextlib.nullcontext)
-    for module in ("flow.embed", "table.tidy", "table.cleaning"):
+    for module in ("flow.embed", "table.upkeep.after_crashes", "table.upkeep.old_versions"):
         monkeypatch.setattr(f"pipeline.{module}.Lease", NoLease)
     _make_mortal(monkeypatch, fate)
 
@@ -145,9 +146,9 @@ class History:
         choose = self.random.choice
         return {
             "pipeline.flow.options.SLICE_ROWS": choose([2, 4, 8]),
-            "pipeline.flow.planning.MAX_ROWS": choose([4, 8, 64]),
-            "pipeline.table.swap.MANY": choose([0, 3, 5000]),
-            "pipeline.table.replacement.TOGETHER": choose([1, 4, 8192]),
+            "pipeline.flow.work.MAX_ROWS": choose([4, 8, 64]),
+            "pipeline.table.commit.swap.MANY": choose([0, 3, 5000]),
+            "pipeline.table.changes.replacement.TOGETHER": choose([1, 4, 8192]),
         }
 
     def run(self):

@@ -123,7 +123,7 @@ def one_cluster():
     import ray
     from ray.data import DataContext
 
-    from pipeline.flow.cluster import cluster
+    from pipeline.flow.engines.cluster import cluster
 
     before = dict(os.environ)
     # A token of our own: Ray would write one into the user's home.

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from pipeline import embed
-from pipeline.flow import job, options, planning
+from pipeline.flow import job, options, work
 from pipeline.flow.progress import Quiet
 from pipeline.flow.stages import EmbedStage
 
@@ -38,7 +38,7 @@ class Deadly(EmbedStage):
 if __name__ == "__main__":
     if Deadly.deaths:
         job.EmbedStage = Deadly
-    options.SLICE_ROWS = planning.MAX_ROWS = 8
+    options.SLICE_ROWS = work.MAX_ROWS = 8
     embed(
         sys.argv[1],
         sys.argv[2],

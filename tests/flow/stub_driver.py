@@ -19,9 +19,9 @@ import stub
 
 from pipeline import embed
 from pipeline.errors import MoeeError
-from pipeline.flow import options, planning
+from pipeline.flow import options, work
 from pipeline.flow.progress import Quiet
-from pipeline.table import lease, runs
+from pipeline.table.companions import lease, runs
 
 
 class Slow(Quiet):
@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--storage-option", action="append", default=[])
     given = parser.parse_args()
     set_clock(given.clock)
-    options.SLICE_ROWS = planning.MAX_ROWS = given.rows
+    options.SLICE_ROWS = work.MAX_ROWS = given.rows
     with stub.planted(partial(stub.StubPlan, delay=given.delay)):
         report = embed(
             given.source,

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import embed
 from pipeline.errors import ModelError, RunError, SourceError, TableError, UsageError
-from pipeline.flow.cluster import Replicas, unwrapped
+from pipeline.flow.engines.cluster import Replicas, unwrapped
 
 
 @pytest.fixture(autouse=True)

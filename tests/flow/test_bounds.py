@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources
-from pipeline.flow.feed import Feed, Gate, PlanStage
-from pipeline.flow.planning import LARGE_BYTES, MAX_BYTES, MAX_ROWS, Plan
+from pipeline.flow.engines.feed import Feed, Gate, PlanStage
+from pipeline.flow.work import LARGE_BYTES, MAX_BYTES, MAX_ROWS, Plan
 
 STORE, TIMES, TEXT = 80 << 20, 20, 16_000
 STAGED = 65_536 // 256 + 72 + 8

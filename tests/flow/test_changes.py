@@ -11,7 +11,7 @@ from pipeline import VectorTable, embed
 from pipeline.errors import SourceError
 from pipeline.flow.embed import plan_embed
 from pipeline.flow.options import EmbedOptions
-from pipeline.table.journal import read_journal
+from pipeline.table.companions.journal import read_journal
 
 pytestmark = pytest.mark.cluster
 

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline import VectorTable, embed
 from pipeline.errors import TableNotFoundError
-from pipeline.table.journal import read_journal
-from pipeline.table.rejects import KILLER, SUSPECT
+from pipeline.table.companions.journal import read_journal
+from pipeline.table.companions.rejects import KILLER, SUSPECT
 
 pytestmark = pytest.mark.cluster
 

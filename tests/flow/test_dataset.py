@@ -8,8 +8,8 @@ import pytest
 
 from pipeline import EmbeddingSpec, VectorTable, embed_dataset
 from pipeline.flow.dataset import VectorStage
+from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.parcel import to_ipc
-from pipeline.flow.worker import EncoderPlan
 
 pytestmark = pytest.mark.cluster
 

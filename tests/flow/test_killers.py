@@ -14,9 +14,9 @@ from ray import cloudpickle
 from pipeline import VectorTable, embed
 from pipeline.errors import RunError
 from pipeline.flow import job, options
+from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
-from pipeline.flow.worker import EncoderPlan
-from pipeline.table.rejects import KILLER
+from pipeline.table.companions.rejects import KILLER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

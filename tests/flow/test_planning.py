@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.corpus import ReaderOptions
 from pipeline.errors import SourceError
-from pipeline.flow.planning import plan_work
+from pipeline.flow.work import plan_work
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
-from pipeline.table.lease import Lease
+from pipeline.table.companions.lease import Lease
 
 ROWS = pa.table({"id": ["a"], "text": ["one text"]})
 

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline.corpus import ReaderOptions, SourceFile, UnitPart, WorkUnit, documents_schema
-from pipeline.corpus import units as units_module
+from pipeline.corpus import reading as units_module
 from pipeline.corpus.formats.base import RawRows
 from pipeline.corpus.slices import Slice, slice_of
-from pipeline.flow.reading import READ, CarefulReader
-from pipeline.flow.tracker import Tracker
+from pipeline.flow.poison.careful_reader import READ, CarefulReader
+from pipeline.flow.poison.tracker import Tracker
 
 SLICES, ROWS = 6, 4
 OPTIONS = ReaderOptions(text="text", id="id", slice_rows=ROWS)

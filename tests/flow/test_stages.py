@@ -7,10 +7,10 @@ import pytest
 
 from pipeline import VectorTable
 from pipeline.corpus import ReaderOptions
+from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.parcel import Parcel, concat, from_ipc, to_ipc
-from pipeline.flow.planning import plan_work, slices_of
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
-from pipeline.flow.worker import EncoderPlan
+from pipeline.flow.work import plan_work, slices_of
 from pipeline.table import Committer, Staged, TableLocation
 
 pytestmark = pytest.mark.cluster

@@ -6,9 +6,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import TopicError
-from pipeline.flow.topics import on_ray
-from pipeline.topics import assign, fit, fit_topics
-from pipeline.topics.store import TopicTables
+from pipeline.flow.engines.topic_mapper import on_ray
+from pipeline.topics import fit_topics
+from pipeline.topics.operations import assign, fit
+from pipeline.topics.versions.tables import TopicTables
 
 pytestmark = pytest.mark.cluster
 

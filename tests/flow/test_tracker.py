@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from pipeline.errors import RunError, UsageError
-from pipeline.flow.hunt import STRIKES, Item, sift
-from pipeline.flow.limits import MaxRejects
-from pipeline.flow.tracker import BUILD, BUILDS, FIRST_PATIENCE, PATIENCE, Tracker
+from pipeline.flow.max_rejects import MaxRejects
+from pipeline.flow.poison.items import STRIKES, Item, sift
+from pipeline.flow.poison.tracker import BUILD, BUILDS, FIRST_PATIENCE, PATIENCE, Tracker
 from pipeline.table import TableLocation
-from pipeline.table.rejects import KILLER, SUSPECT, read_rejects
+from pipeline.table.companions.rejects import KILLER, SUSPECT, read_rejects
 
 
 class DiedError(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import EmbeddingSpec, VectorTable
-from pipeline.table.rejects import read_rejects
+from pipeline.table.companions.rejects import read_rejects
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_first_a_table_then_nothing_to_do(moee, ray_cluster, lab, tmp_path):
 
 def test_too_many_rejects_stop_a_run_and_the_next_goes_on(moee, ray_cluster, lab, tmp_path):
     from pipeline.table import TableLocation
-    from pipeline.table.lease import Lease
+    from pipeline.table.companions.lease import Lease
 
     empty = [{"id": f"e-{number}", "text": " ", "theme": "none"} for number in range(4)]
     source, table = lab.write(tmp_path / "a.jsonl", [*lab.documents(6), *empty]), tmp_path / "lake" / "docs"

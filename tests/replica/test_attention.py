@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.replica.attention import STEP, TILE, Segments, packed_attention
+from pipeline.replica.forward.attention import STEP, TILE, Segments, packed_attention
 
 LENGTHS = st.lists(st.integers(1, 3 * TILE + 5), min_size=1, max_size=5)
 

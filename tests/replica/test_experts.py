@@ -9,7 +9,7 @@ from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.mixtral.modeling_mixtral import MixtralExperts
 from transformers.models.olmoe.modeling_olmoe import OlmoeExperts
 
-from pipeline.replica.experts import grouped_forward
+from pipeline.replica.forward.experts import grouped_forward
 
 EXPERTS = {
     "plain": (OlmoeExperts, OlmoeConfig(hidden_size=16, intermediate_size=24, num_experts=5)),

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModel, DeepseekV3Config, MixtralConfig, Qwen2MoeConfig
 
 from pipeline.replica.batch import TokenBatch
-from pipeline.replica.narrow import LastBlock, _block_of
+from pipeline.replica.forward.last_block import LastBlock, _block_of
 from pipeline.replica.replica import Replica
 
 SIZES = {

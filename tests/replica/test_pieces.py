@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers.models.olmoe.modeling_olmoe import OlmoeRMSNorm
 
-from pipeline.replica.pieces import ROWS, norms_in_pieces
+from pipeline.replica.forward.norms import ROWS, norms_in_pieces
 
 
 @pytest.mark.parametrize(

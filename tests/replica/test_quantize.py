@@ -12,11 +12,11 @@ import torch
 
 from pipeline.errors import ModelError
 from pipeline.models import locate
-from pipeline.replica import quantize_load
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.footprint import footprint_of, refuse_unquantized
 from pipeline.replica.load import load_model
-from pipeline.replica.quantize import Int8Weight, Nf4Weight, QuantizedWeight, quantized
+from pipeline.replica.quantization import loading
+from pipeline.replica.quantization.weights import Int8Weight, Nf4Weight, QuantizedWeight, quantized
 from pipeline.replica.replica import Replica
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_large_matrices_are_quantized_in_pieces_that_change_nothing(monkeypatch)
     weight = torch.randn(2, 40, 96)
     for how in ("nf4", "int8"):
         whole = quantized(weight, how, dtype=torch.float32, device=CPU)
-        monkeypatch.setattr("pipeline.replica.quantize.PIECE", 640)
+        monkeypatch.setattr("pipeline.replica.quantization.weights.PIECE", 640)
         pieces = quantized(weight, how, dtype=torch.float32, device=CPU)
         monkeypatch.undo()
         assert torch.equal(whole.packed, pieces.packed)
@@ -348,11 +348,11 @@ def test_loading_never_holds_the_dense_model(tmp_path, how):
 
 def test_the_name_of_a_parameter_tells_whether_it_is_an_experts_matrix():
     for name in ("layers.1.mlp.experts.gate_up_proj", "experts.down_proj", "blocks.0.ffn.experts.mlp.w1"):
-        assert quantize_load.is_expert_matrix(name)
+        assert loading.is_expert_matrix(name)
     for name in (
         "layers.1.mlp.experts.gate_up_proj_bias",
         "layers.1.mlp.shared_experts.gate_proj",
         "layers.1.mlp.shared_experts.up_proj.weight",
         "layers.1.mlp.gate.weight",
     ):
-        assert not quantize_load.is_expert_matrix(name)
+        assert not loading.is_expert_matrix(name)

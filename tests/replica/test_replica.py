@@ -8,8 +8,8 @@ from transformers import AutoModel, GptOssConfig, MistralConfig, MixtralConfig
 from pipeline.errors import ModelError
 from pipeline.replica import replica as module
 from pipeline.replica.batch import TokenBatch
+from pipeline.replica.forward.packing import lay_out
 from pipeline.replica.load import load_model, resolve_device
-from pipeline.replica.packing import lay_out
 from pipeline.replica.replica import Replica
 
 SIZES = {

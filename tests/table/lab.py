@@ -19,11 +19,11 @@ import pyarrow as pa
 
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table import append as append_module
-from pipeline.table import commit as commit_module
-from pipeline.table import swap as swap_module
-from pipeline.table.files import begin_files, read_files
-from pipeline.table.journal import read_journal
+from pipeline.table.commit import append as append_module
+from pipeline.table.commit import committer as commit_module
+from pipeline.table.commit import swap as swap_module
+from pipeline.table.companions.files import begin_files, read_files
+from pipeline.table.companions.journal import read_journal
 
 H, R = 5, 3
 FILES, SLICES, ROWS = 3, 4, 8

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table import append as append_module
-from pipeline.table import swap as swap_module
-from pipeline.table.append import repair, settle
+from pipeline.table.commit import append as append_module
+from pipeline.table.commit import swap as swap_module
+from pipeline.table.commit.append import repair, settle
 
 
 @pytest.fixture(autouse=True)

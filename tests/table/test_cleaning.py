@@ -12,9 +12,9 @@ import pytest
 
 from pipeline.errors import LeaseError, UsageError
 from pipeline.table import TableLocation, VectorTable
-from pipeline.table.cleaning import clean
-from pipeline.table.journal import read_journal, staged_files
-from pipeline.table.lease import Lease
+from pipeline.table.companions.journal import read_journal, staged_files
+from pipeline.table.companions.lease import Lease
+from pipeline.table.upkeep.old_versions import clean
 
 
 def on_disk(uri, what):

@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.errors import LeaseError, MoeeError, TableError, TableNotFoundError
 from pipeline.table import TableLocation, VectorTable, stage
-from pipeline.table.lease import Lease, read_holder
-from pipeline.table.orphans import collect_orphans, orphans
+from pipeline.table.companions.lease import Lease, read_holder
+from pipeline.table.fragments.orphans import collect_orphans, orphans
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.errors import CommitError, TableError, TableNotFoundError, UsageError
 from pipeline.table import Committer, Ledger, Staged, TableLocation, VectorTable, stage
-from pipeline.table import commit as commit_module
-from pipeline.table.rejects import as_rejects
-from pipeline.table.retry import Retry
+from pipeline.table.changes.retry import Retry
+from pipeline.table.commit import committer as commit_module
+from pipeline.table.companions.rejects import as_rejects
 from pipeline.table.store import open_dataset
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
-from pipeline.table.compaction import compact
+from pipeline.table.fragments.compaction import compact
 
 
 def fragments(uri):

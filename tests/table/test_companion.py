@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.table import TableLocation
-from pipeline.table.compaction import FEW
-from pipeline.table.rejects import as_rejects, read_rejects, write_rejects
+from pipeline.table.companions.rejects import as_rejects, read_rejects, write_rejects
+from pipeline.table.fragments.compaction import FEW
 from pipeline.table.store import open_dataset
 
 WRITERS, WRITES = 3, 80

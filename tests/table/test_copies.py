@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
-from pipeline.table import commit as commit_module
-from pipeline.table.rejects import list_rejects
-from pipeline.table.texts import KnownTexts
+from pipeline.table.commit import committer as commit_module
+from pipeline.table.companions.rejects import list_rejects
+from pipeline.table.known.texts import KnownTexts
 
 
 @pytest.fixture
@@ -105,7 +105,9 @@ def test_vectors_are_found_by_text_whatever_happens_to_the_table(lab, location):
 
 
 def test_equal_hashes_of_other_texts_are_told_apart(lab, location, monkeypatch):
-    monkeypatch.setattr("pipeline.table.texts.pd.util.hash_array", lambda values, **_: np.zeros(len(values), np.uint64))
+    monkeypatch.setattr(
+        "pipeline.table.known.texts.pd.util.hash_array", lambda values, **_: np.zeros(len(values), np.uint64)
+    )
     with Committer(location, "r") as committer:
         committer.add(stage(location, rows_of(lab, ("a", "one", "s", 1, 0), ("b", "two", "s", 1, 1))))
     assert KnownTexts(location).find(pa.array(["two", "six"]), ["id"]).column("id").to_pylist() == ["b"]

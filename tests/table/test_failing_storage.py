@@ -9,11 +9,15 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.errors import TableError
-from pipeline.table import TableLocation, VectorTable, admit, journal, ledger, replacement
+from pipeline.table import TableLocation, VectorTable
+from pipeline.table.changes import replacement
+from pipeline.table.changes.pruning import retire_rejects
+from pipeline.table.commit import admission
+from pipeline.table.companions import journal
+from pipeline.table.companions.rejects import count_rejects, reject_counts
 from pipeline.table.info import count_documents
+from pipeline.table.known import ledger
 from pipeline.table.places import held
-from pipeline.table.rejects import count_rejects, reject_counts
-from pipeline.table.retirement import retire_rejects
 from pipeline.table.schema import JOURNAL
 from pipeline.table.store import open_dataset
 
@@ -34,7 +38,7 @@ def twins(location, dataset):
         pytest.param(lambda location, dataset: held(dataset, PLACES), id="held places"),
         pytest.param(lambda location, dataset: ledger._deleted_slices(location), id="deleted slices"),
         pytest.param(twins, id="twins"),
-        pytest.param(lambda location, dataset: admit._holders(dataset, IDS, None, None, IDS), id="holders"),
+        pytest.param(lambda location, dataset: admission._holders(dataset, IDS, None, None, IDS), id="holders"),
         pytest.param(lambda location, dataset: replacement._holds_older(dataset, "u", SLICES), id="older rows"),
         pytest.param(lambda location, dataset: journal.forget(location, pc.field("slice") == 1), id="journal"),
         pytest.param(lambda location, dataset: count_rejects(location, "empty"), id="rejects of a reason"),

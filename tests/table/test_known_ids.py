@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table import known_ids as module
-from pipeline.table.compaction import compact
-from pipeline.table.known_ids import KnownIds
-from pipeline.table.ledger import held_ids
+from pipeline.table.fragments.compaction import compact
+from pipeline.table.known import ids as module
+from pipeline.table.known.ids import KnownIds
+from pipeline.table.known.ledger import held_ids
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_only_the_fragments_that_may_hold_an_id_are_read(lab, uri, monkeypatch):
         read.append([each.fragment_id for each in fragments or []])
         return held_ids(dataset, ids, fragments=fragments, **more)
 
-    monkeypatch.setattr("pipeline.table.admit.held_ids", watched)
+    monkeypatch.setattr("pipeline.table.commit.admission.held_ids", watched)
     with Committer(TableLocation.parse(uri), "run", max_rows=1, slices_of=lab.slices_of) as committer:
         for place in [(0, 0), (0, 2), (1, 0), (2, 3)]:  # (1, 0) repeats an id of (0, 0)
             rows, rejects = lab.read([place])

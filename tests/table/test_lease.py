@@ -18,13 +18,13 @@ import pytest
 
 from pipeline.errors import LeaseError
 from pipeline.table import TableLocation
-from pipeline.table.lease import PATIENCE_SECONDS, Holder, Lease, read_holder
-from pipeline.table.runs import mark_interrupted, read_runs, start_run
+from pipeline.table.companions.lease import PATIENCE_SECONDS, Holder, Lease, read_holder
+from pipeline.table.companions.runs import mark_interrupted, read_runs, start_run
 
 HOLD = """
 import sys, time
 from pipeline.table import TableLocation
-from pipeline.table.lease import Lease
+from pipeline.table.companions.lease import Lease
 with Lease(TableLocation.parse(sys.argv[1]), "other"):
     print("held", flush=True)
     time.sleep(600)

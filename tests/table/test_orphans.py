@@ -8,7 +8,7 @@ from lance.optimize import Compaction
 
 from pipeline.errors import CommitError
 from pipeline.table import Committer, TableLocation, stage
-from pipeline.table.orphans import collect_orphans, orphans
+from pipeline.table.fragments.orphans import collect_orphans, orphans
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_old_versions_and_tags_stay_readable(lab, location):
 
 def test_files_of_the_journal_stay(lab, location):
     kept, lost = staged(lab, location), staged(lab, location, (1, 1))
-    from pipeline.table.staging import fragment_paths
+    from pipeline.table.fragments.staging import fragment_paths
 
     names = fragment_paths(kept.fragments)
     assert collect_orphans(location, "next", names) == 1

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table import commit as commit_module
-from pipeline.table.files import begin_files, read_files, record_files
-from pipeline.table.journal import read_journal, staged_files
-from pipeline.table.retirement import prune
-from pipeline.table.staging import fragment_paths
+from pipeline.table.changes.pruning import prune
+from pipeline.table.commit import committer as commit_module
+from pipeline.table.companions.files import begin_files, read_files, record_files
+from pipeline.table.companions.journal import read_journal, staged_files
+from pipeline.table.fragments.staging import fragment_paths
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_file_records_of_older_versions(lab, location):
 @pytest.mark.parametrize(("together", "always_there"), [(8192, True), (1, False)])
 def test_rows_that_change_places_are_there_in_every_version(lab, location, monkeypatch, together, always_there):
     """Unless there is more than the journal should wait with: then their rejects are marked for the next plan."""
-    monkeypatch.setattr("pipeline.table.replacement.TOGETHER", together)
+    monkeypatch.setattr("pipeline.table.changes.replacement.TOGETHER", together)
     numbers = {("s", "1"): [1], ("t", "1"): [2], ("s", "2"): [3], ("t", "2"): [4]}
 
     def run(version, ids, changed):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 
 from pipeline.table import TableLocation, VectorTable
-from pipeline.table.files import begin_files, read_files
-from pipeline.table.rejects import DELETED, KILLER, as_rejects, read_rejects, write_rejects
-from pipeline.table.retirement import forget_table
+from pipeline.table.changes.pruning import forget_table
+from pipeline.table.companions.files import begin_files, read_files
+from pipeline.table.companions.rejects import DELETED, KILLER, as_rejects, read_rejects, write_rejects
 
 
 def test_a_table_made_anew_inherits_only_what_was_deleted_and_what_kills(lab, uri):

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
-from pipeline.table.rejects import KILLER, read_rejects, write_rejects
-from pipeline.table.retry import Retry
+from pipeline.table.changes.retry import Retry
+from pipeline.table.companions.rejects import KILLER, read_rejects, write_rejects
 
 SLICE, WHOLE = (0, 0), (0, 2)
 
@@ -111,6 +111,6 @@ def test_a_crash_between_rejects_and_rows_loses_nothing(lab, location):
 
 
 def lab_run(rejects):
-    from pipeline.table.rejects import as_rejects
+    from pipeline.table.companions.rejects import as_rejects
 
     return as_rejects(rejects, "died")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table.files import begin_files
-from pipeline.table.retirement import prune
+from pipeline.table.changes.pruning import prune
+from pipeline.table.companions.files import begin_files
 
 SECRET = "what nobody may find"
 

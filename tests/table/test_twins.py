@@ -6,14 +6,14 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
-from pipeline.table import commit as commit_module
-from pipeline.table.files import begin_files
-from pipeline.table.rejects import WIDOWED
-from pipeline.table.retirement import prune
-from pipeline.table.retry import Retry
-from pipeline.table.runs import finish_run, start_run
-from pipeline.table.tidy import tidy_if_needed
-from pipeline.table.twins import release_twins
+from pipeline.table.changes.duplicates import release_twins
+from pipeline.table.changes.pruning import prune
+from pipeline.table.changes.retry import Retry
+from pipeline.table.commit import committer as commit_module
+from pipeline.table.companions.files import begin_files
+from pipeline.table.companions.rejects import WIDOWED
+from pipeline.table.companions.runs import finish_run, start_run
+from pipeline.table.upkeep.after_crashes import tidy_if_needed
 
 ROWS = [
     *({"id": f"a{row}", "text": f"text {row}", "source": "s", "slice": 1, "row": row} for row in range(4)),

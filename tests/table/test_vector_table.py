@@ -15,8 +15,8 @@ from pipeline.embedding.calibration import Calibration
 from pipeline.errors import FingerprintError, TableError, TableNotFoundError, UsageError
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table.calibrations import store_calibration
-from pipeline.table.runs import finish_run, new_run, start_run
+from pipeline.table.companions.calibrations import store_calibration
+from pipeline.table.companions.runs import finish_run, new_run, start_run
 
 
 def a_calibration(seed, sizes=(5, 3)):

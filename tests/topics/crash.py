@@ -11,11 +11,12 @@ import sys
 
 import numpy as np
 
-from pipeline.topics import births, fit, writing
-from pipeline.topics.drift import Thresholds
-from pipeline.topics.edit import label_topic, merge_topics
-from pipeline.topics.refresh import refresh_topics
-from pipeline.topics.writing import NextVersion
+from pipeline.topics.operations import fit, new_topics
+from pipeline.topics.operations.drift import Thresholds
+from pipeline.topics.operations.edit import label_topic, merge_topics
+from pipeline.topics.operations.refresh import refresh_topics
+from pipeline.topics.versions import next_version
+from pipeline.topics.versions.next_version import NextVersion
 
 SUBJECTS, DIMENSION = 6, 24
 SMALL = Thresholds(births=40, births_per_min_size=2)
@@ -23,7 +24,7 @@ STEPS = ("committed", "saved", "written", "switched")
 
 
 def by_direction(vectors, recipe, known=None):
-    """In place of `pipeline.topics.recipe.cluster`: 0..k-1 by falling size."""
+    """In place of `pipeline.topics.clustering.recipe.cluster`: 0..k-1 by falling size."""
     del recipe, known
     directions = np.random.default_rng(99).normal(size=(SUBJECTS, DIMENSION)).astype(np.float32)
     near = (vectors @ directions.T).argmax(axis=1)
@@ -49,7 +50,7 @@ def die_at(step, count):
         "committed": (NextVersion, "commit"),
         "saved": (NextVersion, "save"),
         "written": (NextVersion, "write"),
-        "switched": (writing, "switch"),
+        "switched": (next_version, "switch"),
     }[step]
     real, left = getattr(owner, name), [count]
 
@@ -64,6 +65,6 @@ def die_at(step, count):
 
 
 if __name__ == "__main__":
-    births.cluster = fit.cluster = by_direction
+    new_topics.cluster = fit.cluster = by_direction
     die_at(sys.argv[3], int(sys.argv[4]))
     operate(*sys.argv[1:3])

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 
-from pipeline.topics import assign, fit, fit_topics
+from pipeline.topics import fit_topics
+from pipeline.topics.operations import assign, fit
 
 
 def three_and_a_half(work, units):

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
-from pipeline.topics.agglomerate import agglomerate
-from pipeline.topics.geometry import unit_rows
+from pipeline.topics.clustering.agglomerate import agglomerate
+from pipeline.topics.clustering.geometry import unit_rows
 
 
 def topics(count, seed):

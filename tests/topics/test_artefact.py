@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import TableError
 from pipeline.table.location import TableLocation
-from pipeline.topics.artefact import (
+from pipeline.topics.clustering.geometry import Geometry
+from pipeline.topics.versions.artefact import (
     Artefact,
     artefact_names,
     read_tensors,
@@ -16,8 +17,7 @@ from pipeline.topics.artefact import (
     texts_to_tensors,
     write_tensors,
 )
-from pipeline.topics.counts import Vocabulary
-from pipeline.topics.geometry import Geometry
+from pipeline.topics.words.counts import Vocabulary
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=9))

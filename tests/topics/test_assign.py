@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.topics import assign, fit, fit_topics, load_topics
-from pipeline.topics.assign import assign_documents, in_this_process, units_of
-from pipeline.topics.counts import OUTSIDE
-from pipeline.topics.store import TopicTables
-from pipeline.topics.writing import NextVersion, topic_lease
+from pipeline.topics import fit_topics, load_topics
+from pipeline.topics.operations import assign, fit
+from pipeline.topics.operations.assign import assign_documents, in_this_process, units_of
+from pipeline.topics.versions.next_version import NextVersion, topic_lease
+from pipeline.topics.versions.tables import TopicTables
+from pipeline.topics.words.counts import OUTSIDE
 
 SIZES = {"space": 90, "motors": 80, "faith": 70}
 LIMIT, UNIT_ROWS, FILE_ROWS = 60, 50, 30

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pipeline.errors import TopicError
-from pipeline.topics import births
-from pipeline.topics.births import find_births, likeness
-from pipeline.topics.geometry import Geometry, unit_rows
-from pipeline.topics.recipe import Recipe
+from pipeline.topics.clustering.geometry import Geometry, unit_rows
+from pipeline.topics.clustering.recipe import Recipe
+from pipeline.topics.operations import new_topics
+from pipeline.topics.operations.new_topics import find_births, likeness
 
 DIMENSION = 32
 RECIPE = Recipe(min_cluster_size=10)
@@ -40,7 +40,7 @@ def told(monkeypatch):
                 raise TopicError("nothing")
             return labels
 
-        monkeypatch.setattr(births, "cluster", cluster)
+        monkeypatch.setattr(new_topics, "cluster", cluster)
 
     return tell
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.topics.census import Census, Origin
-from pipeline.topics.geometry import Assigned, Geometry
+from pipeline.topics.clustering.geometry import Assigned, Geometry
 from pipeline.topics.keys import Keys, document_keys
+from pipeline.topics.operations.tally import Census, Origin
 
 IDS = np.array([2, 5, 9])
 GEOMETRY = Geometry(IDS, np.eye(3, dtype=np.float32), np.full(3, 0.5, np.float32), np.full(3, 0.1, np.float32))

@@ -8,8 +8,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.topics import fit, fit_topics
-from pipeline.topics.chunked import document_topics, extent_of
+from pipeline.topics import fit_topics
+from pipeline.topics.operations import fit
+from pipeline.topics.versions.by_document import document_topics, extent_of
 
 chunks = st.lists(st.tuples(st.sampled_from(["a", "b#7", "c"]), st.integers(-1, 2)), min_size=1, max_size=25)
 

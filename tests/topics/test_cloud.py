@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from pipeline.table.location import TableLocation
-from pipeline.topics import assign, fit, fit_topics, load_topics
-from pipeline.topics.artefact import artefact_names
+from pipeline.topics import fit_topics, load_topics
+from pipeline.topics.operations import assign, fit
+from pipeline.topics.versions.artefact import artefact_names
 
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "aws_region": "us-east-1"}
 

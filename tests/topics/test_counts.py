@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from pipeline.errors import TopicError, UsageError
 from pipeline.table.location import TableLocation
-from pipeline.topics import tokens
-from pipeline.topics.counts import OUTSIDE, Vocabulary
-from pipeline.topics.geometry import unit_rows
-from pipeline.topics.tokens import clean, tokens_of
-from pipeline.topics.words import WordVectors, keywords
+from pipeline.topics.clustering.geometry import unit_rows
+from pipeline.topics.words import tokens
+from pipeline.topics.words.counts import OUTSIDE, Vocabulary
+from pipeline.topics.words.keywords import WordVectors, keywords
+from pipeline.topics.words.tokens import clean, tokens_of
 
 PHRASES = ["the cat sat", "dogs & cats", "cat cat\ncat", "a dog's life", "sat on the life", "", "ship—boat", "x y 42"]
 documents = st.lists(st.tuples(st.sampled_from(PHRASES), st.integers(-1, 3)), min_size=1, max_size=40)
@@ -27,8 +27,8 @@ def counted(texts, topics, vocabulary=None):
 
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
 def test_weights_are_those_of_a_fitted_bertopic(fitted):
-    from pipeline.topics.documents import read_sample
-    from pipeline.topics.representation import manual_bertopic
+    from pipeline.topics.clustering.documents import read_sample
+    from pipeline.topics.words.bertopic import manual_bertopic
 
     sample = read_sample(fitted.topics.tables.vectors(), 10_000)
     labels = np.random.default_rng(0).integers(-1, 4, len(sample.texts))

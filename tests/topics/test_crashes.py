@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.topics import births, fit, load_topics
-from pipeline.topics.store import TopicTables
+from pipeline.topics import load_topics
+from pipeline.topics.operations import fit, new_topics
+from pipeline.topics.versions.tables import TopicTables
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "crash.py"
@@ -48,7 +49,7 @@ def crash(load):
 @pytest.fixture
 def grown(crash, fitted, helpers, tmp_path, monkeypatch):
     """Two copies of the fitted table with some more documents; clustering costs nothing."""
-    monkeypatch.setattr(births, "cluster", crash.by_direction)
+    monkeypatch.setattr(new_topics, "cluster", crash.by_direction)
     monkeypatch.setattr(fit, "cluster", crash.by_direction)
     tables = []
     for name in ("killed", "whole"):

@@ -8,10 +8,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.topics import current
-from pipeline.topics.current import Line, current_rows
 from pipeline.topics.keys import Keys, document_keys
 from pipeline.topics.schema import ASSIGNMENTS
+from pipeline.topics.versions import current
+from pipeline.topics.versions.current import Line, current_rows
 
 
 def rows_of(writes):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.topics.drift import Drift, Tally, Thresholds, decide, divergence
+from pipeline.topics.operations.drift import Drift, Tally, Thresholds, decide, divergence
 
 counts = st.integers(1, 6).flatmap(
     lambda k: st.tuples(*2 * (st.lists(st.integers(0, 1000), min_size=k, max_size=k).map(np.array),))

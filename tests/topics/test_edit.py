@@ -9,11 +9,11 @@ import pytest
 
 from pipeline.errors import LeaseError, TableNotFoundError, TopicError, UsageError
 from pipeline.topics import fit_topics, load_topics
-from pipeline.topics.drift import Thresholds
-from pipeline.topics.edit import label_topic, merge_topics, reduce_topics, set_labels
-from pipeline.topics.refresh import refresh_topics
-from pipeline.topics.store import TopicTables
-from pipeline.topics.writing import topic_lease
+from pipeline.topics.operations.drift import Thresholds
+from pipeline.topics.operations.edit import label_topic, merge_topics, reduce_topics, set_labels
+from pipeline.topics.operations.refresh import refresh_topics
+from pipeline.topics.versions.next_version import topic_lease
+from pipeline.topics.versions.tables import TopicTables
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import pytest
 from pipeline.errors import TableNotFoundError, TopicError, UsageError
 from pipeline.table.location import TableLocation
 from pipeline.topics import fit_topics, load_topics
-from pipeline.topics.documents import read_sample
-from pipeline.topics.recipe import Recipe, cluster
+from pipeline.topics.clustering.documents import read_sample
+from pipeline.topics.clustering.recipe import Recipe, cluster
 
 
 def by_subject(topics, subject_of):

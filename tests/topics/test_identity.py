@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.topics.identity import Event, EventKind, Overlap, match_topics
+from pipeline.topics.clustering.identity import Event, EventKind, Overlap, match_topics
 
 labelings = st.integers(1, 60).flatmap(
     lambda n: st.tuples(st.lists(st.integers(-1, 4), min_size=n, max_size=n), st.integers(0, 2**32 - 1))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
 from pipeline.topics import load_topics
-from pipeline.topics.edit import label_topic, set_labels
-from pipeline.topics.llm import LONGEST, LlmSettings, TopicText, clean_label, llm_labels, name_topics
+from pipeline.topics.naming import LONGEST, LlmSettings, TopicText, clean_label, llm_labels, name_topics
+from pipeline.topics.operations.edit import label_topic, set_labels
 
 SECRET = "sk-not-to-be-seen"
 TEXTS = [TopicText(topic, [f"word{topic}", "other"], [f"document of {topic}"] * 6) for topic in range(6)]

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.errors import TopicError
 from pipeline.topics import load_topics
-from pipeline.topics.documents import read_sample
-from pipeline.topics.representation import KEYBERT, numbers_of
+from pipeline.topics.clustering.documents import read_sample
+from pipeline.topics.words.bertopic import KEYBERT, numbers_of
 
 
 def test_show_gives_words_and_typical_documents(fitted, helpers):

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import TopicError
-from pipeline.topics.documents import FEW, stratified
-from pipeline.topics.geometry import Geometry, unit_rows
-from pipeline.topics.metrics import agreement, diversity, npmi, outlier_rate, stability
-from pipeline.topics.recipe import _by_size
-from pipeline.topics.tokens import clean, language_of
+from pipeline.topics.clustering.documents import FEW, stratified
+from pipeline.topics.clustering.geometry import Geometry, unit_rows
+from pipeline.topics.clustering.metrics import agreement, diversity, npmi, outlier_rate, stability
+from pipeline.topics.clustering.recipe import _by_size
+from pipeline.topics.words.tokens import clean, language_of
 
 labelings = st.integers(1, 60).flatmap(
     lambda n: st.tuples(st.lists(st.integers(-1, 4), min_size=n, max_size=n), st.integers(0, 2**32 - 1))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.topics import engines, fit_topics
-from pipeline.topics.recipe import RECIPES, Recipe, cluster, library_versions
+from pipeline.topics import fit_topics
+from pipeline.topics.clustering import engines
+from pipeline.topics.clustering.recipe import RECIPES, Recipe, cluster, library_versions
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 
 from pipeline.errors import LeaseError, TopicError
 from pipeline.topics import load_topics
-from pipeline.topics.drift import Thresholds
-from pipeline.topics.refresh import refresh_topics
-from pipeline.topics.store import TopicTables
-from pipeline.topics.writing import topic_lease
+from pipeline.topics.operations.drift import Thresholds
+from pipeline.topics.operations.refresh import refresh_topics
+from pipeline.topics.versions.next_version import topic_lease
+from pipeline.topics.versions.tables import TopicTables
 
 TABLES = ("topic_models", "topics", "topic_assignments", "topic_events")
 SMALL = Thresholds(births=40, births_per_min_size=2)

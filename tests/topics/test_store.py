@@ -7,12 +7,13 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.errors import CommitError, LeaseError, TopicError
-from pipeline.topics import fit, fit_topics, load_topics
-from pipeline.topics.artefact import artefact_names, write_tensors
-from pipeline.topics.documents import read_sample
+from pipeline.topics import fit_topics, load_topics
+from pipeline.topics.clustering.documents import read_sample
+from pipeline.topics.operations import fit
 from pipeline.topics.schema import topics_schema
-from pipeline.topics.store import TopicTables
-from pipeline.topics.writing import NextVersion, topic_lease
+from pipeline.topics.versions.artefact import artefact_names, write_tensors
+from pipeline.topics.versions.next_version import NextVersion, topic_lease
+from pipeline.topics.versions.tables import TopicTables
 
 KINDS = ("topic_assignments", "topics", "topic_events")
 

@@ -19,15 +19,15 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import zstandard
 
-from pipeline.corpus.storage import open_binary
 from pipeline.errors import SourceError
+from pipeline.storage import open_binary
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
 
     import numpy as np
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = [
     "MAX_TEXT_BYTES",

@@ -19,7 +19,7 @@ from pipeline.corpus.formats.base import MAX_TEXT_BYTES, GuardedFile, Unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pipeline.corpus.sources import Compression, SourceFile
+    from pipeline.corpus.source_file import Compression, SourceFile
 
 __all__ = ["ForwardFile", "plain_chunks"]
 

@@ -21,7 +21,7 @@ from pipeline.corpus.formats.records import Record, column_types, parse_object, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = ["schema", "stream"]
 

@@ -8,13 +8,13 @@ import lance
 import pyarrow as pa
 
 from pipeline.corpus.formats.base import Extent, UnreadableError, require_columns
-from pipeline.corpus.storage import is_local, lance_uri, object_store_options
 from pipeline.errors import SourceError
+from pipeline.storage import is_local, lance_uri, object_store_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = ["extents", "open_dataset", "read", "schema"]
 

@@ -15,7 +15,7 @@ from pipeline.corpus.formats.base import Extent, GuardedFile, opened, require_co
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = ["extents", "read", "schema"]
 

@@ -13,7 +13,7 @@ from pipeline.corpus.formats.content import plain_chunks
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = ["SCHEMA", "read"]
 

@@ -29,7 +29,7 @@ from pipeline.corpus.formats.records import Record, stream_records
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = ["SCHEMA", "stream"]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipeline.corpus.sources import SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = ["KEY", "schema", "stream"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline.topics.load import Topics
+    from pipeline.topics.versions.load import Topics
 
 __all__ = ["topics_by"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.topics.geometry import unit_rows
+from pipeline.topics.clustering.geometry import unit_rows
 from pipeline.topics.views.places import shared_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.topics.load import Topics
+    from pipeline.topics.versions.load import Topics
 
 __all__ = ["HIERARCHY", "hierarchy"]
 

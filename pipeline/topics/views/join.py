@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.topics.load import Topics
+    from pipeline.topics.versions.load import Topics
 
 __all__ = ["BATCH_ROWS", "TopicIndex", "column_type", "stream_column"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.topics.geometry import unit_rows
+from pipeline.topics.clustering.geometry import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

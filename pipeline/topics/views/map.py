@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError, UsageError
-from pipeline.topics.artefact import read_tensors, write_tensors
-from pipeline.topics.recipe import MOST_SEED
+from pipeline.topics.clustering.recipe import MOST_SEED
+from pipeline.topics.versions.artefact import read_tensors, write_tensors
 from pipeline.topics.views.layout import layout, layout_token
 from pipeline.topics.views.places import Region, label_places, regions
 from pipeline.topics.views.sample import draw_sample
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lance import LanceDataset
     from numpy.typing import NDArray
 
-    from pipeline.topics.load import Topics
+    from pipeline.topics.versions.load import Topics
     from pipeline.topics.views.places import Weighted
     from pipeline.topics.views.sample import Sample
 

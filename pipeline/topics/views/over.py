@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.topics.load import Topics
+    from pipeline.topics.versions.load import Topics
 
 __all__ = ["BINS", "topics_over"]
 

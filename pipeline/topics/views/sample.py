@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lance import LanceDataset
     from numpy.typing import NDArray
 
-    from pipeline.topics.load import Topics
+    from pipeline.topics.versions.load import Topics
 
 __all__ = ["Sample", "draw_sample", "quotas"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
 from pipeline.topics import load_topics
-from pipeline.topics.edit import label_topic
+from pipeline.topics.operations.edit import label_topic
 from pipeline.topics.views import draw_map, map_page, save_picture
 from pipeline.topics.views.colours import colours
 from pipeline.topics.views.map import BEGINNING

@@ -1,0 +1,132 @@
+"""The feed: work units enter the graph as they are planned, and never far ahead of what the driver has taken out.
+
+    plan ─▶ [width units in flight: read, embedded, staged, waiting] ─▶ driver ─ release ─▶ the gate lets more in
+
+A plan of at most `width` units is simply handed over. A longer one is drawn up by the graph's first task, one unit at
+a time, and a gate (an actor) keeps that task from running ahead. So reading, staging and the driver's memory are
+bounded by a count, whatever the sizes of Ray's blocks: descriptions of staged fragments are too small for Ray's own
+back-pressure, which counts bytes in the object store, to hold back the files that they stand for.
+
+The gate knows positions in the plan and totals only: a task that is repeated asks for the same positions, and an actor
+that is restarted learns the total with the next release. Releases are acknowledged, so none is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import ray
+from ray.data import TaskPoolStrategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.flow.work import Plan
+
+__all__ = ["Feed", "Gate", "PlanStage"]
+
+COUNT_SECONDS: Final = 2.0
+"""A plan's rows are counted beforehand, for the time that is left, if that takes no longer."""
+
+PATIENCE_SECONDS: Final = 60.0
+"""A gate that has never heard of a release lets one more unit in after so long: it may have been restarted when all
+that it had let in was done."""
+
+_PLANNING_CPUS: Final = 0.01
+"""Not that of reading, or Ray would fuse the two into one task that reads everything by itself."""
+
+
+@dataclass(slots=True)
+class Feed:
+    """What a graph reads: units, how many of them (None: very many) and of how many rows (None: unknown)."""
+
+    plan: Plan
+    width: int
+    units: int | None
+    rows: int | None
+    _head: tuple[str, ...] = ()
+    _gate: Any = None
+    _released: int = 0
+
+    @classmethod
+    def of(cls, plan: Plan, width: int, replicas: int = 1, *, quick: bool = True) -> Feed:
+        """Count the units, choose how large they are to be (`Plan.fitted`), and plan the first `width` of them."""
+        size = plan.size(COUNT_SECONDS)
+        if size is not None and size.rows is not None:
+            plan = plan.fitted(size.rows, replicas, quick=quick)
+        units = iter(plan)
+        head = tuple(unit.to_json() for unit in islice(units, width + 1))
+        rows = None if size is None else size.rows
+        if len(head) <= width:
+            return cls(plan, width, len(head), rows, head)
+        count = None if size is None else len(head) + sum(1 for _ in units)
+        return cls(plan, width, count, rows, (), _gate_actor(width))
+
+    def dataset(self) -> ray.data.Dataset:
+        """Blocks of one row, column ``unit``: a work unit as JSON."""
+        if self._gate is None:
+            return ray.data.from_items([{"unit": line} for line in self._head], override_num_blocks=len(self._head))
+        return ray.data.from_items([0]).map_batches(
+            PlanStage(self.plan, self.width, self._gate),
+            batch_format="pyarrow",
+            compute=TaskPoolStrategy(size=1),
+            num_cpus=_PLANNING_CPUS,
+        )
+
+    def release(self, units: int) -> None:
+        """So many units have come out of the graph and are in the committer's hands."""
+        self._released += units
+        if units and self._gate is not None:
+            ray.get(self._gate.release.remote(self._released))
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStage:
+    """Anything → the plan's units, column ``unit``, a block each, as the gate lets them in."""
+
+    plan: Plan
+    width: int
+    gate: Any
+
+    def __call__(self, _: pa.Table) -> Iterator[pa.Table]:
+        """Yields the same blocks whenever it is called."""
+        allowed: Any = self.width
+        for position, unit in enumerate(self.plan):
+            if position >= allowed:
+                allowed = ray.get(self.gate.wait.remote(position))
+            yield pa.table({"unit": [unit.to_json()]})
+
+
+class Gate:
+    """Lets in `width` units more than were released."""
+
+    def __init__(self, width: int, patience: float = PATIENCE_SECONDS) -> None:
+        self._allowed, self._width, self._patience = width, width, patience
+        self._moved = asyncio.Event()
+        self._heard = False
+
+    async def release(self, total: int) -> None:
+        """`total` units were released since the run began."""
+        self._allowed = max(self._allowed, total + self._width)
+        self._heard = True
+        self._moved.set()
+
+    async def wait(self, position: int) -> int:
+        """Return, once the unit at `position` may be let in, how many may."""
+        while position >= self._allowed:
+            self._moved.clear()
+            try:
+                await asyncio.wait_for(self._moved.wait(), self._patience)
+            except TimeoutError:
+                if not self._heard:
+                    self._allowed += 1
+        return self._allowed
+
+
+def _gate_actor(width: int) -> Any:
+    actor: Any = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Gate)
+    return actor.remote(width)

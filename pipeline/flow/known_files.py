@@ -1,0 +1,52 @@
+"""What a table knows of input files from earlier runs: the versions that it saw, what is staged of changed ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from pipeline.table.companions.files import read_files
+from pipeline.table.companions.journal import read_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeline.corpus import SourceFile
+    from pipeline.table import TableLocation
+
+__all__ = ["History"]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """`versions`: URI → the versions that were begun; `_slices`: (URI, version) → slices that wait in the journal."""
+
+    versions: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    _slices: dict[tuple[str, str], list[int]] = field(default_factory=dict[tuple[str, str], list[int]])
+
+    @classmethod
+    def load(cls, location: TableLocation) -> Self:
+        """Read the file records and the journal beside a table."""
+        files = read_files(location)
+        history = cls()
+        for uri, version in zip(files.column("uri").to_pylist(), files.column("version").to_pylist(), strict=True):
+            history.versions.setdefault(uri, set()).add(version)
+        for row in read_journal(location).to_pylist():
+            history._slices.setdefault((row["uri"], row["version"]), []).append(row["slice"])
+        return history
+
+    @property
+    def journaled(self) -> set[str]:
+        """The files of which something waits in the journal."""
+        return {uri for uri, _ in self._slices}
+
+    def knows_other(self, file: SourceFile) -> bool:
+        """Whether another version of `file` was begun, so that rows of it may be in the table."""
+        return not self.versions.get(file.uri, set()) <= {file.version}
+
+    def staged(self, files: Iterable[SourceFile]) -> np.ndarray:
+        """The slices of `files` that are staged already, int64."""
+        found = [self._slices.get((file.uri, file.version), []) for file in files]
+        return np.array([number for slices in found for number in slices], np.int64)

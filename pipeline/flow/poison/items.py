@@ -1,0 +1,112 @@
+"""Item by item: how a worker goes through a unit that has killed its process, once the tracker says so.
+
+What an item is, what the tracker is told (`Watch`), and what becomes of quarantined items. Why, and the rules by which
+something is quarantined: `pipeline.flow.poison.tracker`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
+
+import pyarrow as pa
+
+from pipeline.corpus import REJECTS_SCHEMA
+from pipeline.table.companions.rejects import KILLER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+__all__ = ["STRIKES", "Item", "Watch", "items_of", "killed", "reject_of", "sift"]
+
+T = TypeVar("T")
+
+STRIKES: Final = 2
+"""Deaths alone in flight after which an item is quarantined."""
+
+
+class Item(NamedTuple):
+    """A document, or with `row` -1 a slice, at a stage (read, embed, commit)."""
+
+    stage: str
+    source: str
+    slice: int
+    row: int
+    id: str | None = None
+
+
+class Watch(Protocol):
+    """What a worker tells the tracker. All calls return only when the tracker knows."""
+
+    def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
+        """A unit, of these slices or of whole `sources`, is taken up; whether it must be taken item by item."""
+        ...
+
+    def alone(self, unit: str, item: Item) -> int:
+        """`item`, and nothing else, is about to be worked on: how often it died of that; -1: it got through before."""
+        ...
+
+    def together(self, unit: str) -> None:
+        """From here on several items are worked on at once."""
+        ...
+
+    def end(self, unit: str) -> None:
+        """The unit's outcome is complete."""
+        ...
+
+
+def sift(
+    watch: Watch, unit: str, items: Mapping[Item, Sequence[int]], work: Callable[[Sequence[int]], T]
+) -> tuple[list[tuple[Sequence[int], T]], list[Item]]:
+    """Work item by item.
+
+    Args:
+        watch: told of each item before it is touched.
+        unit: to which they belong; it has begun.
+        items: each with its rows, as from `items_of`.
+        work: does it, for some rows.
+
+    Returns:
+        Pairs of rows and what `work` made of them, and the quarantined items. What got through in an earlier
+        attempt comes last, together.
+    """
+    made: list[tuple[Sequence[int], T]] = []
+    quarantined: list[Item] = []
+    known: list[int] = []
+    for item, rows in items.items():
+        strikes = watch.alone(unit, item)
+        if strikes >= STRIKES:
+            quarantined.append(item)
+        elif strikes < 0:
+            known += rows
+        else:
+            made.append((rows, work(rows)))
+    watch.together(unit)
+    if known:
+        made.append((known, work(known)))
+    return made, quarantined
+
+
+def items_of(documents: pa.Table, stage: str) -> dict[Item, list[int]]:
+    """The documents (id, source, slice, row) as items, each with its rows: chunks of a document stay together."""
+    columns = [documents.column(name).to_pylist() for name in ("source", "slice", "row", "id")]
+    found: dict[Item, list[int]] = {}
+    firsts: dict[tuple[int, int], Item] = {}
+    for at, (source, slice_, row, identifier) in enumerate(zip(*columns, strict=True)):
+        item = firsts.setdefault((slice_, row), Item(stage, source, slice_, row, identifier))
+        found.setdefault(item, []).append(at)
+    return found
+
+
+def killed(items: Iterable[Item]) -> pa.Table:
+    """The rejects (REJECTS_SCHEMA) of quarantined items."""
+    return pa.concat_tables(
+        [REJECTS_SCHEMA.empty_table(), *(reject_of(item, KILLER, int(item.row < 0)) for item in items)]
+    )
+
+
+def reject_of(item: Item, reason: str, slice_rows: int) -> pa.Table:
+    """One reject; `slice_rows` 0: whoever commits counts them."""
+    what = "document" if item.row >= 0 else "part of the file"
+    detail = f"the process died while it had this {what} alone at stage {item.stage}"
+    row = {**item._asdict(), "reason": reason, "detail": detail, "slice_rows": slice_rows}
+    return pa.Table.from_pylist([row], schema=REJECTS_SCHEMA)

@@ -1,0 +1,238 @@
+"""The hunt for documents that kill the process that works on them (segmentation fault, out of memory, exit).
+
+Ray starts a dead process again and gives it the same task, for ever. So before a worker touches a unit it tells the
+`Tracker`, an actor beside the driver, which outlives it. A unit that comes back without having ended has lost its
+process; from then on its documents are taken one by one, and the tracker knows which of them was alone in flight at
+each further death:
+
+    dies with a unit in flight             the unit is taken document by document
+    dies with one document in flight       a strike: it may have been an accident (a lost machine, a neighbour's memory)
+    strikes again                          quarantined: it goes to the rejects, the rest of the unit goes on
+
+One by one and not by halves, because a death costs far more than a document alone: a replica is loaded again. Strikes
+are written among the rejects at once, so a driver that is killed in the middle of a hunt does not begin it anew; what
+turns out harmless after all is removed when the run closes (`pipeline.table.companions.rejects.drop_stale`).
+
+Bounded: where a unit keeps dying and no document gets through, the run stops.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow.compute as pc
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.errors import MoeeError, RunError
+from pipeline.flow.poison.items import STRIKES, Item, reject_of
+from pipeline.table.companions.rejects import KILLER, SUSPECT, as_rejects, read_rejects, write_rejects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.flow.poison.items import Watch
+    from pipeline.table import TableLocation
+
+__all__ = ["BUILD", "CALIBRATION", "Tracker", "process_name", "start_tracker"]
+
+logger = logging.getLogger(__name__)
+
+_FOR_EVER: Final[Mapping[str, Any]] = {"max_restarts": -1, "max_task_retries": -1}
+"""The tracker outlives whatever dies.
+
+Ray Data gives its pools the same and its tasks ``max_retries=-1`` by itself: what dies is started again and given the
+same work again, and the tracker sees to it that this ends. Nothing of ours repeats these names, which 2.60 deprecates
+in `map_batches` and 2.64 removes.
+"""
+
+PATIENCE: Final = 16
+"""Deaths of one unit, with no document getting through in between, after which the run stops..."""
+
+FIRST_PATIENCE: Final = 8
+"""...and as long as nothing at all has got through in this run."""
+
+BUILDS: Final = 3
+"""Deaths of replicas while they are built, with none built in between, after which the run stops."""
+
+BUILD: Final = "build"
+CALIBRATION: Final = "calibration"
+
+_UNKNOWN_ROWS: Final = 2**31 - 1
+"""A size no slice has: an early reject must not make its slice look wholly rejected."""
+
+
+@dataclass(slots=True)
+class _Unit:
+    """A unit in work: deaths since something new got through, what is alone in flight, what got through alone."""
+
+    careful: bool
+    deaths: int = 0
+    item: Item | None = None
+    passed: set[Item] = field(default_factory=set[Item])
+    ever: set[Item] = field(default_factory=set[Item])
+
+
+class Tracker:
+    """See above. One for a run; a lost one starts again from the strikes among the rejects.
+
+    Args:
+        location: the table whose rejects keep the strikes; None: they are kept in memory only.
+        run: the run, named with each strike.
+        forgive: whether to forget the strikes of earlier runs.
+    """
+
+    def __init__(self, location: TableLocation | None, run: str, *, forgive: bool = False) -> None:
+        self._location, self._run = location, run
+        self._units: dict[str, _Unit] = {}
+        self._strikes: dict[Item, int] = {}
+        self._suspects: set[tuple[str, int | str]] = set()
+        self._progress = False
+        self._unbuilt = 0
+        if location is not None and not forgive:
+            self._remember(location)
+
+    def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
+        """See `Watch`.
+
+        Raises:
+            RunError: it died too often.
+        """
+        at = self._units.get(unit)
+        if at is not None:
+            self._died(stage, at)
+        if self._unbuilt >= BUILDS and stage == BUILD:
+            raise RunError(_hopeless(stage, self._unbuilt))
+        if at is not None:
+            return at.careful
+        known = {(stage, each) for each in (*slices, *sources)}
+        self._units[unit] = _Unit(careful=not known.isdisjoint(self._suspects))
+        return self._units[unit].careful
+
+    def alone(self, unit: str, item: Item) -> int:
+        """See `Watch`."""
+        at = self._units[unit]
+        self._got_through(at)
+        if _key(item) in at.passed:
+            return -1
+        at.item = item
+        return self._strikes.get(_key(item), 0)
+
+    def together(self, unit: str) -> None:
+        """See `Watch`."""
+        self._got_through(self._units[unit])
+
+    def end(self, unit: str) -> None:
+        """See `Watch`."""
+        self._units.pop(unit, None)
+        if unit.startswith(BUILD):
+            self._unbuilt = 0
+        else:
+            self._progress = True
+
+    def _got_through(self, at: _Unit) -> None:
+        """What was alone in flight is no longer; it got through, unless it was in quarantine."""
+        item, at.item = at.item, None
+        if item is None or self._strikes.get(_key(item), 0) >= STRIKES:
+            return
+        if _key(item) not in at.ever:
+            at.deaths, self._progress = 0, True
+        at.ever.add(_key(item))
+        at.passed.add(_key(item))
+
+    def _died(self, stage: str, at: _Unit) -> None:
+        """A unit is taken up that had not ended."""
+        if stage == BUILD:
+            self._unbuilt += 1
+            return
+        at.deaths, at.careful = at.deaths + 1, True
+        item, at.item = at.item, None
+        if item is None:
+            at.passed.clear()  # each of them got through alone, together they did not
+        else:
+            self._strike(item)
+        if at.deaths >= (PATIENCE if self._progress else FIRST_PATIENCE):
+            raise RunError(_hopeless(stage, at.deaths))
+
+    def _strike(self, item: Item) -> None:
+        strikes = self._strikes[_key(item)] = self._strikes.get(_key(item), 0) + 1
+        self._suspect(item)
+        logger.warning("%s:%d killed the process at stage %s (%d)", item.source, item.row, item.stage, strikes)
+        if self._location is None or item.stage == CALIBRATION:
+            return
+        reason = KILLER if strikes >= STRIKES else SUSPECT
+        try:
+            write_rejects(self._location, as_rejects(reject_of(item, reason, _UNKNOWN_ROWS), self._run))
+        except MoeeError as error:
+            logger.warning("a strike could not be written down: %s", error)
+
+    def _remember(self, location: TableLocation) -> None:
+        try:
+            rows = read_rejects(location, pc.field("reason").isin([KILLER, SUSPECT])).to_pylist()
+        except MoeeError as error:  # what the run itself cannot do without, it will say
+            logger.warning("strikes of earlier runs could not be read: %s", error)
+            return
+        for row in rows:
+            item = Item(row["stage"], row["source"], row["slice"], row["row"])
+            self._strikes[_key(item)] = STRIKES if row["reason"] == KILLER else 1
+            self._suspect(item)
+
+    def _suspect(self, item: Item) -> None:
+        """From now on units with this item are taken item by item from the start."""
+        self._suspects |= {(item.stage, item.slice), (item.stage, item.source)}
+
+
+class _Remote:
+    """The tracker as the workers see it; travels to them."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
+        return _answer(self._actor.begin.remote(unit, stage, list(slices), list(sources)))
+
+    def alone(self, unit: str, item: Item) -> int:
+        return _answer(self._actor.alone.remote(unit, item))
+
+    def together(self, unit: str) -> None:
+        _answer(self._actor.together.remote(unit))
+
+    def end(self, unit: str) -> None:
+        _answer(self._actor.end.remote(unit))
+
+
+def _answer(call: Any) -> Any:
+    """Wait without `ray.get`, which would lend this worker's CPU to others until the answer is there."""
+    return call.future().result()
+
+
+def start_tracker(location: TableLocation, run: str, *, forgive: bool = False) -> Watch:
+    """Start the tracker beside the driver; it ends with it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": here, **_FOR_EVER}
+    actor: Any = ray.remote(Tracker)
+    return _Remote(actor.options(**options).remote(location, run, forgive=forgive))
+
+
+def process_name() -> str:
+    """The actor that this process is: the same before and after it died."""
+    actor = ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
+    return f"{BUILD} {actor or 'here'}"
+
+
+def _key(item: Item) -> Item:
+    return item._replace(source="", id=None)
+
+
+def _hopeless(stage: str, deaths: int) -> str:
+    if stage == BUILD:
+        return (
+            f"a replica's process died {deaths} times while the model was being loaded: is there memory enough for it? "
+            "A smaller model, --quantization nf4 or fewer --replicas need less"
+        )
+    return (
+        f"a worker's process died {deaths} times in a row at stage {stage} and no document got through: "
+        "too little memory, or a broken installation (`pip check`); what was committed stays"
+    )

@@ -1,0 +1,1 @@
+"""The forward pass over packed sequences: attention, experts, norms, the last block. Tensors in, tensors out."""

@@ -1,0 +1,175 @@
+"""Who may be in: the rows of a commit that the table does not hold yet, in whole slices and under new ids.
+
+Pure judgement against one version of the table; nothing is written here. Whoever came first stays: a row already in
+the table, else the row staged first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.changes.deleted_documents import dead_rows
+from pipeline.table.companions.rejects import DELETED, DUPLICATE
+from pipeline.table.known.ledger import held_ids
+from pipeline.table.places import described, first_alike, held, same_place
+from pipeline.table.schema import REJECTS, document_column
+from pipeline.table.store import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import lance
+
+    from pipeline.table.changes.retry import Retry
+    from pipeline.table.fragments.staging import Staged
+    from pipeline.table.known.ids import KnownIds
+    from pipeline.table.known.ledger import Ledger
+    from pipeline.table.location import TableLocation
+
+__all__ = ["Admission", "admit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """For each staged part which of its rows stay (bool [n_rows]), and the rejects (REJECTS) of the refused ones.
+
+    Rows of a slice that somebody else committed are neither kept nor rejected: that slice is finished.
+    """
+
+    keep: list[np.ndarray]
+    rejects: pa.Table
+    contested: bool
+    """Whether a slice was stored already."""
+
+
+def admit(
+    location: TableLocation,
+    dataset: lance.LanceDataset,
+    ledger: Ledger,
+    parts: Sequence[Staged],
+    *,
+    unique_ids: bool = False,
+    outdated: pc.Expression | None = None,
+    retry: Retry | None = None,
+    known: KnownIds | None = None,
+) -> Admission:
+    """Judge `parts` against `dataset`, up to whose version `ledger` is known.
+
+    Args:
+        location: the table, for its tombstones.
+        dataset: its newest version.
+        ledger: which slices that version holds.
+        parts: what is to be committed, in the order of arrival.
+        unique_ids: ids were derived from source and row, so that only rows of the same source can share one.
+        outdated: rows of the table that go in the same commit; they hold no id.
+        retry: rejected rows that are tried again: not their slice but they themselves must be new to the table.
+        known: the ids of that version; None: the whole table is looked through.
+    """
+    if not parts:
+        return Admission([], REJECTS.empty_table(), contested=False)
+    keys = pa.concat_tables([part.keys for part in parts])
+    sizes = [part.n_rows for part in parts]
+    slices = keys.column("slice").to_numpy()
+    stored = ledger.is_stored(slices)
+    if retry is not None:
+        stored = _stored_by_row(dataset, keys, stored, retry.covers(keys))
+    lost = stored | _staged_twice(slices, np.repeat(np.arange(len(parts)), sizes))
+    left = np.flatnonzero(~lost)
+    candidates = keys.take(pa.array(left))
+    staying = None if outdated is None else pc.field("source").is_null() | ~outdated
+    dead, why = dead_rows(location, parts, keys, unique_ids=unique_ids)
+    candidates = candidates.append_column("dead", pa.array(dead[left])).append_column("why", why.take(pa.array(left)))
+    refused, rejects = _refuse(dataset, candidates, staying, known, unique_ids=unique_ids)
+    keep = ~lost
+    keep[left[refused]] = False
+    return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejects, contested=bool(stored.any()))
+
+
+def _stored_by_row(dataset: lance.LanceDataset, keys: pa.Table, stored: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """`stored` (bool [n], by slice), but for the rows in `again` whether the table holds that very row."""
+    doubtful = np.flatnonzero(stored & again)
+    if not len(doubtful):
+        return stored
+    by_row = stored.copy()
+    by_row[doubtful] = held(dataset, keys.take(pa.array(doubtful)))
+    return by_row
+
+
+def _staged_twice(slices: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Rows of slices that an earlier part holds as well: a retried task delivers its work again."""
+    _, first, inverse = np.unique(slices, return_index=True, return_inverse=True)
+    return part != part[first][inverse]
+
+
+def _doubtful(
+    dataset: lance.LanceDataset, ids: pa.Array, known: KnownIds | None
+) -> tuple[np.ndarray, list[lance.LanceFragment] | None]:
+    """Which of `ids` the table may hold, bool [n], and the fragments that then do; None: any."""
+    if known is None:
+        return np.ones(len(ids), bool), None
+    mask, numbers = known.suspects(ids)
+    wanted = set(numbers.tolist())
+    return mask, [each for each in dataset.get_fragments() if each.fragment_id in wanted] if wanted else []
+
+
+def _refuse(
+    dataset: lance.LanceDataset,
+    rows: pa.Table,
+    staying: pc.Expression | None,
+    known: KnownIds | None,
+    *,
+    unique_ids: bool,
+) -> tuple[np.ndarray, pa.Table]:
+    """Positions among `rows` (keys, `dead_rows`) that may not be in, and their rejects."""
+    ids = rows.column("id").combine_chunks()
+    sources = rows.column("source").unique() if unique_ids else None
+    mask, fragments = _doubtful(dataset, ids, known)
+    holders = held_ids(dataset, ids.filter(pa.array(mask)), sources=sources, where=staying, fragments=fragments)
+    dead = rows.column("dead").to_numpy()
+    taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~dead
+    first = first_alike(ids)
+    twin = ~same_place(rows, first) & ~dead & ~taken
+    rejects = [
+        _rejects(rows, dead, DELETED, rows.column("why").filter(pa.array(dead))),
+        _rejects(rows, taken, DUPLICATE, _holders(dataset, holders, staying, fragments, ids.filter(pa.array(taken)))),
+        _rejects(rows, twin, DUPLICATE, described(rows.take(pa.array(first[twin])))),
+    ]
+    return np.flatnonzero(dead | taken | twin), pa.concat_tables(rejects)
+
+
+def _holders(
+    dataset: lance.LanceDataset,
+    held: pa.Array,
+    staying: pc.Expression | None,
+    fragments: list[lance.LanceFragment] | None,
+    ids: pa.Array,
+) -> pa.Array:
+    """For each of `ids`, all of them held by the table, where its holder came from."""
+    if not len(ids):
+        return pa.array([], pa.string())
+    document = document_column(dataset.schema)
+    here = pc.field(document).isin(held)
+    here = here if staying is None else here & staying
+    columns = [document, "source", "row"]
+    with storage_errors("look for ids in", dataset):
+        holders = dataset.scanner(columns=columns, filter=here, fragments=fragments).to_table()
+    return described(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
+
+
+def _rejects(rows: pa.Table, which: np.ndarray, reason: str, details: pa.Array | pa.ChunkedArray) -> pa.Table:
+    some = rows.filter(pa.array(which))
+    count = some.num_rows
+    columns = {
+        **{name: some.column(name) for name in ("id", "source", "slice", "row")},
+        "stage": pa.array(["commit"] * count, pa.string()),
+        "reason": pa.array([reason] * count, pa.string()),
+        "detail": pc.utf8_slice_codeunits(details, 0, 500),
+        "run": pa.nulls(count, pa.string()),
+        "slice_rows": pa.array(np.zeros(count, np.int32)),
+    }
+    return pa.table(columns, schema=REJECTS)

@@ -1,0 +1,129 @@
+"""Input files, begun and finished: the ledger's coarse half, so that a finished stream need not be read again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.companions.upsert import upsert
+from pipeline.table.schema import FILES
+from pipeline.table.store import open_dataset, read_all, storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pipeline.table.location import TableLocation
+
+__all__ = [
+    "FileRecord",
+    "FileVersion",
+    "begin_files",
+    "drop_older",
+    "read_files",
+    "record_files",
+    "reopen_older",
+    "unfinished",
+]
+
+
+_KEYS: Final = ["uri", "version"]
+
+
+class FileVersion(Protocol):
+    """A file as it is now."""
+
+    @property
+    def uri(self) -> str:
+        """Canonical URI."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Etag, or size and time."""
+        ...
+
+
+class FileRecord(FileVersion, Protocol):
+    """What the reader says of a file whose end it has seen (`pipeline.corpus`)."""
+
+    @property
+    def slices(self) -> int:
+        """How many slices the file has."""
+        ...
+
+    @property
+    def rows(self) -> int:
+        """How many rows the file has."""
+        ...
+
+
+def begin_files(location: TableLocation, files: Iterable[tuple[str, str]], run: str) -> None:
+    """Note the (uri, version) of files that a run is about to read; what is recorded as complete stays so.
+
+    A file that changes after a run was interrupted is known by this: rows of its older version may be in the table.
+    """
+    rows = [_row(uri, version, None, None, run, complete=False) for uri, version in sorted(set(files))]
+    _write(location, rows, unless="target.complete")
+
+
+def record_files(location: TableLocation, records: Sequence[FileRecord], run: str) -> None:
+    """Upsert `records` as complete, one row per uri and version."""
+    distinct = {(record.uri, record.version): record for record in records}
+    _write(
+        location,
+        [_row(each.uri, each.version, each.slices, each.rows, run, complete=True) for each in distinct.values()],
+    )
+
+
+def read_files(location: TableLocation, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
+    """All file records of a table, or those for which `filter` holds."""
+    return read_all(location.sibling("files"), FILES, filter)
+
+
+def reopen_older(location: TableLocation, versions: Mapping[str, str]) -> None:
+    """Take back that other versions of the files than `versions` (URI → version) are complete: their rows are to go.
+
+    A record that said so longer than the rows are there would let a file that comes back be skipped.
+    """
+    older = _older(location, versions)
+    older = older.filter(older.column("complete"))
+    at = older.schema.get_field_index("complete")
+    _upsert(location, older.set_column(at, FILES.field("complete"), pa.array([False] * older.num_rows, pa.bool_())))
+
+
+def drop_older(location: TableLocation, versions: Mapping[str, str]) -> None:
+    """Remove the records of other versions of the files than `versions` (URI → version)."""
+    older = _older(location, versions).select(_KEYS)
+    files = open_dataset(location.sibling("files"))
+    if files is not None and older.num_rows:
+        with storage_errors("write", location.sibling("files")):
+            files.merge_insert(_KEYS).when_matched_delete().execute(older)
+
+
+def unfinished(location: TableLocation, files: Iterable[FileVersion]) -> list[str]:
+    """Those of `files`, as URIs, that are not recorded as complete."""
+    records = read_all(location.sibling("files"), FILES, pc.field("complete"))
+    complete = set(zip(records.column("uri").to_pylist(), records.column("version").to_pylist(), strict=True))
+    return [file.uri for file in files if (file.uri, file.version) not in complete]
+
+
+def _older(location: TableLocation, versions: Mapping[str, str]) -> pa.Table:
+    if not versions:
+        return FILES.empty_table()
+    records = read_all(location.sibling("files"), FILES, pc.field("uri").isin(list(versions)))
+    current = pa.array([versions[uri] for uri in records.column("uri").to_pylist()], pa.string())
+    return records.filter(pc.not_equal(records.column("version"), current))
+
+
+def _row(uri: str, version: str, slices: int | None, rows: int | None, run: str, *, complete: bool) -> dict[str, Any]:
+    return {"uri": uri, "version": version, "slices": slices, "rows": rows, "complete": complete, "run": run}
+
+
+def _write(location: TableLocation, rows: list[dict[str, Any]], unless: str | None = None) -> None:
+    _upsert(location, pa.Table.from_pylist(rows, schema=FILES), unless)
+
+
+def _upsert(location: TableLocation, table: pa.Table, unless: str | None = None) -> None:
+    upsert(location.sibling("files"), table, _KEYS, unless=unless)

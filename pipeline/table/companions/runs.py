@@ -1,0 +1,119 @@
+"""The runs beside a table: who wrote into it, when, with which command, and how that ended."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.table.companions.lease import read_holder
+from pipeline.table.companions.upsert import upsert
+from pipeline.table.schema import RUNS
+from pipeline.table.store import read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.table.location import TableLocation
+
+__all__ = [
+    "ended_well",
+    "finish_run",
+    "mark_interrupted",
+    "new_run",
+    "read_runs",
+    "start_run",
+    "unfinished_runs",
+    "without_secrets",
+]
+
+_SECRET: Final = re.compile(r"secret|passw|credential|storage_options|(^|_)(key|token|sas|sas_token)$", re.IGNORECASE)
+_USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def new_run() -> str:
+    """A run's name: the time in UTC and eight random hexadecimal digits; sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def start_run(location: TableLocation, run: str, command: Mapping[str, Any]) -> None:
+    """Record that `run` has begun; `command` is stored without what looks like a secret."""
+    _write(location, {"run": run, "started": datetime.now(UTC), "status": "running", "command": _json(command)})
+
+
+def finish_run(
+    location: TableLocation,
+    run: str,
+    status: Literal["finished", "failed", "interrupted"],
+    *,
+    documents: int = 0,
+    tokens: int = 0,
+    rejects: int = 0,
+    seconds: float | None = None,
+) -> None:
+    """Record how `run` ended, after how many seconds, and what it added to the table: documents, tokens, rejects."""
+    ended = datetime.now(UTC)
+    found = read_all(location.sibling("runs"), RUNS, pc.field("run") == run).to_pylist()
+    begun: dict[str, Any] = found[0] if found else {"run": run, "started": ended, "command": "{}"}
+    figures = {"documents": documents, "tokens": tokens, "rejects": rejects}
+    seconds = (ended - begun["started"]).total_seconds() if seconds is None else seconds
+    _write(location, {**begun, "ended": ended, "status": status, "seconds": seconds, **figures})
+
+
+def mark_interrupted(location: TableLocation) -> int:
+    """Record that runs which never ended were interrupted; for the holder of the lease, while no run of its own goes.
+
+    Returns:
+        How many there were.
+    """
+    dead = unfinished_runs(location)
+    for row in dead.to_pylist():
+        _write(location, {**row, "status": "interrupted"})
+    return dead.num_rows
+
+
+def unfinished_runs(location: TableLocation) -> pa.Table:
+    """The runs whose end is not recorded: at work, or dead."""
+    return read_all(location.sibling("runs"), RUNS, pc.field("status") == "running")
+
+
+def ended_well(location: TableLocation) -> bool:
+    """Whether the last run, if there was one, was finished."""
+    runs = read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
+    return not runs.num_rows or runs.column("status")[-1].as_py() == "finished"
+
+
+def read_runs(location: TableLocation) -> pa.Table:
+    """All runs of a table, oldest first; one that nobody can be at work on any more is shown as interrupted."""
+    runs = read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
+    if not pc.any(pc.equal(runs.column("status"), "running")).as_py():
+        return runs
+    holder = read_holder(location)
+    at_work = "" if holder is None or holder.is_gone or holder.is_silent else holder.run
+    dead = pc.and_(pc.equal(runs.column("status"), "running"), pc.not_equal(runs.column("run"), at_work))
+    status = pc.if_else(dead, "interrupted", runs.column("status"))
+    return runs.set_column(runs.schema.get_field_index("status"), RUNS.field("status"), status)
+
+
+def without_secrets(value: Any) -> Any:
+    """`value` as JSON can hold it, without credentials: by the name of their key, or as part of a URL."""
+    if isinstance(value, dict):
+        return {str(key): without_secrets(item) for key, item in value.items() if not _SECRET.search(str(key))}
+    if isinstance(value, list | tuple):
+        return [without_secrets(item) for item in value]
+    if isinstance(value, int | float | bool) or value is None:
+        return value
+    return _USERINFO.sub("", str(value))
+
+
+def _json(command: Mapping[str, Any]) -> str:
+    return json.dumps(without_secrets(dict(command)), sort_keys=True)
+
+
+def _write(location: TableLocation, row: dict[str, Any]) -> None:
+    upsert(location.sibling("runs"), pa.Table.from_pylist([row], schema=RUNS), ["run"])

@@ -1,0 +1,41 @@
+"""Companions: what is known beside a table's rows, upserted by key and kept in few fragments.
+
+Every upsert adds a fragment, and every reader opens all of them: a thousand would cost a commit that looks at the
+rejects more than a second.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipeline.table.fragments.compaction import compact
+from pipeline.table.store import create_dataset, storage_errors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.table.location import TableLocation
+
+__all__ = ["upsert"]
+
+_ATTEMPTS: Final = 50
+
+
+def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:
+    """Insert `rows` or replace those of the same `keys`, creating the dataset on the first write.
+
+    Args:
+        location: where.
+        rows: at most one row per key.
+        keys: the primary key, whose fields carry Lance's primary-key metadata.
+        unless: constant SQL on the row that is there (``target.x = …``); where it holds, that row stays.
+    """
+    if rows.num_rows == 0:
+        return
+    dataset, _ = create_dataset(location, rows.schema)
+    condition = None if unless is None else f"NOT ({unless})"
+    with storage_errors("write", location):
+        merge = dataset.merge_insert(keys).when_matched_update_all(condition).when_not_matched_insert_all()
+        merge.conflict_retries(_ATTEMPTS).execute(rows)
+        dataset.checkout_latest()
+    compact(location, dataset)

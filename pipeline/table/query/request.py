@@ -1,0 +1,113 @@
+"""From what a person asks to what Lance is asked: checks, the query's vector, conditions, columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.compute as pc
+
+from pipeline.errors import TableError, UsageError
+from pipeline.table.query.indexes import has_index
+from pipeline.table.query.search import Mode, Request, chosen_columns, condition
+from pipeline.table.schema import VECTOR, document_column
+from pipeline.table.store import storage_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import lance
+    from lancedb.expr import Expr
+
+    from pipeline.embedding.combine import Query
+    from pipeline.table.vector_table import VectorTable
+
+__all__ = ["make_request"]
+
+
+def make_request(
+    table: VectorTable,
+    dataset: lance.LanceDataset,
+    query: str | np.ndarray | None,
+    *,
+    k: int,
+    alpha: float | None,
+    where: Mapping[str, Any] | None,
+    mode: Mode,
+    where_sql: str | None,
+    like: str | None,
+    columns: Sequence[str] | None,
+    by_document: bool = False,
+) -> Request:
+    """The request behind the arguments of `VectorTable.search`, which says what they mean and what is refused."""
+    _check(k, mode, query, like)
+    if mode != "vector":
+        _check_text_index(table, dataset)
+    return Request(
+        mode=mode,
+        k=k,
+        columns=chosen_columns(dataset.schema, columns),
+        vector=None if mode == "text" else _query(table, dataset, query, like, alpha),
+        text=query if isinstance(query, str) else None,
+        where=_joined(condition(dataset.schema, where, but=like), where_sql),
+        indexed=has_index(dataset, VECTOR),
+        by_document=by_document and document_column(dataset.schema) != "id",
+    )
+
+
+def _check(k: int, mode: Mode, query: str | np.ndarray | None, like: str | None) -> None:
+    if k < 1:
+        raise UsageError(f"k={k}: ask for at least one hit")
+    if mode not in {"vector", "text", "hybrid"}:
+        raise UsageError(f"mode={mode!r}: choose vector, text or hybrid")
+    if isinstance(query, str) and not query.strip():
+        raise UsageError("the query is empty")
+    if mode != "vector" and not isinstance(query, str):
+        raise UsageError(f"mode={mode!r} needs a query in words")
+    if mode == "text" and like is not None:
+        raise UsageError("like is a search by vector: choose mode vector or hybrid")
+    if mode == "vector" and (query is None) == (like is None):
+        raise UsageError("give either a query or the id of a document to be like")
+
+
+def _check_text_index(table: VectorTable, dataset: lance.LanceDataset) -> None:
+    if "text" not in dataset.schema.names:
+        raise UsageError(f"{table.location} stores no texts: only vector search is possible")
+    if not has_index(dataset, "text"):
+        raise TableError(f"{table.location} has no text index yet: build it first (moee index {table.location})")
+
+
+def _query(
+    table: VectorTable,
+    dataset: lance.LanceDataset,
+    query: str | np.ndarray | None,
+    like: str | None,
+    alpha: float | None,
+) -> Query:
+    from pipeline.embedding.combine import query_vector
+
+    if like is not None:
+        vector = _vector_of(table, dataset, like)
+    elif isinstance(query, str):
+        vector = table.encoder.encode_query(query)
+    else:
+        vector = np.asarray(query, np.float32)
+    if vector.shape != (table.dim,) or not np.isfinite(vector).all() or not vector.any():
+        raise UsageError(f"a query vector holds {table.dim} finite numbers, not all 0; this one is {vector.shape}")
+    return query_vector(vector, table.spec.combine or "sum", table.halves[0], table.spec.alpha, alpha)
+
+
+def _vector_of(table: VectorTable, dataset: lance.LanceDataset, document: str) -> np.ndarray:
+    """Its vector, or the mean over its chunks."""
+    named = (pc.field("id") == document) | (pc.field(document_column(dataset.schema)) == document)
+    with storage_errors("search", table.location):
+        found = dataset.to_table(columns=[VECTOR], filter=named).column(VECTOR).combine_chunks()
+    if not len(found):
+        raise TableError(f"there is no document {document!r} in {table.location}")
+    return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)
+
+
+def _joined(safe: Expr | None, sql: str | None) -> Expr | str | None:
+    if sql is None or safe is None:
+        return safe if sql is None else sql
+    return f"({safe.to_sql()}) AND ({sql})"

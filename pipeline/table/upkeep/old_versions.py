@@ -1,0 +1,75 @@
+"""Cleaning: older versions go, and with them, from the disk, what was deleted, exchanged or joined into larger files.
+
+Until then a version is kept for readers that are at work on it, and for whoever wants to go back. Versions with a tag
+stay. Deleted rows are in files of the newest version, too, until these are written again without them. What is staged
+is younger than Lance's own limit of a week, or is staged anew (`pipeline.table.companions.journal`).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from pipeline.errors import UsageError
+from pipeline.table.companions.lease import TOPICS_PATIENCE_SECONDS, Lease
+from pipeline.table.fragments.compaction import drop_deleted
+from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.upkeep.after_crashes import tidy
+
+if TYPE_CHECKING:
+    from pipeline.table.location import TableLocation
+
+__all__ = ["Cleaned", "clean"]
+
+MOST_DAYS: Final = 36_500
+
+COMPANIONS: Final = (
+    *("calibration", "files", "journal", "rejects", "runs"),
+    *("topic_models", "topics", "topic_assignments", "topic_events"),
+)
+"""By name, since ``docs.de`` beside ``docs`` may be anybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What went: versions of the table and of its companions, and bytes."""
+
+    versions: int = 0
+    bytes: int = 0
+
+
+def clean(location: TableLocation, run: str, days: float, *, wait: float = 0.0) -> Cleaned:
+    """Drop the versions of a table and of its companions that are older than `days` days.
+
+    Under the leases of the table and of its topics, which are read from one version for minutes: `wait` so many seconds
+    for whoever has one.
+
+    Raises:
+        UsageError: no number of days.
+        LeaseError: a driver is at work on the table, or somebody on its topics.
+        TableError: the storage refused; what has gone is gone, the rest goes with the next call.
+    """
+    if not 0 <= days <= MOST_DAYS:
+        raise UsageError(f"days={days:g}: versions are kept for 0 to {MOST_DAYS:,} days")
+    topics = location.sibling("topics")
+    with ExitStack() as leases:
+        leases.enter_context(Lease(location, run, wait=wait))
+        if open_dataset(topics) is not None:
+            leases.enter_context(Lease(topics, run, wait=wait, patience=TOPICS_PATIENCE_SECONDS))
+        tidy(location, run)
+        dataset = open_dataset(location)
+        if dataset is not None:
+            drop_deleted(location, dataset)
+        parts = [_drop(place, days) for place in (location, *map(location.sibling, COMPANIONS))]
+    return Cleaned(sum(part.versions for part in parts), sum(part.bytes for part in parts))
+
+
+def _drop(location: TableLocation, days: float) -> Cleaned:
+    dataset = open_dataset(location)
+    if dataset is None:
+        return Cleaned()
+    with storage_errors("clean", location):
+        gone = dataset.cleanup_old_versions(older_than=timedelta(days=days), error_if_tagged_old_versions=False)
+    return Cleaned(gone.old_versions, gone.bytes_removed)

@@ -1,0 +1,153 @@
+"""The recipe: which documents belong together.
+
+    exact    UMAP to five dimensions, then HDBSCAN, with the settings of BERTopic's own pipeline
+    pca      the same on the first hundred principal components: less memory, less time, slightly other neighbours
+    evoc     EVoC on these components: the quickest of the three (extra ``evoc``)
+
+What a cluster is called is `pipeline.topics.words.keywords`; which number it gets is `identity`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+
+import numpy as np
+
+from pipeline.errors import TopicError, UsageError
+from pipeline.topics.clustering import engines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["LIBRARIES", "MOST_SEED", "RECIPES", "Recipe", "RecipeName", "cluster", "library_versions"]
+
+logger = logging.getLogger(__name__)
+
+RecipeName = Literal["exact", "pca", "evoc"]
+RECIPES: Final[tuple[RecipeName, ...]] = get_args(RecipeName)
+
+MOST_SEED: Final = 2**32 - 1
+"""Random generators take smaller ones; one is left for the seed that a fit is compared with."""
+
+LIBRARIES: Final = ("umap-learn", "hdbscan", "evoc", "scikit-learn", "numpy")
+"""Packages whose version can change a fit; recorded with every model."""
+
+PRINCIPAL: Final = 100
+"""Principal components of the recipes that reduce first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a fit, documents and their vectors apart.
+
+    Raises:
+        UsageError: a value with which nothing can be fitted.
+    """
+
+    name: RecipeName = "exact"
+    seed: int = 0
+    min_cluster_size: int = 15
+    limit: int = 100_000
+    """Documents that are clustered; of more, a sample of so many."""
+    n_neighbors: int = 15
+    n_components: int = 5
+
+    def __post_init__(self) -> None:
+        if self.name not in RECIPES:
+            raise UsageError(f"recipe={self.name!r}: there are {', '.join(RECIPES)}")
+        if not 0 <= self.seed < MOST_SEED:
+            raise UsageError(f"seed={self.seed}: use 0 or more, below {MOST_SEED:,}")
+        if self.min_cluster_size < 2:
+            raise UsageError(f"min_cluster_size={self.min_cluster_size}: a topic needs at least 2 documents")
+        if self.limit < self.fewest_documents:
+            raise UsageError(f"limit={self.limit}: cluster at least {self.fewest_documents} documents")
+
+    @property
+    def fewest_documents(self) -> int:
+        """Below this there is nothing to cluster: room for two topics, and for UMAP's neighbourhoods."""
+        return 2 * max(self.min_cluster_size, self.n_neighbors)
+
+    def params(self) -> dict[str, Any]:
+        """The recipe as JSON-serializable values, as stored with the model."""
+        params = asdict(self)
+        return {"recipe": params.pop("name"), **params}
+
+
+def library_versions() -> dict[str, str]:
+    """Installed version of each of `LIBRARIES`, and of cuML where it is used."""
+    gpu = engines.cuml()
+    found = {} if gpu is None else {"cuml": str(gpu.__version__)}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Cluster the rows of `vectors` float32 [n, D]; int64 [n]: 0..k-1 by falling size, -1 for outliers.
+
+    Args:
+        vectors: of the documents, unit.
+        recipe: how.
+        known: topics that the documents were in before, int64 [n], -1 for none, which guide the clustering; recipe
+            "evoc" does without.
+
+    Raises:
+        TopicError: too few documents, or none of them belong together.
+        UsageError: the recipe needs a package that is not installed.
+    """
+    if len(vectors) < recipe.fewest_documents:
+        raise TopicError(
+            f"only {len(vectors)} documents with a vector: topics need at least {recipe.fewest_documents} "
+            f"at min_cluster_size {recipe.min_cluster_size}; embed more documents"
+        )
+    labels = _by_size(_clusters(vectors, recipe, known))
+    logger.info("%d documents: %d topics, %d outliers", len(labels), labels.max() + 1, np.sum(labels < 0))
+    if labels.max() < 0:
+        raise TopicError(
+            f"no topics: all {len(labels)} documents are outliers at min_cluster_size {recipe.min_cluster_size}; "
+            "try a lower one, or embed more documents"
+        )
+    return labels
+
+
+def _clusters(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    if recipe.name != "exact":
+        vectors = _principal_components(vectors, recipe.seed)
+    if recipe.name == "evoc":
+        return _evoc(vectors, recipe)
+    points = engines.umap(
+        vectors, neighbors=recipe.n_neighbors, dimensions=recipe.n_components, seed=recipe.seed, known=known
+    )
+    return engines.hdbscan(points, min_cluster_size=recipe.min_cluster_size)
+
+
+def _principal_components(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """float32 [n, at most `PRINCIPAL`]."""
+    from sklearn.decomposition import PCA
+
+    return PCA(min(PRINCIPAL, *vectors.shape), random_state=seed).fit_transform(vectors)
+
+
+def _evoc(vectors: NDArray[np.float32], recipe: Recipe) -> NDArray[np.int64]:
+    try:
+        from evoc import EVoC
+    except ImportError as error:
+        raise UsageError("recipe 'evoc' needs EVoC, which is not here: pip install 'moee-pipeline[evoc]'") from error
+    settings = {"base_min_cluster_size": recipe.min_cluster_size, "n_neighbors": recipe.n_neighbors}
+    clusterer: Any = EVoC(**cast("Any", settings), random_state=recipe.seed)
+    return np.asarray(clusterer.fit_predict(vectors), dtype=np.int64)
+
+
+def _by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Renumber 0..k-1 by falling size; the first document decides between equals."""
+    names, first, sizes = np.unique(labels[labels >= 0], return_index=True, return_counts=True)
+    order = np.lexsort((first, -sizes))
+    renumbered = np.full(int(labels.max(initial=-1)) + 2, -1, dtype=np.int64)
+    renumbered[names[order]] = np.arange(len(names))
+    return renumbered[labels]

@@ -1,0 +1,266 @@
+"""Fitting topics on a table: read, cluster, match to the last model, assign, name, publish.
+
+Up to the recipe's limit all documents are clustered and stay in the topics that the clustering gave them. Of a larger
+table a sample is clustered; then every document goes to its nearest topic or to none, and words are counted over all.
+What a fit has found it saves before it goes on, so that one that died is not begun again
+(`pipeline.topics.versions.next_version`).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.topics.clustering.documents import read_sample
+from pipeline.topics.clustering.geometry import Assigned, Geometry
+from pipeline.topics.clustering.identity import Matching, Overlap, match_topics
+from pipeline.topics.clustering.metrics import agreement, diversity, npmi, stability
+from pipeline.topics.clustering.recipe import Recipe, cluster
+from pipeline.topics.operations.assign import assign_documents, assignment_rows, in_this_process
+from pipeline.topics.versions.artefact import Artefact
+from pipeline.topics.versions.next_version import NextVersion, topic_lease
+from pipeline.topics.versions.rows import representatives, topic_row
+from pipeline.topics.versions.tables import TopicTables
+from pipeline.topics.words.counts import OUTSIDE, Vocabulary
+from pipeline.topics.words.keywords import WORDS, WordVectors, keywords
+from pipeline.topics.words.tokens import clean
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pipeline.table.companions.lease import Lease
+    from pipeline.topics.clustering.documents import Documents
+    from pipeline.topics.clustering.recipe import RecipeName
+    from pipeline.topics.operations.assign import Mapper
+    from pipeline.topics.versions.load import Topics
+    from pipeline.topics.versions.tables import Located
+    from pipeline.topics.words.counts import TermCounts, Weighted
+    from pipeline.topics.words.keywords import Embeds, Encodes
+
+__all__ = ["FitOptions", "fit_topics", "fit_version"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """What goes with a fit besides the recipe.
+
+    `encoder` orders a second list of words by the embedding model (None: c-TF-IDF words only); `truth` is a column that
+    topics are compared with; `with_stability` clusters a second time under another seed and compares; `mapper` works
+    on the table's parts where only a sample is clustered; `drift` are the figures that led to it, recorded with it.
+    """
+
+    encoder: Encodes | Embeds | None = None
+    truth: str | None = None
+    with_stability: bool = False
+    mapper: Mapper = in_this_process
+    drift: Mapping[str, Any] | None = None
+
+
+def fit_topics(
+    table: Located | str | os.PathLike[str],
+    *,
+    recipe: RecipeName = "exact",
+    seed: int = 0,
+    min_cluster_size: int = 15,
+    limit: int = 100_000,
+    encoder: Encodes | Embeds | None = None,
+    truth: str | None = None,
+    with_stability: bool = False,
+    mapper: Mapper = in_this_process,
+    wait: float = 0.0,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Topics:
+    """Fit a new topic model on a table and write it beside the table, as the next version.
+
+    Same table content, seed and library versions: same topics. Topics that go on from the last model keep their ids.
+
+    Args:
+        table: ``DIR/NAME``, its URL, or an open table.
+        recipe: how documents are clustered: "exact", "pca" or "evoc" (`pipeline.topics.clustering.recipe`).
+        seed: of all that is random.
+        min_cluster_size: fewest documents that make a topic.
+        limit: up to here all documents are clustered; of more, a sample of so many, in which each input file has its
+            share, and then every document goes to its nearest centroid or, below that topic's floor, to none.
+        encoder: orders a second list of words by the embedding model; None: c-TF-IDF words only.
+        truth: a column of the table that says what documents are; how well topics agree with it, over the documents
+            that were clustered, becomes a metric.
+        with_stability: cluster once more under the next seed; how well both agree becomes a metric.
+        mapper: works on the parts of a table above the limit; `pipeline.flow.engines.topic_mapper` has Ray's.
+        wait: seconds to wait for another change of these topics to end.
+        storage_options: for remote storage, when `table` is a string.
+
+    Raises:
+        TopicError: too few documents, no text, nothing that belongs together.
+        TableNotFoundError: no such table.
+        LeaseError: these topics are being changed by another process.
+        UsageError: a setting with which nothing can be fitted.
+    """
+    plan = Recipe(name=recipe, seed=seed, min_cluster_size=min_cluster_size, limit=limit)
+    tables = TopicTables.of(table, storage_options)
+    tables.vectors()
+    with topic_lease(tables, wait) as lease:
+        return fit_version(tables, lease, plan, FitOptions(encoder, truth, with_stability, mapper))
+
+
+def fit_version(
+    tables: TopicTables, lease: Lease, recipe: Recipe, options: FitOptions, kind: Literal["fit", "refit"] = "fit"
+) -> Topics:
+    """Fit and publish the next version, as `fit_topics`, under a lease that the caller holds.
+
+    Raises:
+        TopicError: as `fit_topics`.
+    """
+    params = recipe.params()
+    step = NextVersion.begin(tables, lease, kind, params=params, seed=recipe.seed, recipe=recipe.name)
+    documents = read_sample(step.dataset, recipe.limit, options.truth)
+    fitted = _fitted(step, documents, recipe)
+    counts = _assign(step, fitted, options.mapper)
+    step.save(fitted.artefact(counts))
+    words = counts.top(WORDS)
+    found, metrics = _keywords(step, fitted, counts, options), _metrics(fitted, words, options)
+    return _publish(step, fitted, words, found, metrics, options.drift)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """Clustered and matched: `labels` int64 [n] are 0..k-1 by falling size, `geometry` and `matching` in that order."""
+
+    recipe: Recipe
+    documents: Documents
+    labels: NDArray[np.int64]
+    geometry: Geometry
+    matching: Matching
+    vocabulary: Vocabulary
+
+    @property
+    def clustered(self) -> NDArray[np.int64]:
+        """The topic id of each document by the clustering, int64 [n]."""
+        return np.append(self.geometry.ids, OUTSIDE)[self.labels]
+
+    def assigned(self) -> Assigned:
+        """Where the clustered documents go in the end."""
+        nearest = self.geometry.assign(self.documents.vectors)
+        return nearest if self.documents.is_sample else replace(nearest, topic=self.clustered)
+
+    def artefact(self, counts: TermCounts | None = None) -> Artefact:
+        """What is saved."""
+        return Artefact(self.documents.hashes, self.clustered, self.geometry, self.vocabulary, counts)
+
+
+def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
+    """Cluster and match, or take up what this very fit had found when it died."""
+    found, before = step.artefact(), step.parent.topics_of(documents.ids) if step.parent else None
+    if found is not None and np.array_equal(found.hashes, documents.hashes):
+        logger.info("going on with the clustering of a fit that did not end")
+        order = np.argsort(found.geometry.ids)
+        inside = found.labels >= 0
+        labels = np.full(len(found.labels), OUTSIDE, dtype=np.int64)
+        labels[inside] = order[np.searchsorted(found.geometry.ids, found.labels[inside], sorter=order)]
+        matching = _match(step, before, labels, found.geometry)
+        return _Fitted(recipe, documents, labels, found.geometry, matching, found.vocabulary)
+    labels = cluster(documents.vectors, recipe, _guides(before) if step.kind == "refit" else None)
+    geometry = Geometry.of(documents.vectors, labels)
+    matching = _match(step, before, labels, geometry)
+    vocabulary = Vocabulary.of(documents.texts)
+    fitted = _Fitted(recipe, documents, labels, geometry.renamed(matching.ids), matching, vocabulary)
+    step.save(fitted.artefact())
+    return fitted
+
+
+def _guides(before: pa.Array | None) -> NDArray[np.int64] | None:
+    return None if before is None else before.fill_null(OUTSIDE).to_numpy(zero_copy_only=False)
+
+
+def _match(step: NextVersion, before: pa.Array | None, labels: NDArray[np.int64], geometry: Geometry) -> Matching:
+    """Find the topics of the last version again, in which the documents were in `before` int64 [n] (null: unseen)."""
+    count, parent = len(geometry.ids), step.parent
+    if parent is None or before is None:
+        nobody = np.empty(0, dtype=np.int64)
+        return match_topics(nobody, Overlap.of(nobody, nobody, nobody, count), None, unused=0)
+    last = parent.geometry()
+    shared = before.is_valid().to_numpy(zero_copy_only=False)
+    overlap = Overlap.of(before.drop_null().to_numpy(), labels[shared], last.ids, count)
+    cosine = None
+    if parent.model.fingerprint == step.fingerprint and last.centroids.shape[1] == geometry.centroids.shape[1]:
+        cosine = (last.centroids @ geometry.centroids.T).astype(np.float64)
+    return match_topics(last.ids, overlap, cosine, parent.model.unused)
+
+
+def _assign(step: NextVersion, fitted: _Fitted, mapper: Mapper) -> TermCounts:
+    documents, vocabulary = fitted.documents, fitted.vocabulary
+    if documents.is_sample:
+        counts = assign_documents(step, fitted.geometry, vocabulary=vocabulary, mapper=mapper)
+        return counts if counts is not None else vocabulary.empty(fitted.geometry.ids)
+    assigned = fitted.assigned()
+    rows = assignment_rows(documents.ids, documents.slices, assigned, step.stamp)
+    step.write("topic_assignments", pa.Table.from_batches([rows]))
+    return vocabulary.count(documents.texts, assigned.topic, np.append(OUTSIDE, np.sort(fitted.geometry.ids)))
+
+
+def _keywords(step: NextVersion, fitted: _Fitted, counts: TermCounts, options: FitOptions) -> dict[int, Weighted]:
+    if options.encoder is None:
+        return {}
+    documents = fitted.documents
+    vectors = WordVectors(options.encoder, documents.vectors.shape[1], step.tables.location, step.fingerprint)
+    found = keywords(counts, documents.texts, documents.vectors, fitted.assigned().topic, vectors)
+    vectors.save()
+    return found
+
+
+def _metrics(fitted: _Fitted, words: Mapping[int, Weighted], options: FitOptions) -> dict[str, float | None]:
+    documents = fitted.documents
+    listed = [[word for word, _ in words[topic]] for topic in fitted.geometry.ids.tolist()]
+    found: dict[str, float | None] = {
+        "npmi": npmi(listed, clean(documents.texts, fitted.vocabulary.language)),
+        "diversity": diversity(listed),
+    }
+    if options.truth is not None:
+        found |= agreement(fitted.assigned().topic, documents.extra)
+    if options.with_stability:
+        again = cluster(documents.vectors, replace(fitted.recipe, seed=fitted.recipe.seed + 1))
+        found["stability"] = stability(fitted.labels, again)
+    return found
+
+
+def _publish(
+    step: NextVersion,
+    fitted: _Fitted,
+    words: Mapping[int, Weighted],
+    keywords: Mapping[int, Weighted],
+    metrics: Mapping[str, float | None],
+    drift: Mapping[str, Any] | None,
+) -> Topics:
+    documents, geometry, matching = fitted.documents, fitted.geometry, fitted.matching
+    sizes = step.sizes()
+    examples = representatives(documents.ids, documents.texts, documents.vectors, fitted.labels, geometry.centroids)
+    given = step.parent.given_labels() if step.parent else {}
+    rows = [
+        {
+            **topic_row(geometry, index, sizes.get(topic, 0), words[topic], keywords.get(topic, ())),
+            "representatives": examples[index],
+            **given.get(topic, {}),
+        }
+        for index, topic in enumerate(geometry.ids.tolist())
+    ]
+    total = sum(sizes.values())
+    outliers = sizes.get(OUTSIDE, 0)
+    events = [event.to_row() for event in matching.events]
+    return step.publish(
+        topics=rows,
+        events=events,
+        documents=total,
+        outliers=outliers,
+        unused=matching.unused,
+        metrics={**metrics, "outlier_rate": outliers / max(total, 1)},
+        sampled=len(fitted.labels),
+        drift=drift,
+    )

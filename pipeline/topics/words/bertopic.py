@@ -1,0 +1,107 @@
+"""Topics as a BERTopic, for those who want to go on with it.
+
+BERTopic is run in manual mode, on topics that are already there.
+
+`bertopic` is imported inside functions only: the import takes 10 to 20 seconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pipeline.errors import TopicError
+from pipeline.topics.words.keywords import Embeds, Encodes, embedding
+from pipeline.topics.words.tokens import language_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bertopic import BERTopic
+    from numpy.typing import NDArray
+
+    from pipeline.topics.clustering.geometry import Geometry
+
+__all__ = ["KEYBERT", "Embeds", "Encodes", "manual_bertopic", "numbers_of"]
+
+KEYBERT: Final = "KeyBERT"
+"""Name of the second list of words among BERTopic's aspects."""
+
+
+def numbers_of(model: BERTopic) -> dict[int, int]:
+    """The ids a BERTopic was given → its own numbers, which go by size."""
+    mapper: Any = model.topic_mapper_
+    return mapper.get_mappings(original_topics=True)
+
+
+def manual_bertopic(
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    geometry: Geometry | None = None,
+    encoder: Encodes | Embeds | None = None,
+) -> BERTopic:
+    """A BERTopic fitted on given topics: `labels` int64 [n] are what its ``topic_mapper_`` maps from.
+
+    With a `geometry`, ``transform`` assigns as this package does: by nearest centroid, with rejection.
+
+    Raises:
+        TopicError: the texts hold no words.
+    """
+    from bertopic import BERTopic
+    from bertopic.dimensionality import BaseDimensionalityReduction
+    from bertopic.vectorizers import ClassTfidfTransformer
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    model = BERTopic(
+        language=language_of(texts),
+        embedding_model=None if encoder is None else _backend(encoder, vectors.shape[1]),
+        umap_model=BaseDimensionalityReduction(),
+        hdbscan_model=_given_clusters(geometry),
+        vectorizer_model=CountVectorizer(stop_words="english"),
+        ctfidf_model=ClassTfidfTransformer(),
+        verbose=False,
+    )
+    try:
+        return model.fit(list(texts), vectors, y=labels)
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        raise TopicError("the documents hold no words but English stop words: nothing to name topics by") from error
+
+
+def _given_clusters(geometry: Geometry | None) -> Any:
+    from bertopic.cluster import BaseCluster
+
+    if geometry is None:
+        return BaseCluster()
+
+    class CentroidCluster(BaseCluster):
+        """BERTopic's place for clusters that are already there, and that know where a new document goes."""
+
+        def predict(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+            return geometry.assign(np.asarray(vectors, dtype=np.float32)).topic
+
+    return CentroidCluster()
+
+
+def _backend(encoder: Encodes | Embeds, dimension: int) -> Any:
+    """`encoder` as a BERTopic backend."""
+    from bertopic.backend import BaseEmbedder
+
+    embed = embedding(encoder, dimension)
+
+    class Backend(BaseEmbedder):
+        """BERTopic takes nothing else for a backend."""
+
+        def embed(
+            self,
+            documents: list[str],
+            verbose: bool = False,  # noqa: FBT001, FBT002  the signature is BERTopic's
+        ) -> NDArray[np.float32]:
+            del verbose
+            return embed(list(documents))
+
+    return Backend()
