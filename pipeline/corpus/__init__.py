@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.corpus.document_checks import REJECTS_SCHEMA, check, documents_schema
+from pipeline.corpus.document_checks import check, documents_schema
 from pipeline.corpus.planner import Taper, plan
 from pipeline.corpus.readers import ReaderOptions, keep_schema, resolve_columns
 from pipeline.corpus.reading import DocumentBatch, read_slices, read_unit
@@ -11,7 +11,6 @@ from pipeline.corpus.source_file import SourceFile
 from pipeline.corpus.sources import list_sources
 
 __all__ = [
-    "REJECTS_SCHEMA",
     "DocumentBatch",
     "FileRecord",
     "ReaderOptions",

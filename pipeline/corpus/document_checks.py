@@ -8,38 +8,22 @@ from __future__ import annotations
 
 import posixpath
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import first_alike
 from pipeline.corpus.formats.columns import fit
+from pipeline.rejects import DUPLICATE, EMPTY, MALFORMED, MISSING_ID, NOT_UTF8, NULL_TEXT, rejects, slice_rejects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipeline.corpus.formats.base import RawRows, ReaderOptions
     from pipeline.corpus.slices import Slice
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["REJECTS_SCHEMA", "check", "documents_schema", "rejects_table", "to_rows"]
-
-MAX_DETAIL: Final = 500
-
-REJECTS_SCHEMA: Final = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("slice", pa.int64(), nullable=False),
-        pa.field("row", pa.int64(), nullable=False),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("detail", pa.string(), nullable=False),
-        pa.field("slice_rows", pa.int32(), nullable=False),
-    ]
-)
-"""One rejected row, or with `row` -1 a whole slice. The run is added by whoever commits."""
+__all__ = ["check", "documents_schema", "to_rows"]
 
 
 def documents_schema(keep: pa.Schema) -> pa.Schema:
@@ -57,14 +41,13 @@ def documents_schema(keep: pa.Schema) -> pa.Schema:
 def to_rows(
     raw: RawRows, file: SourceFile, part: Slice, options: ReaderOptions, keep: pa.Schema
 ) -> tuple[pa.Table, pa.Table]:
-    """One slice's rows with the columns of a document and `slice_rows`, ids and texts still unchecked; its rejects.
+    """One slice's rows with the columns of a document, ids and texts still unchecked; its rejects.
 
     Rows whose id, text or metadata cannot be brought to the table's types are rejected here, at stage ``read``.
     """
     table = raw.table
     if table is None:
         raise ValueError("rows that were only counted cannot become documents")
-    slice_rows = raw.stop - raw.start
     misfits: dict[int, tuple[str, str]] = {}
     text = _column(table, options.text or "text", pa.large_string(), misfits)
     if options.id is None or file.format == "text":
@@ -77,7 +60,6 @@ def to_rows(
         "source": _repeat(file.uri, pa.string(), len(raw.rows)),
         "slice": _repeat(part.id, pa.int64(), len(raw.rows)),
         "row": pa.array(raw.rows),
-        "slice_rows": _repeat(slice_rows, pa.int32(), len(raw.rows)),
     }
     columns.update((field.name, _column(table, field.name, field.type, misfits)) for field in keep)
     rows = pa.table(columns)
@@ -91,7 +73,7 @@ def to_rows(
         good = np.ones(len(raw.rows), dtype=bool)
         good[list(misfits)] = False
         rows = rows.filter(pa.array(good))
-    return rows, rejects_table(bad, file.uri, part.id, slice_rows)
+    return rows, slice_rejects(bad, file.uri, part.id)
 
 
 def _column(
@@ -102,7 +84,7 @@ def _column(
 ) -> pa.Array:
     fitted, wrong = fit(table.column(name), to)
     for index, detail in wrong:
-        reason = "not UTF-8" if "utf8" in detail.lower() else "malformed row"
+        reason = NOT_UTF8 if "utf8" in detail.lower() else MALFORMED
         misfits.setdefault(index, (reason, f"{name}: {detail}"))
     return fitted
 
@@ -126,30 +108,6 @@ def _derived_ids(uri: str, rows: np.ndarray) -> pa.Array:
     return pc.binary_join_element_wise(prefix, pa.array(rows).cast(pa.string()), "")
 
 
-def rejects_table(
-    bad: Sequence[tuple[int, str | None, str, str]], source: str, slice_: int, slice_rows: int, stage: str = "read"
-) -> pa.Table:
-    """Rejects of one slice from (row, id, reason, detail); with row -1 for the slice as a whole."""
-    count = len(bad)
-    return pa.table(
-        {
-            "id": pa.array([each[1] for each in bad], pa.string()),
-            "source": _repeat(source, pa.string(), count),
-            "slice": _repeat(slice_, pa.int64(), count),
-            "row": pa.array([each[0] for each in bad], pa.int64()),
-            "stage": _repeat(stage, pa.string(), count),
-            "reason": pa.array([each[2] for each in bad], pa.string()),
-            "detail": pa.array([_detail(each[3]) for each in bad], pa.string()),
-            "slice_rows": _repeat(slice_rows, pa.int32(), count),
-        },
-        schema=REJECTS_SCHEMA,
-    )
-
-
-def _detail(message: str) -> str:
-    return message.encode("utf-8", "replace").decode()[:MAX_DETAIL]
-
-
 def check(rows: pa.Table, keep: pa.Schema) -> tuple[pa.Table, pa.Table]:
     """Documents and rejects of a batch.
 
@@ -162,23 +120,24 @@ def check(rows: pa.Table, keep: pa.Schema) -> tuple[pa.Table, pa.Table]:
         keep: names and types of the metadata columns.
 
     Returns:
-        Tables of `documents_schema(keep)` and `REJECTS_SCHEMA`, in the order of the rows.
+        Tables of `documents_schema(keep)` and `REJECTS`, in the order of the rows.
     """
     text, ids = rows.column("text"), rows.column("id")
     reasons = np.full(rows.num_rows, "", dtype=object)
     details = np.full(rows.num_rows, "", dtype=object)
-    for reason, mask in (("missing id", _blank(ids)), ("empty", _blank(text)), ("null text", _numpy(pc.is_null(text)))):
+    for reason, mask in ((MISSING_ID, _blank(ids)), (EMPTY, _blank(text)), (NULL_TEXT, _numpy(pc.is_null(text)))):
         reasons[mask] = reason
     _mark_duplicates(rows, reasons, details)
     bad = reasons != ""
     documents = rows if not bad.any() else rows.filter(pa.array(~bad))
-    rejected = rows.filter(pa.array(bad))
-    columns = {name: rejected.column(name) for name in ("id", "source", "slice", "row")}
-    columns |= {"stage": _repeat("check", pa.string(), rejected.num_rows)}
-    columns |= {"reason": pa.array(reasons[bad], pa.string()), "detail": pa.array(details[bad], pa.string())}
-    columns |= {"slice_rows": rejected.column("slice_rows")}
     schema = documents_schema(keep)
-    return documents.select(schema.names).cast(schema), pa.table(columns, schema=REJECTS_SCHEMA)
+    refused = rejects(
+        rows.filter(pa.array(bad)),
+        stage="check",
+        reason=pa.array(reasons[bad], pa.string()),
+        detail=pa.array(details[bad], pa.string()),
+    )
+    return documents.select(schema.names).cast(schema), refused
 
 
 def _numpy(mask: pa.ChunkedArray) -> np.ndarray:
@@ -195,15 +154,12 @@ def _mark_duplicates(rows: pa.Table, reasons: np.ndarray, details: np.ndarray) -
     candidates = np.flatnonzero(reasons == "")
     if not len(candidates):
         return
-    ids = rows.column("id").take(pa.array(candidates)).combine_chunks()
-    codes = ids.dictionary_encode().indices.to_numpy()
-    _, first, group = np.unique(codes, return_index=True, return_inverse=True)
-    holder = candidates[first[group]]
+    holder = candidates[first_alike(rows.column("id").take(pa.array(candidates)))]
     again = candidates[holder != candidates]
     if not len(again):
         return
     held_by = pa.array(holder[holder != candidates])
     sources = rows.column("source").take(held_by).to_pylist()
     numbers = rows.column("row").take(held_by).to_pylist()
-    reasons[again] = "duplicate id"
-    details[again] = [_detail(f"{source}:{row} has this id too") for source, row in zip(sources, numbers, strict=True)]
+    reasons[again] = DUPLICATE
+    details[again] = [f"{source}:{row} has this id too" for source, row in zip(sources, numbers, strict=True)]

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 RESERVED_COLUMNS: Final = frozenset(
-    {"id", "text", "vector", "hs_norm", "rw_norm", "n_tokens", "truncated", "source", "slice", "row", "slice_rows"}
+    {"id", "text", "vector", "hs_norm", "rw_norm", "n_tokens", "truncated", "source", "slice", "row"}
     | {"_score", "_distance", "_rowid", "_rowaddr"}
 )
 """Names that a metadata column cannot have, because the table uses them itself."""

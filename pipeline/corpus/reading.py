@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.document_checks import check, rejects_table, to_rows
+from pipeline.corpus.document_checks import check, to_rows
 from pipeline.corpus.planner import MAX_BYTES, MAX_ROWS
 from pipeline.corpus.prefetch import ahead
 from pipeline.corpus.readers import (
@@ -29,6 +29,7 @@ from pipeline.corpus.readers import (
     read_stream,
 )
 from pipeline.corpus.slices import Done, FileRecord, Slice, UnitPart, WorkUnit, finished, slice_of
+from pipeline.rejects import UNREADABLE, WHOLE_SLICE, slice_rejects
 from pipeline.storage import is_local
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def every_row(rows: pa.Table) -> pa.Table:
 class DocumentBatch:
     """Some slices, whole.
 
-    `documents` has the columns of `documents_schema`, `rejects` those of `REJECTS_SCHEMA`. `slices` are the ids of
+    `documents` has the columns of `documents_schema`, `rejects` those of `REJECTS`. `slices` are the ids of
     all slices in the batch, also of those without a document. `finished_files` are the files of which nothing is
     planned behind this batch; a batch may consist of these alone.
     """
@@ -181,7 +182,7 @@ def _row_count(piece: _Piece) -> int:
 
 def _no_rows(keep: pa.Schema) -> pa.Table:
     own = [("id", pa.string()), ("text", pa.large_string()), ("source", pa.string()), ("slice", pa.int64())]
-    return pa.schema([*own, ("row", pa.int64()), ("slice_rows", pa.int32()), *keep]).empty_table()
+    return pa.schema([*own, ("row", pa.int64()), *keep]).empty_table()
 
 
 def _parts(unit: WorkUnit, reading: _Reading) -> Iterator[Iterable[_Piece]]:
@@ -207,7 +208,7 @@ def _pieces(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:
 
 def _unreadable(part: UnitPart, slice_: Slice, error: UnreadableError) -> _Piece:
     log.warning("%s, rows from %d: unreadable: %s", part.file.uri, slice_.start, error)
-    rejects = rejects_table([(-1, None, "unreadable", str(error))], part.file.uri, slice_.id, 1)
+    rejects = slice_rejects([(WHOLE_SLICE, None, UNREADABLE, str(error))], part.file.uri, slice_.id)
     return _Piece(slice_, rejects=rejects)
 
 

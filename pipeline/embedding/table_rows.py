@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.document_checks import REJECTS_SCHEMA
 from pipeline.embedding.reuse import MADE, share
 from pipeline.embedding.tokens import Tokens
 from pipeline.embedding.vectors import Vectors
 from pipeline.errors import MoeeError
+from pipeline.rejects import NOT_FINITE, rejects
 
 if TYPE_CHECKING:
     from pipeline.embedding.encoder import Encoder
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["embed_documents", "made_table", "vector_array"]
 
 logger = logging.getLogger(__name__)
-
-NOT_FINITE: Final = "vector not finite"
 
 
 def embed_documents(
@@ -111,20 +109,11 @@ def _whole(documents: pa.Table, good: np.ndarray) -> np.ndarray:
 
 def _rejects(documents: pa.Table, reasons: np.ndarray, details: np.ndarray) -> pa.Table:
     bad = reasons != ""
-    rows = documents.select(["id", "source", "slice", "row"]).filter(pa.array(bad))
-    count = rows.num_rows
-    return pa.table(
-        {
-            "id": rows.column("id"),
-            "source": rows.column("source"),
-            "slice": rows.column("slice"),
-            "row": rows.column("row"),
-            "stage": pa.repeat("embed", count),
-            "reason": pa.array(reasons[bad], pa.string()),
-            "detail": pa.array(details[bad], pa.string()),
-            "slice_rows": pa.repeat(pa.scalar(0, pa.int32()), count),  # the committer counts the slice's rows itself
-        },
-        schema=REJECTS_SCHEMA,
+    return rejects(
+        documents.filter(pa.array(bad)),
+        stage="embed",
+        reason=pa.array(reasons[bad], pa.string()),
+        detail=pa.array(details[bad], pa.string()),
     )
 
 
@@ -139,7 +128,7 @@ def _one_by_one(encoder: Encoder, tokens: Tokens, reasons: np.ndarray, details: 
         except MoeeError:
             raise
         except Exception as error:
-            reasons[row], details[row] = f"{type(error).__name__} while embedding", str(error)[:500]
+            reasons[row], details[row] = f"{type(error).__name__} while embedding", str(error)
             continue
         vectors[row], norms[0, row], norms[1, row] = made.vectors[0], made.hidden_norms[0], made.routing_norms[0]
     return Vectors(vectors, norms[0], norms[1], tokens.lengths.astype(np.int32), tokens.truncated)

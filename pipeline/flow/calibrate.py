@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 
+from pipeline.columns import to_ipc
 from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
 from pipeline.embedding.table_rows import made_table
-from pipeline.flow.parcel import to_ipc
 from pipeline.flow.poison.items import Item, sift
 from pipeline.flow.poison.tracker import BUILD, CALIBRATION
 from pipeline.flow.work import CANDIDATES

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy
 
+from pipeline.columns import to_ipc
 from pipeline.errors import UsageError
 from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.engines.cluster import Replicas, replica_resources
-from pipeline.flow.parcel import to_ipc
 from pipeline.models import describe
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.changes.pruning import prune
 from pipeline.table.companions.lease import Lease
-from pipeline.table.companions.runs import new_run
+from pipeline.table.companions.runs import new_run, record_collected
 from pipeline.table.store import refuse_unwritable, table_version
 from pipeline.table.upkeep.after_crashes import tidy, tidy_if_needed
 
@@ -75,11 +75,11 @@ def embed(
     version = table_version(location)
     task = _prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
-        if not tidy_if_needed(location, run):
-            return report(task.existing, task.work, started)
-        task = _prepare(source, location, spec, chosen, listener)
+        tidy_if_needed(location, run)
+        return report(task.existing, task.work, started)
     with Lease(location, run, wait=chosen.wait) as lease:
-        if tidy(location, run) or table_version(location) != version or lease.waited:
+        collected = tidy(location, run)
+        if table_version(location) != version or lease.waited:
             task = _prepare(source, location, spec, chosen, listener)
         pruned = prune(location, task.work.gone)
         if pruned.files:
@@ -90,7 +90,7 @@ def embed(
         with cluster(), quiet_data():
             job = Job(run, lease, location, task.work, task.spec, task.meaning, task.options, listener, started)
             done = job.run(task.existing, pruned)
-        tidy(location, run)
+        record_collected(location, run, collected + tidy(location, run))
         return done
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.columns import from_ipc
 from pipeline.embedding.calibration import Calibration
-from pipeline.flow.parcel import from_ipc
 
 if TYPE_CHECKING:
     from pipeline.embedding.encoder import Encoder

@@ -14,10 +14,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import pyarrow.compute as pc
 import ray
 from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from ray.exceptions import RayError
 
+from pipeline.columns import from_ipc, to_ipc
 from pipeline.embedding.calibration import Calibration
 from pipeline.errors import TableError
 from pipeline.flow.calibrate import calibrate
@@ -25,19 +27,21 @@ from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.engines.cluster import Replicas, light_cpus, replica_resources, unwrapped
 from pipeline.flow.engines.feed import Feed
 from pipeline.flow.max_rejects import MaxRejects
-from pipeline.flow.parcel import Parcel, from_ipc, to_ipc
+from pipeline.flow.parcel import Parcel
 from pipeline.flow.poison.tracker import start_tracker
 from pipeline.flow.report import EmbedReport
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
 from pipeline.flow.work import Plan, Work, moved_work, slices_of
 from pipeline.models import locate
 from pipeline.table import Committer, Staged, TableLocation, VectorTable
+from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.changes.pruning import Pruned, forget_table
 from pipeline.table.companions.files import begin_files, unfinished
 from pipeline.table.companions.journal import count_waiting, forget_files
-from pipeline.table.companions.rejects import WIDOWED, count_rejects, reject_counts
+from pipeline.table.companions.rejects import reject_counts
 from pipeline.table.companions.runs import finish_run, start_run
 from pipeline.table.info import count_documents
+from pipeline.table.store import table_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +93,7 @@ class Job:
     read: int = 0
     rejected: int = 0
     retried: int = 0
+    settled: int | None = None
     committers: list[Committer] = field(default_factory=list[Committer])
 
     def run(self, existing: VectorTable | None, pruned: Pruned) -> EmbedReport:
@@ -111,11 +116,15 @@ class Job:
         first = self.work
         try:
             self._pass(table, encoder, pool, resources, watch)
-            second = moved_work(first, self.location) if self.options.limit is None else None
-            if second is not None:
-                self.listener.phase("taking up documents that have moved")
-                self.work, self.retried = second, count_rejects(self.location, WIDOWED, run)
-                self._pass(table, encoder, pool, resources, watch)
+            if self.options.limit is None:
+                missing = missing_originals(self.location)
+                second = moved_work(first, self.location, missing)
+                if second is not None:
+                    self.listener.phase("taking up documents that have moved")
+                    self.work, self.retried = second, pc.sum(pc.equal(missing.column("run"), run)).as_py() or 0
+                    self._pass(table, encoder, pool, resources, watch)
+                    missing = missing_originals(self.location)
+                self.settled = None if missing.num_rows else table_version(self.location)
             status = "finished"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -131,8 +140,16 @@ class Job:
 
     def _record_end(self, status: Literal["finished", "failed", "interrupted"]) -> None:
         figures = {"documents": self.documents, "tokens": self.tokens, "rejects": self.rejects}
+        settled = self.settled
         try:
-            finish_run(self.location, self.run_name, status, seconds=time.monotonic() - self.started, **figures)
+            finish_run(
+                self.location,
+                self.run_name,
+                status,
+                seconds=time.monotonic() - self.started,
+                settled_version=settled,
+                **figures,
+            )
         except TableError as error:
             if status == "finished":
                 raise
@@ -141,12 +158,12 @@ class Job:
     @property
     def documents(self) -> int:
         """Added so far."""
-        return sum(committer.documents for committer in self.committers)
+        return sum(committer.totals.documents for committer in self.committers)
 
     @property
     def rejects(self) -> int:
         """Added so far, less those that were tried again."""
-        return sum(committer.rejects for committer in self.committers) - self.retried
+        return sum(committer.totals.rejects for committer in self.committers) - self.retried
 
     def _pass(
         self, table: VectorTable, encoder: EncoderPlan, pool: Replicas, resources: dict[str, Any], watch: Watch
@@ -199,6 +216,7 @@ class Job:
             changed=self.work.new_versions,
             drop_copies=self.options.drop_duplicates,
             retry=self.work.retry,
+            lease=self.lease,
         )
 
     def _stream(self, blocks: Iterator[pa.Table], committer: Committer, feed: Feed) -> None:
@@ -318,9 +336,9 @@ def report(
         model=table.spec.model,
         reasons=reasons,
         changed_files=tuple(file.uri for file in work.changed),
-        replaced_files=tuple(uri for committer in committers for uri in committer.exchanged),
-        replaced_rows=sum(committer.outdated for committer in committers),
-        kept_files=tuple(uri for committer in committers for uri in committer.kept),
+        replaced_files=tuple(uri for committer in committers for uri in committer.totals.replaced_files),
+        replaced_rows=sum(committer.totals.outdated_rows for committer in committers),
+        kept_files=tuple(uri for committer in committers for uri in committer.totals.unreadable_files),
         pruned=pruned or Pruned(),
         staged_slices=count_waiting(table.location, [file.uri for file in work.changed]),
     )

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.corpus import REJECTS_SCHEMA, FileRecord
-from pipeline.table.places import among
+from pipeline.columns import from_ipc, to_ipc
+from pipeline.corpus import FileRecord
+from pipeline.rejects import REJECTS
+from pipeline.table.places import is_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Parcel", "concat", "from_ipc", "to_ipc"]
+__all__ = ["Parcel", "concat"]
 
 _SCHEMA = pa.schema(
     [
@@ -106,7 +108,7 @@ class Parcel:
 
     def without(self, rejects: pa.Table) -> Parcel:
         """The parcel with the rows of the same slice and row as `rejects` among its rejects."""
-        kept = self.rows.filter(pa.array(~among(self.rows, rejects)))
+        kept = self.rows.filter(pa.array(~is_among(self.rows, rejects)))
         return replace(self, rows=kept, rejects=pa.concat_tables([self.rejects, rejects]))
 
     def staged(self, description: pa.Table) -> Parcel:
@@ -120,23 +122,10 @@ def concat(parcels: Sequence[Parcel]) -> Parcel:
         return parcels[0]
     return Parcel(
         rows=pa.concat_tables([parcel.rows for parcel in parcels]),
-        rejects=pa.concat_tables([parcel.rejects for parcel in parcels] or [REJECTS_SCHEMA.empty_table()]),
+        rejects=pa.concat_tables([parcel.rejects for parcel in parcels] or [REJECTS.empty_table()]),
         files=tuple(record for parcel in parcels for record in parcel.files),
         n_units=sum(parcel.n_units for parcel in parcels),
         n_read=sum(parcel.n_read for parcel in parcels),
         n_tokens=sum(parcel.n_tokens for parcel in parcels),
         begun=min(parcel.begun for parcel in parcels),
     )
-
-
-def to_ipc(table: pa.Table) -> bytes:
-    """A table as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def from_ipc(data: pa.Buffer | bytes) -> pa.Table:
-    """The inverse of `to_ipc`; columns point into `data`."""
-    return pa.ipc.open_stream(data).read_all()

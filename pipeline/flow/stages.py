@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import ray
 
-from pipeline.corpus import REJECTS_SCHEMA, DocumentBatch, ReaderOptions, WorkUnit, documents_schema, read_unit
+from pipeline.columns import from_ipc
+from pipeline.corpus import DocumentBatch, ReaderOptions, WorkUnit, documents_schema, read_unit
 from pipeline.corpus.planner import MAX_BYTES
 from pipeline.corpus.reading import every_row
 from pipeline.corpus.slices import finished
@@ -26,11 +27,12 @@ from pipeline.embedding.chunks import Chunking, chunk_documents
 from pipeline.embedding.reuse import KnownRows
 from pipeline.embedding.table_rows import embed_documents
 from pipeline.embedding.tokens import Tokenizer, Tokens
-from pipeline.flow.parcel import Parcel, concat, from_ipc
+from pipeline.flow.parcel import Parcel, concat
 from pipeline.flow.poison.careful_reader import READ, CarefulReader
 from pipeline.flow.poison.items import items_of, killed, sift
 from pipeline.flow.poison.tracker import BUILD, Tracker, process_name
 from pipeline.models import locate
+from pipeline.rejects import REJECTS
 from pipeline.table import stage
 from pipeline.table.known.texts import KnownTexts
 
@@ -160,7 +162,7 @@ class ReadStage:
 
     def _nothing(self) -> Parcel:
         rows, tokens = self._tokenized(documents_schema(self.keep).empty_table())
-        return Parcel(rows=rows, rejects=REJECTS_SCHEMA.empty_table(), tokens=tokens)
+        return Parcel(rows=rows, rejects=REJECTS.empty_table(), tokens=tokens)
 
 
 class EmbedStage:

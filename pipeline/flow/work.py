@@ -34,9 +34,10 @@ from pipeline.errors import SourceError, UsageError
 from pipeline.flow.known_files import History
 from pipeline.storage import is_local, lance_uri
 from pipeline.table import Ledger, VectorTable
-from pipeline.table.changes.retry import Retry
+from pipeline.table.changes.duplicates import missing_originals
+from pipeline.table.changes.retry import Retry, rejects_that_can_pass
 from pipeline.table.companions.files import read_files
-from pipeline.table.companions.rejects import WIDOWED, count_rejects
+from pipeline.table.companions.runs import settled_version
 from pipeline.table.location import COMPANIONS
 from pipeline.table.store import open_dataset
 
@@ -242,7 +243,7 @@ def plan_work(
         keep = pa.schema([table.schema.field(name) for name in settled.keep])
         ledger, history = Ledger.load(location), History.load(location)
     complete = {file for file in files if (file.uri, file.version) in ledger.complete_files}
-    retry = None if table is None else Retry.load(location, ledger, asked=retry_rejects)
+    retry = None if table is None else Retry.of(_tried_again_rejects(location, asked=retry_rejects), ledger)
     done = ledger.done if retry is None else np.setdiff1d(ledger.done, retry.slices)
     again = _tried_again(location, retry, settled)
     left = tuple(file for file in files if file not in complete or (file.uri, file.version) in again)
@@ -261,18 +262,22 @@ def plan_work(
     )
 
 
-def moved_work(work: Work, location: TableLocation) -> Work | None:
-    """What of `work`, which is done, is to be taken up again since documents have lost their twin; None: nothing."""
-    if not count_rejects(location, WIDOWED):
-        return None
+def moved_work(work: Work, location: TableLocation, missing: pa.Table) -> Work | None:
+    """What of `work`, which is done, is taken up again because originals are `missing` (REJECTS); None: nothing."""
     ledger = Ledger.load(location)
-    retry = Retry.load(location, ledger, asked=False)
-    assert retry is not None
+    retry = Retry.of(missing, ledger)
+    if retry is None:
+        return None
     again = _tried_again(location, retry, work.options)
     files = tuple(file for file in work.files if (file.uri, file.version) in again)
     done = np.setdiff1d(ledger.done, retry.slices)
     units = Plan(files, work.options, done, storage_options=work.units.storage_options)
     return None if units.is_empty else replace(work, units=units, changed=(), reverted=(), retry=retry)
+
+
+def _tried_again_rejects(location: TableLocation, *, asked: bool) -> pa.Table:
+    """The rejects that a run tries again: all that can pass if it is `asked` to, else what has lost its original."""
+    return rejects_that_can_pass(location) if asked else missing_originals(location, settled_version(location))
 
 
 def _tried_again(location: TableLocation, retry: Retry | None, options: ReaderOptions) -> set[tuple[str, str]]:

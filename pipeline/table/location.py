@@ -24,17 +24,20 @@ __all__ = ["COMPANIONS", "TableLocation"]
 
 COMPANIONS: Final = (
     "calibration",
+    "deleted",
     "files",
     "journal",
     "lease",
     "rejects",
     "runs",
+    "slices",
     "topic_models",
     "topics",
     "topics.lease",
     "topic_assignments",
     "topic_events",
 )
+"""By name, since ``docs.de`` beside ``docs`` may be anybody's table."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 

@@ -15,11 +15,12 @@ from pipeline.errors import UsageError
 
 __all__ = [
     "CHUNKS",
+    "DELETED",
     "FILES",
     "JOURNAL",
     "LAYOUT",
-    "REJECTS",
     "RUNS",
+    "SLICES",
     "VECTOR",
     "align_rows",
     "document_column",
@@ -29,7 +30,7 @@ __all__ = [
     "text_columns",
 ]
 
-LAYOUT: Final = "1"
+LAYOUT: Final = "2"
 """Raised when columns or companions change so that an older reader would misread them."""
 
 VECTOR: Final = "vector"
@@ -42,21 +43,6 @@ def _key(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False, metadata=_KEY)
 
 
-REJECTS: Final = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("source", pa.string()),
-        _key("slice", pa.int64()),
-        _key("row", pa.int64()),
-        pa.field("stage", pa.string()),
-        pa.field("reason", pa.string()),
-        pa.field("detail", pa.string()),
-        pa.field("run", pa.string()),
-        pa.field("slice_rows", pa.int32()),
-    ]
-)
-"""One row per slice and row. ``row`` -1: the slice as a whole; ``slice_rows``: rows of that slice as read."""
-
 FILES: Final = pa.schema(
     [
         _key("uri", pa.string()),
@@ -68,6 +54,25 @@ FILES: Final = pa.schema(
     ]
 )
 """The ledger's coarse half: input files by version; ``complete``: all slices are in the table or the rejects."""
+
+SLICES: Final = pa.schema(
+    [
+        _key("slice", pa.int64()),
+        pa.field("source", pa.string()),
+        pa.field("why", pa.string()),
+        pa.field("run", pa.string()),
+    ]
+)
+"""Slices that are finished without a row in the table; ``why`` is rejected or deleted."""
+
+DELETED: Final = pa.schema(
+    [
+        _key("key", pa.string()),
+        pa.field("id", pa.string()),
+        pa.field("text_mark", pa.string()),
+    ]
+)
+"""What must not come back. ``text_mark`` is null where the id alone tells the document; ``key`` is made of either."""
 
 JOURNAL: Final = pa.schema(
     [
@@ -93,9 +98,16 @@ RUNS: Final = pa.schema(
         pa.field("tokens", pa.int64()),
         pa.field("rejects", pa.int64()),
         pa.field("seconds", pa.float64()),
+        pa.field("collected_bytes", pa.int64()),
+        pa.field("settled_version", pa.int64()),
     ]
 )
-"""One row per run; ``status`` is running, finished, failed or interrupted; ``command`` is JSON without secrets."""
+"""One row per run.
+
+``status`` is running, finished, failed or interrupted; ``command`` is JSON without secrets. ``collected_bytes`` is the
+size of the orphans that the run deleted. ``settled_version`` is the version of the table in which every duplicate among
+the rejects had its original; null where nobody looked, or one had not.
+"""
 
 
 CHUNKS: Final = pa.schema(

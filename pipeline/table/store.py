@@ -38,6 +38,7 @@ __all__ = [
     "data_files",
     "fence",
     "is_conflict",
+    "next_fragment_id",
     "open_dataset",
     "open_with_lancedb",
     "read_all",
@@ -54,7 +55,8 @@ _NO_KEYS: Final = re.compile(r"Failed to get AWS credentials|CredentialsNotLoade
 _CONFLICT: Final = re.compile("Incompatible transaction|[Cc]ommit conflict")
 _XML: Final = re.compile(r"<Message>(.*?)</Message>")
 _MAX_REASON: Final = 300
-_ATTEMPTS: Final = 50
+_MAX_FRAGMENT_ID: Final = 11
+MAX_FENCE_ATTEMPTS: Final = 50
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def open_with_lancedb(location: TableLocation) -> LanceTable:
     import lancedb
 
     with storage_errors("open", location):
-        # Without the interval a handle stays for ever on the version that it opened.
+        # Without the interval a handle stays on the version that it opened.
         connection = lancedb.connect(
             location.directory, storage_options=_options(location), read_consistency_interval=timedelta(0)
         )
@@ -185,6 +187,48 @@ def commit_fragments(
     return True
 
 
+def next_fragment_id(dataset: lance.LanceDataset) -> int:
+    """A number that no fragment of the table has, or ever had.
+
+    One that was used before would count as covered by the indexes that covered its fragment. Lance's Python API does
+    not tell the highest number used, but the manifest does: a protobuf message, the field 11 of which it is.
+    """
+    manifest: bytes = dataset._ds.serialized_manifest()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    used = [fragment.fragment_id for fragment in dataset.get_fragments()]
+    return max([-1, *used, *_varint_fields(manifest, _MAX_FRAGMENT_ID)]) + 1
+
+
+def _varint_fields(message: bytes, number: int) -> list[int]:
+    """The values of a protobuf message's integer field `number`; fields of other kinds are passed over."""
+    values: list[int] = []
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = varint()
+        kind = tag & 7
+        if kind == 0:
+            value = varint()
+            if tag >> 3 == number:
+                values.append(value)
+        elif kind == 2:
+            size = varint()  # moves `at` itself
+            at += size
+        else:
+            at += {1: 8, 5: 4}[kind]
+    return values
+
+
 def is_conflict(error: Exception) -> bool:
     """Whether a change of a table has met another one; Lance has an exception for some of these cases only."""
     return isinstance(error, CommitConflictError) or _CONFLICT.search(str(error)) is not None
@@ -197,7 +241,7 @@ def fence(location: TableLocation, message: str) -> None:
         TableError: the storage refused.
         CommitError: others were faster all the time.
     """
-    for _ in range(_ATTEMPTS):
+    for _ in range(MAX_FENCE_ATTEMPTS):
         dataset = open_dataset(location)
         if dataset is None:
             return
@@ -205,7 +249,7 @@ def fence(location: TableLocation, message: str) -> None:
         with storage_errors("fence", location):
             if commit_fragments(location, dataset, unchanged, message):
                 return
-    raise CommitError(f"{location} was changed by others during {_ATTEMPTS} attempts to fence it: try again")
+    raise CommitError(f"{location} was changed by others during {MAX_FENCE_ATTEMPTS} attempts to fence it: try again")
 
 
 def read_all(location: TableLocation, schema: pa.Schema, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002

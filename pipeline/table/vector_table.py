@@ -68,7 +68,10 @@ class VectorTable:
         self.reader: dict[str, Any] = json.loads(self._metadata("reader"))
         layout = self._metadata("layout")
         if layout != LAYOUT:
-            raise TableError(f"table {location} has layout {layout}; this version of the package reads {LAYOUT}")
+            raise TableError(
+                f"table {location} has layout {layout}; this version of the package reads {LAYOUT}: embed the "
+                "documents into a table of another name, or use the version that made this one"
+            )
 
     @classmethod
     def create(

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline import VectorTable, embed
 from pipeline.errors import TableNotFoundError
+from pipeline.rejects import KILLED_ONCE, KILLER
 from pipeline.table.companions.journal import read_journal
-from pipeline.table.companions.rejects import KILLER, SUSPECT
 
 pytestmark = pytest.mark.cluster
 
@@ -108,12 +108,12 @@ def test_a_run_killed_while_it_hunts_for_a_deadly_document_goes_on_hunting(lab, 
     lab.write(corpus / "a.parquet", rows)
     process = driver(corpus, table, deaths)
     deadline = time.monotonic() + 240
-    while SUSPECT not in reasons(table):
+    while KILLED_ONCE not in reasons(table):
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     kill_with_children(process)
-    assert reasons(table) == [SUSPECT]
+    assert reasons(table) == [KILLED_ONCE]
     before = len(deaths.read_text().split())
 
     second = driver(corpus, table, deaths)

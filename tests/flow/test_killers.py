@@ -16,7 +16,7 @@ from pipeline.errors import RunError
 from pipeline.flow import job, options
 from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
-from pipeline.table.companions.rejects import KILLER
+from pipeline.rejects import KILLER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

@@ -47,7 +47,7 @@ def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
                     (parcel,) = Parcel.from_block(write(rows))
                     committer.add(Staged.from_table(parcel.rows), parcel.rejects, parcel.files)
                     tokens += parcel.n_tokens
-    assert (committer.rows, committer.rejects, tokens) == (
+    assert (committer.totals.rows, committer.totals.rejects, tokens) == (
         mixed.report.documents,
         mixed.report.rejects,
         mixed.report.tokens,

@@ -8,8 +8,9 @@ from pipeline.errors import RunError, UsageError
 from pipeline.flow.max_rejects import MaxRejects
 from pipeline.flow.poison.items import STRIKES, Item, sift
 from pipeline.flow.poison.tracker import BUILD, BUILDS, FIRST_PATIENCE, PATIENCE, Tracker
+from pipeline.rejects import KILLED_ONCE, KILLER
 from pipeline.table import TableLocation
-from pipeline.table.companions.rejects import KILLER, SUSPECT, read_rejects
+from pipeline.table.companions.rejects import read_rejects
 
 
 class DiedError(Exception):
@@ -80,7 +81,7 @@ def test_strikes_outlive_the_driver_and_can_be_forgiven(tmp_path):
         with pytest.raises(DiedError):
             attempt(tracker, 4, frozenset({2}))
     tracker.begin("unit", "embed", [7])
-    assert [(row["row"], row["reason"]) for row in read_rejects(location).to_pylist()] == [(2, SUSPECT)]
+    assert [(row["row"], row["reason"]) for row in read_rejects(location).to_pylist()] == [(2, KILLED_ONCE)]
     second = Tracker(location, "second")
     with pytest.raises(DiedError):  # careful from the start: one more death is enough
         attempt(second, 4, frozenset({2}))

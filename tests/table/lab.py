@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pipeline.rejects import REJECTS
 from pipeline.spec import EmbeddingSpec
-from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table.commit import append as append_module
-from pipeline.table.commit import committer as commit_module
-from pipeline.table.commit import swap as swap_module
+from pipeline.table import Committer, TableLocation, VectorTable, stage, steps
+from pipeline.table.commit import collector
 from pipeline.table.companions.files import begin_files, read_files
 from pipeline.table.companions.journal import read_journal
 
@@ -91,7 +90,7 @@ def read(bundle):
             place = {"source": f"file:///lab/{file}", "slice": slice_number(f"file:///lab/{file}", number), "row": row}
             if not text.strip() or name in seen:
                 why = {"stage": "check", "reason": "duplicate id" if text.strip() else "empty", "detail": ""}
-                rejects.append({"id": name, **place, **why, "slice_rows": ROWS})
+                rejects.append({"id": name, **place, **why})
             else:
                 seen.add(name)
                 rows.append({"id": name, "text": text, **place})
@@ -116,11 +115,7 @@ def as_rows(rows):
 
 
 def as_rejects(rejects):
-    schema = pa.schema([
-        ("id", pa.string()), ("source", pa.string()), ("slice", pa.int64()), ("row", pa.int64()),
-        ("stage", pa.string()), ("reason", pa.string()), ("detail", pa.string()), ("slice_rows", pa.int32()),
-    ])  # fmt: skip
-    return pa.Table.from_pylist(rejects, schema=schema)
+    return pa.Table.from_pylist(rejects, schema=REJECTS)
 
 
 def drive(uri, *, run="lab", seed=0, bundle=2, pause=0.0, max_rows=20, unique_ids=False):
@@ -136,7 +131,7 @@ def drive(uri, *, run="lab", seed=0, bundle=2, pause=0.0, max_rows=20, unique_id
         for some in bundles:
             rows, rejects = read(some)
             staged = stage(location, rows)
-            commit_module.reached("staged")
+            steps.reached("staged")
             files = [Record(f"file:///lab/{file}") for file, number in some if number == SLICES - 1]
             committer.add(staged, rejects, files)
             time.sleep(pause)
@@ -187,7 +182,7 @@ def read_new(bundle):
             if text.strip():
                 rows.append({"id": name, "text": text, **place})
             else:
-                why = {"stage": "check", "reason": "empty", "detail": "", "slice_rows": ROWS}
+                why = {"stage": "check", "reason": "empty", "detail": ""}
                 rejects.append({"id": name, **place, **why})
     return as_rows(rows), as_rejects(rejects)
 
@@ -206,7 +201,7 @@ def exchange(uri, *, run="exchange", seed=0, bundle=2, pause=0.0, max_rows=20):
         for start in range(0, len(left), bundle):
             rows, rejects = read_new([left[at] for at in order[start : start + bundle]])
             staged = stage(location, rows)
-            commit_module.reached("staged")
+            steps.reached("staged")
             committer.add(staged, rejects)
             time.sleep(pause)
         committer.add(None, None, [Record(uri, "2", NEW_SLICES, NEW_SLICES * ROWS) for uri in versions])
@@ -259,7 +254,7 @@ def die_at(step, count):
         if seen == count and name == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    commit_module.reached = append_module.reached = reached
+    steps.reached = reached
 
 
 def open_gate(gate, processes):
@@ -276,7 +271,6 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("table")
     parser.add_argument("--exchange", action="store_true")
-    parser.add_argument("--append", action="store_true", help="as if the table had very many fragments")
     parser.add_argument("--die", nargs=2, metavar=("STEP", "N"))
     parser.add_argument("--die-after", type=float, default=0.0, help="seconds of processor time in the run")
     parser.add_argument("--seed", type=int, default=0)
@@ -285,8 +279,7 @@ def main():
     parser.add_argument("--pause", type=float, default=0.0)
     parser.add_argument("--wait", type=Path)
     given = parser.parse_args()
-    if given.append:
-        swap_module.MANY = 0
+    collector.SPACING = 0.0  # each of some commits is to be died in
     if given.die:
         die_at(given.die[0], int(given.die[1]))
     if given.wait:

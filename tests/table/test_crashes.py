@@ -79,7 +79,7 @@ def test_one_of_two_racing_drivers_dies(lab, uri, tmp_path, start_driver):
 
 
 EXCHANGE = ["journaled", "rejects written", "committed"]
-RARE = ["staged", "older versions reopened", "opened", "admitted", "settled"]
+RARE = ["staged", "older versions reopened", "opened", "admitted", "finished"]
 
 
 @pytest.mark.parametrize("step", [*EXCHANGE, *(pytest.param(step, marks=pytest.mark.slow) for step in RARE)])
@@ -119,6 +119,6 @@ def assert_nothing_left(lab, uri):
     assert set(ledger.done) == {lab.number_of(place) for place in lab.all_slices()}
     version = VectorTable.open(uri).dataset().version
     committer = lab.drive(uri, run="idle")
-    assert (committer.rows, committer.rejects, committer.commits) == (0, 0, 0)
+    assert (committer.totals.rows, committer.totals.rejects, committer.totals.commits) == (0, 0, 0)
     assert VectorTable.open(uri).dataset().version == version
     assert np.all(np.diff(ledger.done) > 0)

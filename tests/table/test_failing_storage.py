@@ -11,13 +11,14 @@ import pytest
 from pipeline.errors import TableError
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.changes import replacement
-from pipeline.table.changes.pruning import retire_rejects
+from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.commit import admission
 from pipeline.table.companions import journal
-from pipeline.table.companions.rejects import count_rejects, reject_counts
+from pipeline.table.companions.rejects import forget_rejects, reject_counts
+from pipeline.table.companions.slices import forget_marks, marked_slices
 from pipeline.table.info import count_documents
 from pipeline.table.known import ledger
-from pipeline.table.places import held
+from pipeline.table.places import in_table
 from pipeline.table.schema import JOURNAL
 from pipeline.table.store import open_dataset
 
@@ -27,23 +28,19 @@ SLICES = np.array([1], np.int64)
 ENTRY = {"uri": "u", "version": "1", "slice": 1, "fragments": [], "run": "r"}
 
 
-def twins(location, dataset):
-    return ledger._slices_without_holder(location, open_dataset(location.sibling("rejects")), dataset, SLICES)
-
-
 @pytest.mark.parametrize(
     "ask",
     [
         pytest.param(lambda location, dataset: ledger.held_ids(dataset, IDS), id="held ids"),
-        pytest.param(lambda location, dataset: held(dataset, PLACES), id="held places"),
-        pytest.param(lambda location, dataset: ledger._deleted_slices(location), id="deleted slices"),
-        pytest.param(twins, id="twins"),
+        pytest.param(lambda location, dataset: in_table(dataset, PLACES), id="held places"),
+        pytest.param(lambda location, dataset: marked_slices(location), id="marks"),
+        pytest.param(lambda location, dataset: forget_marks(location, pc.field("slice") == 1), id="old marks"),
+        pytest.param(lambda location, dataset: missing_originals(location), id="missing originals"),
         pytest.param(lambda location, dataset: admission._holders(dataset, IDS, None, None, IDS), id="holders"),
         pytest.param(lambda location, dataset: replacement._holds_older(dataset, "u", SLICES), id="older rows"),
         pytest.param(lambda location, dataset: journal.forget(location, pc.field("slice") == 1), id="journal"),
-        pytest.param(lambda location, dataset: count_rejects(location, "empty"), id="rejects of a reason"),
         pytest.param(lambda location, dataset: reject_counts(location), id="reasons"),
-        pytest.param(lambda location, dataset: retire_rejects(location, pc.field("slice") == 1), id="old rejects"),
+        pytest.param(lambda location, dataset: forget_rejects(location, pc.field("slice") == 1), id="old rejects"),
         pytest.param(lambda location, dataset: count_documents(dataset), id="documents"),
         pytest.param(lambda location, dataset: VectorTable.open(location).count_rows(), id="rows"),
         pytest.param(lambda location, dataset: VectorTable.open(location).versions, id="versions"),
@@ -61,6 +58,5 @@ def test_it_is_a_table_error(lab, uri, monkeypatch, ask):
 
     for name in ("scanner", "to_table", "count_rows", "versions"):
         monkeypatch.setattr(lance.LanceDataset, name, fail)
-    monkeypatch.setattr(ledger, "deleted_ids", lambda _: pa.array([], pa.string()))
-    with pytest.raises(TableError, match=r"^cannot [a-z ]+ /.*/lake/lab(\.journal)?: connection reset$"):
+    with pytest.raises(TableError, match=r"^cannot [a-z ]+ /.*/lake/lab(\.\w+)?: connection reset$"):
         ask(location, dataset)

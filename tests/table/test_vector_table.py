@@ -16,6 +16,7 @@ from pipeline.errors import FingerprintError, TableError, TableNotFoundError, Us
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, TableLocation, VectorTable, stage
 from pipeline.table.companions.calibrations import store_calibration
+from pipeline.table.companions.deleted import read_deleted
 from pipeline.table.companions.runs import finish_run, new_run, start_run
 
 
@@ -100,8 +101,8 @@ def test_tables_of_others(table, tmp_path):
     lance.write_dataset(pa.table({"a": [1]}), str(tmp_path / "other.lance"))
     with pytest.raises(TableError, match=r"not made by this package"):
         VectorTable.open(str(tmp_path / "other"))
-    lance.dataset(table.location.uri).update_schema_metadata({"moee.layout": "2"})
-    with pytest.raises(TableError, match="layout 2"):
+    lance.dataset(table.location.uri).update_schema_metadata({"moee.layout": "1"})
+    with pytest.raises(TableError, match="layout 1"):
         VectorTable.open(table.location)
 
 
@@ -162,19 +163,20 @@ def test_deleted_documents_stay_away(lab, uri):
         committer.add(stage(table.location, lab.as_rows(rows)))
     assert table.count_rows() == before - 5
     reasons = {reject["id"]: reject["reason"] for reject in table.rejects().to_pylist()}
-    assert reasons[whole[0]] == reasons["f0-s0-r0"] == "deleted"
+    assert reasons[whole[0]] == "deleted"
+    assert "f0-s0-r0" not in reasons, "rejects tell of documents that came, not of those that went"
 
 
-def test_tombstones_are_not_replaced(lab, uri):
+def test_what_was_deleted_outlives_the_rejects_of_a_late_rival(lab, uri):
     lab.drive(uri)
     table = VectorTable.open(uri)
+    (place,) = table.dataset().to_table(columns=["source", "slice", "row"], filter="id = 'f0-s0-r0'").to_pylist()
     table.delete(["f0-s0-r0"])
-    again = table.rejects().filter(pa.compute.field("id") == "f0-s0-r0").drop_columns(["run"])
-    changed = again.set_column(again.schema.get_field_index("reason"), "reason", pa.array(["duplicate id"]))
+    late = {"id": "f0-s0-r0", **place, "stage": "check", "reason": "duplicate id", "detail": ""}
     with Committer(table.location, "late rival") as committer:
-        committer.add(None, changed)
-    kept = table.rejects().filter(pa.compute.field("id") == "f0-s0-r0")
-    assert kept.column("reason").to_pylist() == ["deleted"]
+        committer.add(None, lab.as_rejects([late]))
+    assert table.delete(["f0-s0-r0"]) == 0
+    assert read_deleted(table.location).column("id").to_pylist() == ["f0-s0-r0"]
 
 
 def test_info(lab, uri):
@@ -191,7 +193,7 @@ def test_info(lab, uri):
     assert info["rejects"]["total"] == table.rejects().num_rows
     assert set(info["rejects"]["reasons"]) == {"empty", "duplicate id"}
     assert info["files"] == lab.FILES
-    assert info["companions"] == ["files", "rejects", "runs"]
+    assert info["companions"] == ["files", "rejects", "runs", "slices"]
     assert info["spec"]["alpha"] == 2.5
     (shown,) = info["runs"]
     assert (shown["status"], shown["documents"], shown["tokens"]) == ("finished", 3, 9)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import pyarrow as pa
 
-from pipeline.corpus import REJECTS_SCHEMA
-from pipeline.table.companions.rejects import KILLER
+from pipeline.rejects import KILLER, REJECTS, slice_rejects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -98,15 +97,12 @@ def items_of(documents: pa.Table, stage: str) -> dict[Item, list[int]]:
 
 
 def killed(items: Iterable[Item]) -> pa.Table:
-    """The rejects (REJECTS_SCHEMA) of quarantined items."""
-    return pa.concat_tables(
-        [REJECTS_SCHEMA.empty_table(), *(reject_of(item, KILLER, int(item.row < 0)) for item in items)]
-    )
+    """The rejects (REJECTS) of quarantined items."""
+    return pa.concat_tables([REJECTS.empty_table(), *(reject_of(item, KILLER) for item in items)])
 
 
-def reject_of(item: Item, reason: str, slice_rows: int) -> pa.Table:
-    """One reject; `slice_rows` 0: whoever commits counts them."""
+def reject_of(item: Item, reason: str) -> pa.Table:
+    """One reject."""
     what = "document" if item.row >= 0 else "part of the file"
     detail = f"the process died while it had this {what} alone at stage {item.stage}"
-    row = {**item._asdict(), "reason": reason, "detail": detail, "slice_rows": slice_rows}
-    return pa.Table.from_pylist([row], schema=REJECTS_SCHEMA)
+    return slice_rejects([(item.row, item.id, reason, detail)], item.source, item.slice, item.stage)

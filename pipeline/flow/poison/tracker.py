@@ -11,7 +11,7 @@ each further death:
 
 One by one and not by halves, because a death costs far more than a document alone: a replica is loaded again. Strikes
 are written among the rejects at once, so a driver that is killed in the middle of a hunt does not begin it anew; what
-turns out harmless after all is removed when the run closes (`pipeline.table.companions.rejects.drop_stale`).
+turns out harmless after all is removed when the run closes (`pipeline.table.companions.rejects`).
 
 Bounded: where a unit keeps dying and no document gets through, the run stops.
 """
@@ -28,7 +28,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.errors import MoeeError, RunError
 from pipeline.flow.poison.items import STRIKES, Item, reject_of
-from pipeline.table.companions.rejects import KILLER, SUSPECT, as_rejects, read_rejects, write_rejects
+from pipeline.rejects import KILLED_ONCE, KILLER, as_of_run
+from pipeline.table.companions.rejects import read_rejects, write_rejects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,9 +60,6 @@ BUILDS: Final = 3
 
 BUILD: Final = "build"
 CALIBRATION: Final = "calibration"
-
-_UNKNOWN_ROWS: Final = 2**31 - 1
-"""A size no slice has: an early reject must not make its slice look wholly rejected."""
 
 
 @dataclass(slots=True)
@@ -162,15 +160,15 @@ class Tracker:
         logger.warning("%s:%d killed the process at stage %s (%d)", item.source, item.row, item.stage, strikes)
         if self._location is None or item.stage == CALIBRATION:
             return
-        reason = KILLER if strikes >= STRIKES else SUSPECT
+        reason = KILLER if strikes >= STRIKES else KILLED_ONCE
         try:
-            write_rejects(self._location, as_rejects(reject_of(item, reason, _UNKNOWN_ROWS), self._run))
+            write_rejects(self._location, as_of_run(reject_of(item, reason), self._run))
         except MoeeError as error:
             logger.warning("a strike could not be written down: %s", error)
 
     def _remember(self, location: TableLocation) -> None:
         try:
-            rows = read_rejects(location, pc.field("reason").isin([KILLER, SUSPECT])).to_pylist()
+            rows = read_rejects(location, pc.field("reason").isin([KILLER, KILLED_ONCE])).to_pylist()
         except MoeeError as error:  # what the run itself cannot do without, it will say
             logger.warning("strikes of earlier runs could not be read: %s", error)
             return

@@ -1,8 +1,11 @@
 """Deleting documents for good.
 
-Tombstones first, then the rows: a crash in between leaves a document that is still there and can be deleted again,
-never one that is gone but comes back. The tombstones keep their slices in the ledger and their ids out of commits, also
-out of those that bring a newer version of their file.
+    1 deleted   `NAME.deleted` says what must not come back        dies: the documents are still there, and refused
+    2 slices    that lose their last row are finished without rows dies: the rows are there, and outweigh the marks
+    3 rows      go, in one commit
+
+A crash in between leaves a document that is still there and can be deleted again, never one that is gone but comes
+back. A slice that keeps other rows gets no mark: should these leave by another way, it is read again.
 """
 
 from __future__ import annotations
@@ -14,9 +17,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.changes.deleted_documents import marks, only_rows
-from pipeline.table.companions.rejects import DELETED, deleted_ids, write_rejects
-from pipeline.table.schema import REJECTS, document_column
+from pipeline.table import steps
+from pipeline.table.changes.deleted_documents import single_row_files
+from pipeline.table.companions.deleted import read_deleted, text_marks, write_deleted
+from pipeline.table.companions.slices import mark_slices
+from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
@@ -31,15 +36,16 @@ __all__ = ["Deleted", "delete_documents"]
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """What became of the ids that were named.
-
-    documents, rows: deleted now; a document in chunks has several rows · before: deleted earlier · unknown: not there.
-    """
+    """What became of the ids that were named."""
 
     documents: int = 0
+    """Deleted now."""
     rows: int = 0
+    """Rows of these; a document in chunks has several."""
     before: tuple[str, ...] = ()
+    """Deleted earlier."""
     unknown: tuple[str, ...] = ()
+    """Not in the table, and never deleted from it."""
 
 
 def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: Sequence[str]) -> Deleted:
@@ -51,17 +57,20 @@ def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: 
     wanted = pa.array(list(dict.fromkeys(ids)), pa.string())
     document = document_column(dataset.schema)
     these = pc.field(document).isin(wanted)
+    deleted_before = read_deleted(location).column("id").combine_chunks()
     with storage_errors("delete from", location):
         texts = ["text"] if document == "id" and "text" in dataset.schema.names else []
         rows = dataset.to_table(columns=[document, "source", "slice", "row", *texts], filter=these)
         rows = rows.rename_columns(["id", *rows.column_names[1:]])
-        dead = deleted_ids(location)
         if rows.num_rows:
-            write_rejects(location, _tombstones(rows, only_rows(location, rows.column("source").unique())))
+            write_deleted(location, rows.column("id"), _marks(location, rows))
+            steps.reached("written")
+            mark_slices(location, _emptied(dataset, rows, these), "deleted", "")
+            steps.reached("marked")
             dataset.delete(these)
     found = rows.column("id").unique()
     absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=found)))
-    known = pc.is_in(absent, value_set=dead)
+    known = pc.is_in(absent, value_set=deleted_before)
     return Deleted(
         documents=len(found),
         rows=rows.num_rows,
@@ -70,19 +79,18 @@ def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: 
     )
 
 
-def _tombstones(rows: pa.Table, single: pa.Array) -> pa.Table:
-    """One for each place; the chunks of a document have theirs in common. `single`: files of one row."""
-    detail = pa.nulls(rows.num_rows, pa.string())
-    if "text" in rows.column_names:
-        detail = pc.if_else(pc.is_in(rows.column("source"), value_set=single), None, marks(rows.column("text")))
-    names = ["id", "source", "slice", "row"]
-    distinct = rows.select(names).append_column("detail", pc.fill_null(detail, "")).group_by([*names, "detail"])
-    distinct = distinct.aggregate([])
-    count = distinct.num_rows
-    text = {"stage": "delete", "reason": DELETED, "run": ""}
-    columns = {
-        **{name: distinct.column(name) for name in [*names, "detail"]},
-        **{name: pa.array([value] * count, pa.string()) for name, value in text.items()},
-        "slice_rows": pa.array(np.zeros(count, np.int32)),
-    }
-    return pa.table({name: columns[name] for name in REJECTS.names}, schema=REJECTS)
+def _marks(location: TableLocation, rows: pa.Table) -> pa.Array | pa.ChunkedArray:
+    """What tells the text of each row, string [n]; null where its id does."""
+    if "text" not in rows.column_names:
+        return pa.nulls(rows.num_rows, pa.string())
+    single = single_row_files(location, rows.column("source").unique())
+    return pc.if_else(pc.is_in(rows.column("source"), value_set=single), None, text_marks(rows.column("text")))
+
+
+def _emptied(dataset: lance.LanceDataset, rows: pa.Table, these: pc.Expression) -> pa.Table:
+    """The slices (slice, source) of `rows` of which no row stays."""
+    slices = rows.select(["slice", "source"]).group_by("slice").aggregate([("source", "min")])
+    slices = slices.rename_columns(["slice", "source"])
+    numbers = slices.column("slice").combine_chunks()
+    staying = dataset.to_table(columns=["slice"], filter=pc.field("slice").isin(numbers) & ~these).column("slice")
+    return slices.filter(pa.array(~np.isin(numbers.to_numpy(), staying.to_numpy())))

@@ -1,88 +1,107 @@
-"""Duplicates whose holder goes: a document that moved from one file to another must not be lost between the two.
+"""Duplicates whose original has gone: a document that moved from one file to another must not be lost between the two.
 
-The new place is often read while the table still holds the row of the old one, so it is rejected as a duplicate. When
-rows go with their file, exchanged or pruned, such rejects get a reason of their own, which the next plan takes up
-without being asked; a run without a limit makes that plan itself at its end. The same holds for copies of a text whose
-holder goes, or gets another text. What was deleted for good still counts as a holder.
+The new place is often read while the table still holds the row of the old one, so the document is rejected there as a
+duplicate. When the old row then leaves the table with its file, the reject must be tried again. The same holds for a
+copy whose original leaves, gets another text, or was itself refused after all.
 
-The reason is written before rows are pruned, and before the last trace of an exchange goes. Writing it again changes
-nothing, and written in vain it only means that the document is judged once more.
+Nothing of this is stored: whether the original is there is asked of the table (`missing_originals`), in every plan and
+at the end of a run. A document that was deleted for good still counts as an original.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.companions.rejects import WIDOWED, deleted_ids, write_rejects
-from pipeline.table.known.ledger import TWINS, without_holder
-from pipeline.table.schema import REJECTS
+from pipeline.rejects import COPY, DUPLICATE, REJECTS
+from pipeline.table.companions.deleted import read_deleted, text_marks
+from pipeline.table.known.ledger import held_ids
 from pipeline.table.store import open_dataset, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     import lance
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["release_twins"]
+__all__ = ["copy_detail", "missing_originals", "no_row_has_left"]
 
-_CHUNK: Final = 1_000_000
-"""Rejects asked about in one pass over the table's ids."""
+MAX_ROWS_LOOKED_UP: Final = 1_000_000
+"""Rejects compared with the table's ids at a time."""
+
+_DUPLICATES: Final = f"reason = '{DUPLICATE}' OR reason LIKE '{COPY}%'"
+_MARK_LENGTH: Final = 32
 
 
-def release_twins(
-    location: TableLocation,
-    uris: Iterable[str] = (),
-    before: lance.LanceDataset | None = None,
-    *,
-    leaving: Sequence[str] = (),
-) -> int:
-    """Give the rejected duplicates of documents that the table does not hold (any more) the reason `WIDOWED`.
+def copy_detail(places: pa.ChunkedArray, marks: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What the reject of a copy says: where the original came from, and a mark of the text, by which it is known."""
+    return pc.binary_join_element_wise(
+        "the same text as ", pc.utf8_slice_codeunits(places, 0, 400), ", mark ", marks, ""
+    )
 
-    Without such rejects nothing but the reasons is read.
+
+def missing_originals(location: TableLocation, settled_version: int | None = None) -> pa.Table:
+    """The rejects (REJECTS) of duplicates whose original the table does not hold.
 
     Args:
         location: the table.
-        uris: files that were exchanged, whose documents may have got another text.
-        before: the version before that; None: it is not known, so each of their texts counts as another one.
-        leaving: files whose rows are about to go, and do not count.
-
-    Returns:
-        How many there were.
+        settled_version: a version in which none was missing. If no row has left the table since, none is missing now.
 
     Raises:
         TableError: the storage refused.
     """
-    dataset, rejects = open_dataset(location), open_dataset(location.sibling("rejects"))
-    if dataset is None or rejects is None:
-        return 0
+    dataset, rejected = open_dataset(location), open_dataset(location.sibling("rejects"))
+    if dataset is None or rejected is None:
+        return REJECTS.empty_table()
     with storage_errors("read the rejects of", location):
-        if not rejects.count_rows(filter=TWINS):
-            return 0
-        deleted, files = deleted_ids(location), list(uris)
-        batches = rejects.scanner(columns=REJECTS.names, filter=TWINS, batch_size=_CHUNK).to_batches()
-        rewritten = partial(_rewritten, dataset, before, files) if files else None
-        widowed = [batch.filter(without_holder(batch, dataset, deleted, rewritten, leaving)) for batch in batches]
-    found = pa.Table.from_batches(widowed, schema=REJECTS)
-    reason = pa.array([WIDOWED] * found.num_rows, pa.string())
-    write_rejects(location, found.set_column(REJECTS.get_field_index("reason"), "reason", reason))
-    return found.num_rows
+        if not rejected.count_rows(filter=_DUPLICATES):
+            return REJECTS.empty_table()
+        if settled_version is not None and no_row_has_left(dataset, settled_version):
+            return REJECTS.empty_table()
+        deleted = read_deleted(location)
+        scanner = rejected.scanner(columns=REJECTS.names, filter=_DUPLICATES, batch_size=MAX_ROWS_LOOKED_UP)
+        missing = [batch.filter(_is_missing(batch, dataset, deleted)) for batch in scanner.to_batches()]
+    return pa.Table.from_batches(missing, schema=REJECTS)
 
 
-def _rewritten(now: lance.LanceDataset, before: lance.LanceDataset | None, uris: list[str], ids: pa.Array) -> pa.Array:
-    """Those of `ids` that are of documents of some files and have another text than `before`."""
-    if not len(ids):  # a table of chunks, or one without texts, knows no copies
-        return ids
-    here = pc.field("source").isin(uris) & pc.field("id").isin(ids)
-    rows = now.to_table(columns=["id", "text"], filter=here)
-    if before is None:
-        return rows.column("id").combine_chunks()
-    old = before.to_table(columns=["id", "text"], filter=here)
-    at = pc.index_in(rows.column("id"), value_set=old.column("id").combine_chunks())
-    same = pc.equal(rows.column("text"), old.column("text").take(at))
-    return rows.filter(pc.invert(pc.fill_null(same, False))).column("id").combine_chunks()
+def no_row_has_left(dataset: lance.LanceDataset, version: int) -> bool:
+    """Whether the table still has every row of an earlier `version`; False where that cannot be told.
+
+    Compares the counts of rows by data file, so a compaction in between is not seen through.
+    """
+    if dataset.version == version:
+        return True
+    try:
+        earlier = _rows_by_file(dataset.checkout_version(version))
+    except (OSError, ValueError):  # cleaned away
+        return False
+    now = _rows_by_file(dataset)
+    return all(now.get(name) == rows for name, rows in earlier.items())
+
+
+def _rows_by_file(dataset: lance.LanceDataset) -> dict[str, int]:
+    fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+    return {str(fragment.files[0].path): fragment.num_rows for fragment in fragments}
+
+
+def _is_missing(duplicates: pa.RecordBatch, dataset: lance.LanceDataset, deleted: pa.Table) -> pa.Array:
+    """For each of `duplicates` (REJECTS) whether its original is missing, bool [n]."""
+    reason = duplicates.column("reason")
+    is_copy = pc.starts_with(reason, COPY)
+    originals = pc.if_else(is_copy, pc.utf8_slice_codeunits(reason, len(COPY)), duplicates.column("id"))
+    held = pc.is_in(originals, value_set=held_ids(dataset, originals))
+    if pc.any(is_copy).as_py():
+        marks = pc.utf8_slice_codeunits(duplicates.column("detail"), -_MARK_LENGTH)
+        held = pc.and_(
+            held, pc.or_(pc.invert(is_copy), _has_text(dataset, originals.filter(is_copy), originals, marks))
+        )
+    by_id = pc.is_in(originals, value_set=deleted.column("id").combine_chunks())
+    return pc.invert(pc.or_(held, by_id))
+
+
+def _has_text(dataset: lance.LanceDataset, copied: pa.Array, originals: pa.Array, marks: pa.Array) -> pa.Array:
+    """For each of `originals` (ids) whether it has the text of its mark, bool [n]; `copied`: the ids to look at."""
+    rows = dataset.to_table(columns=["id", "text"], filter=pc.field("id").isin(copied.unique()))
+    present = pc.binary_join_element_wise(rows.column("id"), text_marks(rows.column("text")), " ").combine_chunks()
+    return pc.is_in(pc.binary_join_element_wise(originals, marks, " "), value_set=present)

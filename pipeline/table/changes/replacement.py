@@ -3,13 +3,13 @@
     worker   1 stage           as for any file
     driver   2 journal         which slices are staged, where, and their rejects
              3 all there       the file's end was seen, every slice is in the journal or in the table
-             4 exchange        one commit: the new rows come, all other rows of the file go (`committer`)
-             5 settle          the old version's rejects, its file record, the journal's rows
+             4 replace         one commit: the new rows come, all other rows of the file go (`committer`)
+             5 finish          the old version's marks, then rejects, its file record, the journal's rows
 
-Files are exchanged together, as far as the journal can wait for them (`TOGETHER`): a document that moves from one
-changed file to another is then always there, and never its own duplicate.
+Files are replaced together, as far as the journal can wait for them (`MAX_WAITING_SLICES`): a document that moves from
+one changed file to another is then always there, and never its own duplicate.
 
-A new version that cannot be read to its end exchanges nothing: what is wrong with it goes to the rejects, the rows of
+A new version that cannot be read to its end replaces nothing: what is wrong with it goes to the rejects, the rows of
 the version before stay. That a file is empty, or shorter than it was, is no such fault.
 """
 
@@ -23,7 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.changes.pruning import retire_rejects
+from pipeline.rejects import as_of_run
+from pipeline.table.changes.pruning import remove_rejects
 from pipeline.table.companions.files import drop_older, record_files
 from pipeline.table.companions.journal import (
     forget,
@@ -35,8 +36,8 @@ from pipeline.table.companions.journal import (
     waiting_for,
     write_journal,
 )
-from pipeline.table.companions.rejects import DELETED, as_rejects, read_rejects
-from pipeline.table.fragments.staging import Staged, keep_rows
+from pipeline.table.companions.rejects import read_rejects
+from pipeline.table.fragments.staging import Staged, restage
 from pipeline.table.schema import JOURNAL
 from pipeline.table.store import open_dataset, storage_errors
 
@@ -49,12 +50,12 @@ if TYPE_CHECKING:
     from pipeline.table.known.ledger import Ledger
     from pipeline.table.location import TableLocation
 
-__all__ = ["Exchange", "Replacement", "outdated"]
+__all__ = ["ReadyFiles", "Replacement", "outdated"]
 
 logger = logging.getLogger(__name__)
 
-TOGETHER: Final = 8192
-"""Slices in the journal from which on files are exchanged as soon as they can be: two million rows, whose keys are
+MAX_WAITING_SLICES: Final = 8192
+"""Slices in the journal from which on files are replaced as soon as they can be: two million rows, whose keys are
 held in memory for a commit."""
 
 
@@ -68,15 +69,15 @@ def outdated(slices: Mapping[str, np.ndarray]) -> pc.Expression | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """What goes into one commit: new rows and rejects, and for each exchanged file the slices of its new version.
-
-    `records`: of all the files; those in `kept` cannot be read to their end and keep the rows that they have.
-    """
+class ReadyFiles:
+    """The changed files that go into one commit: their new rows and rejects."""
 
     records: tuple[FileRecord, ...] = ()
+    """Of all the files."""
     slices: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
-    kept: tuple[str, ...] = ()
+    """For each file that is replaced the slices of its new version, int64."""
+    unreadable: tuple[str, ...] = ()
+    """Files that cannot be read to their end: they keep the rows that they have."""
     parts: tuple[Staged, ...] = ()
     rejects: tuple[pa.Table, ...] = ()
 
@@ -106,7 +107,7 @@ class Replacement:
         self._rows = 0
         self._records: dict[str, FileRecord] = {}
         self._there: set[int] = set()
-        self._settled: set[str] = set()
+        self._finished: set[str] = set()
         self._again = set[int]() if again is None else set(again.tolist())
         self._uris = pa.array(list(versions), pa.string())
         if versions:
@@ -121,7 +122,9 @@ class Replacement:
         self, staged: Staged | None, rejects: pa.Table, files: Sequence[FileRecord]
     ) -> tuple[Staged | None, pa.Table, list[FileRecord]]:
         """Take in what is of changed files; returns the rest."""
-        mine = [each for each in files if self.versions.get(each.uri) == each.version and each.uri not in self._settled]
+        mine = [
+            each for each in files if self.versions.get(each.uri) == each.version and each.uri not in self._finished
+        ]
         self._records |= {record.uri: record for record in mine}
         others = [record for record in files if record.uri not in self.versions]
         if not len(self._uris):
@@ -144,7 +147,7 @@ class Replacement:
         write_journal(self._location, entries)
         self._there.update(entries.column("slice").to_pylist())
 
-    def ready(self, dataset: lance.LanceDataset, ledger: Ledger, *, last: bool = True) -> Exchange | None:
+    def ready(self, dataset: lance.LanceDataset, ledger: Ledger, *, last: bool = True) -> ReadyFiles | None:
         """What can be committed now: the files whose slices are all in the journal, or in the table.
 
         Unless this is the `last` time, only all changed files together, or what there is if the journal is full.
@@ -152,7 +155,9 @@ class Replacement:
         records = dict(self._records)
         slices = {uri: np.fromiter(self._slices_of(record), np.int64) for uri, record in records.items()}
         whole = {uri: numbers for uri, numbers in slices.items() if self._complete(numbers, ledger)}
-        early = not last and len(self._there) < TOGETHER and len(whole) + len(self._settled) < len(self.versions)
+        early = (
+            not last and len(self._there) < MAX_WAITING_SLICES and len(whole) + len(self._finished) < len(self.versions)
+        )
         if early or not whole:
             return None
         waiting = np.intersect1d(np.concatenate(list(whole.values())), np.array(sorted(self._there), np.int64))
@@ -166,26 +171,26 @@ class Replacement:
         shown = pc.or_(
             pc.less(rejects.column("row"), 0), pc.invert(pc.is_in(rejects.column("source"), value_set=is_kept))
         )
-        return Exchange(
+        return ReadyFiles(
             records=tuple(records[uri] for uri in whole),
             slices={uri: numbers for uri, numbers in whole.items() if uri not in kept},
-            kept=tuple(sorted(kept)),
+            unreadable=tuple(sorted(kept)),
             parts=tuple(staged_in(self._location, dataset, taken)),
-            rejects=(as_rejects(rejects.filter(shown), self._run),) if rejects.num_rows else (),
+            rejects=(as_of_run(rejects.filter(shown), self._run),) if rejects.num_rows else (),
         )
 
-    def settle(self, exchange: Exchange) -> None:
+    def finish(self, ready: ReadyFiles) -> None:
         """What follows the commit; done again, it changes nothing."""
-        retire_rejects(self._location, outdated(exchange.slices))
-        record_files(self._location, exchange.records, self._run)
-        drop_older(self._location, {uri: self.versions[uri] for uri in exchange.slices})
-        uris = [record.uri for record in exchange.records]
+        remove_rejects(self._location, outdated(ready.slices))
+        record_files(self._location, ready.records, self._run)
+        drop_older(self._location, {uri: self.versions[uri] for uri in ready.slices})
+        uris = [record.uri for record in ready.records]
         forget_files(self._location, uris)
-        for record in exchange.records:
-            self._settled.add(record.uri)
+        for record in ready.records:
+            self._finished.add(record.uri)
             self._records.pop(record.uri, None)
             self._there.difference_update(self._slices_of(record))
-        for uri in exchange.kept:
+        for uri in ready.unreadable:
             logger.warning("%s has changed, but cannot be read to its end: the rows of its older version stay", uri)
 
     def _known_broken(self, whole: Mapping[str, np.ndarray], waiting: np.ndarray) -> list[str]:
@@ -194,7 +199,7 @@ class Replacement:
         if not len(slices):
             return []
         condition = (pc.field("row") < 0) & pc.field("slice").isin(pa.array(slices, pa.int64()))
-        return read_rejects(self._location, condition & (pc.field("reason") != DELETED)).column("source").to_pylist()
+        return read_rejects(self._location, condition).column("source").to_pylist()
 
     def _load(self) -> None:
         """What runs before this one have staged; for other versions it is of no use any more."""
@@ -216,7 +221,8 @@ class Replacement:
             return None, staged
         dataset = open_dataset(self._location)
         assert dataset is not None
-        return keep_rows(self._location, dataset, staged, mine), keep_rows(self._location, dataset, staged, ~mine)
+        ours, rest = (restage(self._location, dataset, staged.keep(part)) for part in (mine, ~mine))
+        return ours, rest
 
     def _complete(self, slices: np.ndarray, ledger: Ledger) -> bool:
         missing = [number for number in slices.tolist() if number not in self._there]

@@ -1,4 +1,4 @@
-"""Adding documents whose vectors were made elsewhere: the same road as a run's, with one slice per call.
+"""Adding documents whose vectors were made elsewhere: the commit protocol of a run, with one slice for each call.
 
 The slice is the hash of the ids and vectors, so the same call twice adds nothing the second time.
 """
@@ -50,7 +50,7 @@ def add_rows(
     with Committer(location, new_run()) as committer:
         committer.add(stage(location, rows))
         committer.flush()
-        return Added(committer.rows, committer.rejects)
+        return Added(committer.totals.rows, committer.totals.rejects)
 
 
 def _rows(

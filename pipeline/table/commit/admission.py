@@ -1,7 +1,7 @@
-"""Who may be in: the rows of a commit that the table does not hold yet, in whole slices and under new ids.
+"""Which staged rows a commit may add: whole slices that the table does not hold yet, documents under new ids.
 
-Pure judgement against one version of the table; nothing is written here. Whoever came first stays: a row already in
-the table, else the row staged first.
+Pure judgement against one version of the table; nothing is written here. The first of two documents with one id stays:
+a row already in the table, else the row staged first.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.changes.deleted_documents import dead_rows
-from pipeline.table.companions.rejects import DELETED, DUPLICATE
+from pipeline.columns import first_alike
+from pipeline.rejects import DELETED, DUPLICATE, REJECTS, rejects
+from pipeline.table.changes.deleted_documents import deleted_rows
 from pipeline.table.known.ledger import held_ids
-from pipeline.table.places import described, first_alike, held, same_place
-from pipeline.table.schema import REJECTS, document_column
+from pipeline.table.places import held_by, in_table, same_place
+from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def admit(
     """Judge `parts` against `dataset`, up to whose version `ledger` is known.
 
     Args:
-        location: the table, for its tombstones.
+        location: the table, for what was deleted from it.
         dataset: its newest version.
         ledger: which slices that version holds.
         parts: what is to be committed, in the order of arrival.
@@ -78,16 +79,17 @@ def admit(
     stored = ledger.is_stored(slices)
     if retry is not None:
         stored = _stored_by_row(dataset, keys, stored, retry.covers(keys))
-    lost = stored | _staged_twice(slices, np.repeat(np.arange(len(parts)), sizes))
-    left = np.flatnonzero(~lost)
-    candidates = keys.take(pa.array(left))
+    # Rows of slices that another commit has, or an earlier part, are neither kept nor rejected: these are finished.
+    overtaken = stored | _staged_twice(slices, np.repeat(np.arange(len(parts)), sizes))
+    left = np.flatnonzero(~overtaken)
+    # Rows that leave in this commit hold no id any more; a row without a source cannot be one of them.
     staying = None if outdated is None else pc.field("source").is_null() | ~outdated
-    dead, why = dead_rows(location, parts, keys, unique_ids=unique_ids)
-    candidates = candidates.append_column("dead", pa.array(dead[left])).append_column("why", why.take(pa.array(left)))
-    refused, rejects = _refuse(dataset, candidates, staying, known, unique_ids=unique_ids)
-    keep = ~lost
+    is_deleted, why = deleted_rows(location, parts, keys, unique_ids=unique_ids)
+    candidates = keys.append_column("is_deleted", pa.array(is_deleted)).append_column("why", why).take(pa.array(left))
+    refused, rejected = _refusals(dataset, candidates, staying, known, unique_ids=unique_ids)
+    keep = ~overtaken
     keep[left[refused]] = False
-    return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejects, contested=bool(stored.any()))
+    return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejected, contested=bool(stored.any()))
 
 
 def _stored_by_row(dataset: lance.LanceDataset, keys: pa.Table, stored: np.ndarray, again: np.ndarray) -> np.ndarray:
@@ -96,7 +98,7 @@ def _stored_by_row(dataset: lance.LanceDataset, keys: pa.Table, stored: np.ndarr
     if not len(doubtful):
         return stored
     by_row = stored.copy()
-    by_row[doubtful] = held(dataset, keys.take(pa.array(doubtful)))
+    by_row[doubtful] = in_table(dataset, keys.take(pa.array(doubtful)))
     return by_row
 
 
@@ -106,18 +108,18 @@ def _staged_twice(slices: np.ndarray, part: np.ndarray) -> np.ndarray:
     return part != part[first][inverse]
 
 
-def _doubtful(
+def _may_be_held(
     dataset: lance.LanceDataset, ids: pa.Array, known: KnownIds | None
 ) -> tuple[np.ndarray, list[lance.LanceFragment] | None]:
     """Which of `ids` the table may hold, bool [n], and the fragments that then do; None: any."""
     if known is None:
         return np.ones(len(ids), bool), None
-    mask, numbers = known.suspects(ids)
+    mask, numbers = known.may_hold(ids)
     wanted = set(numbers.tolist())
     return mask, [each for each in dataset.get_fragments() if each.fragment_id in wanted] if wanted else []
 
 
-def _refuse(
+def _refusals(
     dataset: lance.LanceDataset,
     rows: pa.Table,
     staying: pc.Expression | None,
@@ -125,21 +127,27 @@ def _refuse(
     *,
     unique_ids: bool,
 ) -> tuple[np.ndarray, pa.Table]:
-    """Positions among `rows` (keys, `dead_rows`) that may not be in, and their rejects."""
+    """Positions among `rows` (keys, is_deleted, why) that may not enter, and their rejects (REJECTS)."""
     ids = rows.column("id").combine_chunks()
     sources = rows.column("source").unique() if unique_ids else None
-    mask, fragments = _doubtful(dataset, ids, known)
+    mask, fragments = _may_be_held(dataset, ids, known)
     holders = held_ids(dataset, ids.filter(pa.array(mask)), sources=sources, where=staying, fragments=fragments)
-    dead = rows.column("dead").to_numpy()
-    taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~dead
+    is_deleted = rows.column("is_deleted").to_numpy()
+    taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~is_deleted
     first = first_alike(ids)
-    twin = ~same_place(rows, first) & ~dead & ~taken
-    rejects = [
-        _rejects(rows, dead, DELETED, rows.column("why").filter(pa.array(dead))),
-        _rejects(rows, taken, DUPLICATE, _holders(dataset, holders, staying, fragments, ids.filter(pa.array(taken)))),
-        _rejects(rows, twin, DUPLICATE, described(rows.take(pa.array(first[twin])))),
+    # Chunks of one document share its id and its place; a second document with the id has another place.
+    second = ~same_place(rows, first) & ~is_deleted & ~taken
+    holders_of_taken = _holders(dataset, holders, staying, fragments, ids.filter(pa.array(taken)))
+    refusals = [
+        (is_deleted, DELETED, rows.column("why").filter(pa.array(is_deleted))),
+        (taken, DUPLICATE, holders_of_taken),
+        (second, DUPLICATE, held_by(rows.take(pa.array(first[second])))),
     ]
-    return np.flatnonzero(dead | taken | twin), pa.concat_tables(rejects)
+    rejected = [
+        rejects(rows.filter(pa.array(which)), stage="commit", reason=reason, detail=detail)
+        for which, reason, detail in refusals
+    ]
+    return np.flatnonzero(is_deleted | taken | second), pa.concat_tables(rejected)
 
 
 def _holders(
@@ -158,18 +166,4 @@ def _holders(
     columns = [document, "source", "row"]
     with storage_errors("look for ids in", dataset):
         holders = dataset.scanner(columns=columns, filter=here, fragments=fragments).to_table()
-    return described(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
-
-
-def _rejects(rows: pa.Table, which: np.ndarray, reason: str, details: pa.Array | pa.ChunkedArray) -> pa.Table:
-    some = rows.filter(pa.array(which))
-    count = some.num_rows
-    columns = {
-        **{name: some.column(name) for name in ("id", "source", "slice", "row")},
-        "stage": pa.array(["commit"] * count, pa.string()),
-        "reason": pa.array([reason] * count, pa.string()),
-        "detail": pc.utf8_slice_codeunits(details, 0, 500),
-        "run": pa.nulls(count, pa.string()),
-        "slice_rows": pa.array(np.zeros(count, np.int32)),
-    }
-    return pa.table(columns, schema=REJECTS)
+    return held_by(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))

@@ -1,24 +1,21 @@
-"""Collecting what is to be committed, and deciding when: after so many rows, or so many seconds, whichever is first.
+"""Collecting what is to be committed, and deciding when: after enough rows or seconds, and not too often.
 
-The other half of a committer; what a commit is, `pipeline.table.commit.committer` says.
+A commit costs more the more fragments a table has. So after one the next waits nine times as long as it took, and
+commits take at most a tenth of the driver's time. While they wait, rows collect; beyond `MAX_WAITING_COMMITS` times a
+commit's rows the stream is held back.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final
 
-from pipeline.errors import MoeeError
+from pipeline.rejects import REJECTS
 from pipeline.table.commit.pending import Pending
-from pipeline.table.companions.rejects import as_rejects
-from pipeline.table.schema import REJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
@@ -28,124 +25,105 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector"]
 
-logger = logging.getLogger(__name__)
+SPACING: Final = 9.0
+"""Seconds between commits for each second that the last one took."""
+
+MAX_WAITING_COMMITS: Final = 8
+"""Rows and rejects that may wait, as a multiple of those that make a commit due."""
 
 
-class Collector(ABC):
+class Collector:
     """Collects from several threads, hands over from one at a time.
 
     Args:
-        run: name of the run, stored with every reject.
+        commit: given what waits, rows for the journal, and whether all has been collected and nothing will follow.
         replacement: takes what is of changed files.
-        max_rows: hand over as soon as this many rows and rejects wait.
-        max_seconds: a timer hands over what has waited this long; on arrival alone the tail would stall.
+        max_rows: a commit is due as soon as this many rows and rejects wait.
+        max_seconds: a timer commits what has waited this long; on arrival alone the tail would stall.
     """
 
-    def __init__(self, run: str, replacement: Replacement, *, max_rows: int, max_seconds: float) -> None:
-        self.run, self.max_rows, self.max_seconds = run, max_rows, max_seconds
-        self._replacement = replacement
+    def __init__(
+        self,
+        commit: Callable[[Pending, pa.Table, bool], None],
+        replacement: Replacement,
+        *,
+        max_rows: int,
+        max_seconds: float,
+    ) -> None:
+        self._commit, self._replacement = commit, replacement
+        self._max_rows, self._max_seconds = max_rows, max_seconds
         self._pending = Pending()
+        self._not_before = 0.0
         self._failure: BaseException | None = None
         self._guard, self._committing, self._closed = threading.Lock(), threading.Lock(), threading.Event()
         self._timer = threading.Thread(target=self._tick, name="committer", daemon=True)
         self._timer.start()
 
-    @abstractmethod
-    def _commit_all(self, pending: Pending, entries: pa.Table, *, last: bool) -> None:
-        """Commit `pending`, put `entries` into the journal, and whatever follows from either.
-
-        `last`: all has been collected, and nothing will follow.
-        """
-
-    @abstractmethod
-    def _collected(self, files: Sequence[FileRecord]) -> None:
-        """Note input files whose end was seen; under the guard."""
-
-    @abstractmethod
-    def _tidy(self) -> None:
-        """What is left to do after the last commit."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-            return
-        self._stop()
-        try:
-            self.flush()
-        except MoeeError as second:
-            logger.warning("what was still to be committed is left for the next run: %s", second)
-
-    def add(self, staged: Staged | None, rejects: pa.Table | None = None, files: Sequence[FileRecord] = ()) -> None:
-        """Take in the outcome of whole slices: their accepted rows, their rejects (REJECTS, ``run`` may be missing).
-
-        `files` are input files whose end was seen. Commits at once if enough is waiting.
+    def add(self, staged: Staged | None, rejected: pa.Table | None, files: Sequence[FileRecord]) -> None:
+        """Take in the outcome of whole slices; commits if that is due, and waits where too much is waiting.
 
         Raises:
             TableError: this or an earlier commit failed; nothing of it is in the table.
         """
-        self._check()
+        self._raise_failure()
         with self._guard:
-            if not self._waits():
+            if not self._size:
                 self._pending.since = time.monotonic()
-            refused = REJECTS.empty_table() if rejects is None else as_rejects(rejects, self.run)
+            refused = REJECTS.empty_table() if rejected is None else rejected
             staged, refused, others = self._replacement.take(staged, refused, files)
             if staged is not None and staged.n_rows:
                 self._pending.parts.append(staged)
             if refused.num_rows:
                 self._pending.rejects.append(refused)
-            self._collected(others)
-            full = self._pending.size + self._replacement.size >= self.max_rows
-        if full:
+            self._pending.files += others
+        if self._size >= MAX_WAITING_COMMITS * self._max_rows:
+            self._closed.wait(max(self._not_before - time.monotonic(), 0.0))
+        if self._is_due():
             self.flush()
 
-    def flush(self) -> None:
-        """Commit what is waiting.
+    def flush(self, *, last: bool = False) -> None:
+        """Commit at once what is waiting.
 
         Raises:
             CommitError: the table was moved under every one of many attempts.
             TableError: the storage refused.
         """
-        self._flush(last=False)
-
-    def _flush(self, *, last: bool) -> None:
-        self._check()
+        self._raise_failure()
         with self._committing:
             with self._guard:
                 pending, self._pending = self._pending, Pending()
                 entries = self._replacement.drain()
+            began = time.monotonic()
             try:
-                self._commit_all(pending, entries, last=last)
+                self._commit(pending, entries, last)
             except BaseException as error:
                 self._failure = error
                 raise
+            ended = time.monotonic()
+            self._not_before = ended + SPACING * (ended - began)
 
-    def close(self) -> None:
-        """Commit the rest, record finished files, and remove rejects that other commits have overtaken."""
-        self._stop()
-        self._flush(last=True)
-        self._tidy()
-
-    def _waits(self) -> bool:
-        return bool(self._pending.size or self._replacement.size)
-
-    def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """No commits by the timer from here on."""
         self._closed.set()
         self._timer.join()
 
+    @property
+    def _size(self) -> int:
+        return self._pending.size + self._replacement.size
+
+    def _is_due(self) -> bool:
+        now = time.monotonic()
+        is_enough = self._size >= self._max_rows or now - self._pending.since >= self._max_seconds
+        return bool(self._size) and is_enough and now >= self._not_before
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
     def _tick(self) -> None:
-        while not self._closed.wait(max(self.max_seconds / 4, 0.01)):
-            waited = time.monotonic() - self._pending.since
-            if self._waits() and waited >= self.max_seconds:
+        while not self._closed.wait(max(self._max_seconds / 8, 0.01)):
+            if self._is_due():
                 try:
                     self.flush()
-                except BaseException:
+                except BaseException:  # the next `add` raises it, in the driver's own thread
                     return

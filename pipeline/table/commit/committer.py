@@ -1,39 +1,41 @@
-"""Commits: staged rows become part of the table, exactly once, whatever dies and whoever else is writing.
+"""Commits: staged rows become part of the table, exactly once, whatever dies and whatever other driver is writing.
 
     worker   1 stage            data files, named by no version             dies: orphan files, nothing else
     driver   2 open             newest version V; absorb what others added
              3 admit            whole slices not stored yet, ids not taken; the refused become rejects
              4 rejects          upsert by slice and row                     dies: slice redone, rejects replaced
              5 compare-and-swap Merge(fragments of V + ours) on V           dies before: as above; after: it is in
-                                lost: somebody moved the table, back to 2
-             6 files            input files all of whose slices are in      dies: the file is looked at again
+                                lost: the table has moved on, back to 2
+             6 marks            slices of which no row is in are finished   dies: slice redone, rejects replaced
+             7 files            input files all of whose slices are in      dies: the file is looked at again
 
 A file that the table holds in an older version takes a longer way, because a reader must see all of one version or all
 of the other (`pipeline.table.changes.replacement`, `pipeline.table.companions.journal`):
 
              a journal          instead of 2: which slices wait, and where  dies: resumed; staged slices are not redone
-             b all there        every slice of the file waits, or is stored already
+             b all there        every slice of the file waits, or is finished already
              c reopen           older versions no longer count as finished  dies: the file is still a changed one
-             2 to 5             as above, with all that waits; ids of rows that go are free, and Merge names V's
+             2 to 6             as above, with all that waits; ids of rows that go are free, and Merge names V's
                                 fragments without these rows (`pipeline.table.fragments.deletion_files`)
-             d settle           twins of what has gone, older rejects,      dies: every slice is stored, so nothing is
-                                file records, then the journal's rows       exchanged, and d is done again
+             d finish           older marks, then rejects, file records,    dies: every slice is finished, so nothing is
+                                then the journal's rows                     replaced, and d is done again
 
 Why it is like this:
 
 - The table's ``slice`` column is the ledger: rows and their slice numbers become visible in the same instant (5), so
-  no crash can part them. Besides it only tombstones say that a slice is stored: all its rows may have been deleted.
-- Merge with ``max_retries=0`` conflicts with any append, merge, rewrite or delete in between; Append does not (it
-  would rebase and double the rows), nor do Delete and Update with appends. So it is the one operation for new rows and
-  for exchanges; where it would cost seconds, `pipeline.table.commit.append` takes its place, for new rows only.
+  no crash can part them.
+- Merge with ``max_retries=0`` conflicts with any append, merge, rewrite or delete in between. Append does not: it would
+  rebase and double the rows. So Merge is the one operation for new rows and for replacements.
 - Rejects come before the swap, because a slice without any accepted row has no swap to hang on. A driver that dies or
   loses after 4 can leave a reject for a row that another commit accepts; a row in the table outweighs its reject, and
   opening and closing a `Committer` remove such rejects (`pipeline.table.companions.rejects`).
+- Marks come after the swap: before it, other rows of the same slices may still be lost. They go before the rejects that
+  they stand for (d), so that a file that returns to its older version is read again and not taken for rejected.
 - c comes before the swap, because a file that returns to an older version must not be skipped for a record that says
-  it is finished; the journal goes last, because its fragments count as staged, not as orphans, as long as it names
+  it is finished. The journal goes last, because its fragments count as staged, not as orphans, as long as it names
   them, and must do so until a version of the table does.
-- Whoever held the table's lease before us may still be running: the epoch (`fragments.orphans`) keeps a driver
-  from committing files that were collected as orphans since.
+- The driver that held the table's lease before may only have slept. Each run begins an epoch under its lease
+  (`pipeline.table.fragments.orphans`): a driver of an earlier epoch cannot commit any more.
 """
 
 from __future__ import annotations
@@ -41,74 +43,107 @@ from __future__ import annotations
 import logging
 import random
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
 
-from pipeline.errors import CommitError, TableNotFoundError
-from pipeline.table.changes.duplicates import release_twins
+import pyarrow as pa
+
+from pipeline.errors import CommitError, MoeeError, TableNotFoundError
+from pipeline.rejects import as_of_run
+from pipeline.table import steps
 from pipeline.table.changes.replacement import Replacement, outdated
 from pipeline.table.commit.admission import admit
-from pipeline.table.commit.append import forget, repair
 from pipeline.table.commit.collector import Collector
-from pipeline.table.commit.same_text import Copies
-from pipeline.table.commit.swap import holds, swap
+from pipeline.table.commit.same_text import SameText
+from pipeline.table.commit.swap import data_file_names, holds, swap
 from pipeline.table.companions.files import record_files, reopen_older
-from pipeline.table.companions.rejects import drop_stale, write_rejects
-from pipeline.table.fragments.deletion_files import without
-from pipeline.table.fragments.orphans import epoch_of, refuse_fenced
+from pipeline.table.companions.rejects import drop_overtaken, write_rejects
+from pipeline.table.companions.slices import drop_overtaken_marks, mark_slices
+from pipeline.table.fragments.compaction import MAX_FRAGMENTS, join_some
+from pipeline.table.fragments.deletion_files import fragments_without, staged_fragments
+from pipeline.table.fragments.orphans import begin_epoch, epoch_of, refuse_fenced
 from pipeline.table.known.ids import KnownIds
 from pipeline.table.known.ledger import Ledger
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from types import TracebackType
 
     import lance
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     from pipeline.table.changes.retry import Retry
     from pipeline.table.commit.pending import Pending
     from pipeline.table.companions.files import FileRecord
+    from pipeline.table.companions.lease import Lease
+    from pipeline.table.fragments.staging import Staged
     from pipeline.table.location import TableLocation
 
-__all__ = ["Committed", "Committer", "reached"]
+__all__ = ["Committed", "Committer", "Totals"]
 
 logger = logging.getLogger(__name__)
 
-_ATTEMPTS: Final = 50
-"""Lost races before a commit gives up; each loss means that somebody else won."""
-
-
-def reached(step: str) -> None:
-    """Note that the protocol has come to `step`; the crash tests die here."""
-    logger.debug("commit: %s", step)
+MAX_LOST_RACES: Final = 50
+"""Lost races before a commit gives up; each loss means that another driver won."""
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One commit as it was placed: the table's version, and how many rows and rejects it added."""
+    """One commit as it was placed."""
 
     version: int
+    """The table's version."""
     rows: int
+    """Rows that it added."""
     rejects: int
+    """Rejects that it wrote."""
 
 
-class Committer(Collector):
+@dataclass(slots=True)
+class Totals:
+    """What a committer has done so far."""
+
+    commits: int = 0
+    rows: int = 0
+    documents: int = 0
+    """As rows, where the chunks of a document count once."""
+    rejects: int = 0
+    outdated_rows: int = 0
+    """Rows of older versions of files that went."""
+    replaced_files: list[str] = field(default_factory=list[str])
+    unreadable_files: list[str] = field(default_factory=list[str])
+    """Changed files that cannot be read to their end: their older rows stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    unique_ids: bool
+    slices_of: Callable[[FileRecord], Iterable[int]] | None
+    retry: Retry | None
+    lease: Lease | None
+    on_commit: Callable[[Committed], None] | None
+
+
+class Committer:
     """The driver's end: collects what the workers staged and commits it. Safe to use from several threads.
 
     Args:
         location: an existing table.
         run: name of the run, stored with every reject.
-        max_rows: commit as soon as this many rows and rejects wait.
+        max_rows: a commit is due as soon as this many rows and rejects wait.
         max_seconds: a timer commits what has waited this long; on arrival alone the tail would stall.
         unique_ids: ids were derived from source and row; the check then looks at rows of the same sources only.
         slices_of: the slices of a finished input file. Without it, files are recorded when the run has ended well.
-        changed: URI → version of the files whose older rows are to be exchanged for new ones; needs `slices_of`.
+        changed: URI → version of the files whose older rows are to be replaced; needs `slices_of`.
         drop_copies: later copies of a text are rejected.
         retry: rejected documents of finished slices that are tried again.
+        lease: the table's lease, checked before every commit. Under it an epoch begins, and small fragments are joined
+            where there are more than `MAX_FRAGMENTS`.
         on_commit: called after every commit, from whichever thread made it.
+
+    Attributes:
+        totals: what was committed so far.
+        ledger: which slices are finished.
 
     Raises:
         TableNotFoundError: there is no table.
@@ -127,135 +162,194 @@ class Committer(Collector):
         changed: Mapping[str, str] | None = None,
         drop_copies: bool = False,
         retry: Retry | None = None,
+        lease: Lease | None = None,
         on_commit: Callable[[Committed], None] | None = None,
     ) -> None:
-        self.location, self.unique_ids = location, unique_ids
-        self.rows = self.documents = self.rejects = self.commits = self.outdated = 0
-        self.exchanged: list[str] = []
-        self.kept: list[str] = []
-        self._slices_of, self._on_commit, self._retry = slices_of, on_commit, retry
-        repair(location, run)
+        self._location, self._run = location, run
+        self._settings = _Settings(unique_ids, slices_of, retry, lease, on_commit)
+        self.totals = Totals()
+        if lease is not None:
+            begin_epoch(location, run)
         dataset = self._open()
         self._epoch = epoch_of(dataset)
-        drop_stale(location, dataset)
+        drop_overtaken(location, dataset)
         self.ledger, self._known = Ledger.load(location), KnownIds()
-        self._copies = Copies(location) if drop_copies else None
+        drop_overtaken_marks(location, self.ledger.stored)
+        self._same_text = SameText(location) if drop_copies else None
         self._files: dict[tuple[str, str], FileRecord] = {}
         again = None if retry is None else retry.slices
-        replacement = Replacement(location, run, changed or {}, slices_of or (lambda _: ()), again)
-        super().__init__(run, replacement, max_rows=max_rows, max_seconds=max_seconds)
+        self._replacement = Replacement(location, run, changed or {}, slices_of or (lambda _: ()), again)
+        self._collector = Collector(self._commit_all, self._replacement, max_rows=max_rows, max_seconds=max_seconds)
 
-    def _collected(self, files: Sequence[FileRecord]) -> None:
-        self._files.update({(record.uri, record.version): record for record in files})
+    def __enter__(self) -> Self:
+        return self
 
-    def _commit_all(self, pending: Pending, entries: pa.Table, *, last: bool) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+            return
+        self._collector.stop()
+        try:
+            self.flush()
+        except MoeeError as second:
+            logger.warning("what was still to be committed is left for the next run: %s", second)
+
+    def add(self, staged: Staged | None, rejected: pa.Table | None = None, files: Sequence[FileRecord] = ()) -> None:
+        """Take in the outcome of whole slices: their accepted rows and their rejects (REJECTS).
+
+        `files` are input files whose end was seen. Commits if that is due, and waits where too much is waiting.
+
+        Raises:
+            TableError: this or an earlier commit failed; nothing of it is in the table.
+        """
+        self._collector.add(staged, None if rejected is None else as_of_run(rejected, self._run), files)
+
+    def flush(self) -> None:
+        """Commit at once what is waiting.
+
+        Raises:
+            CommitError: the table was moved under every one of many attempts.
+            TableError: the storage refused.
+        """
+        self._collector.flush()
+
+    def close(self) -> None:
+        """Commit the rest, record finished files, and remove what other commits have overtaken."""
+        self._collector.stop()
+        self._collector.flush(last=True)
+        if self._settings.slices_of is None and self._files:
+            record_files(self._location, list(self._files.values()), self._run)
+            self._files.clear()
+        drop_overtaken(self._location, self._open())
+        drop_overtaken_marks(self._location, self.ledger.stored)
+
+    def _commit_all(self, pending: Pending, entries: pa.Table, last: bool) -> None:  # noqa: FBT001
+        """Commit `pending`, put `entries` into the journal, and do what follows from either."""
+        self._files.update({(record.uri, record.version): record for record in pending.files})
         if entries.num_rows:
             self._replacement.write(entries)
-            reached("journaled")
+            steps.reached("journaled")
         if self._replacement.versions:
-            self._add_exchange(pending, last=last)
-        if pending.size or pending.exchange.records:
+            self._add_ready_files(pending, last=last)
+        if pending.size or pending.ready.records:
             self._commit(pending)
-        if self._slices_of is not None:
-            self._record_files(self._slices_of)
-
-    def _tidy(self) -> None:
-        if self._slices_of is None and self._files:
-            record_files(self.location, list(self._files.values()), self.run)
-            self._files.clear()
-        forget(self.location, self.run)
-        release_twins(self.location)  # of rows that were themselves refused, or left to another run
-        drop_stale(self.location, self._open())
+        if self._settings.slices_of is not None:
+            self._record_files(self._settings.slices_of)
 
     def _open(self) -> lance.LanceDataset:
-        dataset = open_dataset(self.location)
+        dataset = open_dataset(self._location)
         if dataset is None:
-            raise TableNotFoundError(f"there is no table {self.location} (any more) to commit to")
+            raise TableNotFoundError(f"there is no table {self._location} (any more) to commit to")
         return dataset
 
-    def _add_exchange(self, pending: Pending, *, last: bool) -> None:
+    def _add_ready_files(self, pending: Pending, *, last: bool) -> None:
         """Add the changed files that are all there; from here on their older versions do not count as complete."""
-        exchange = self._replacement.ready(self._open(), self.ledger, last=last)
-        if exchange is None:
+        ready = self._replacement.ready(self._open(), self.ledger, last=last)
+        if ready is None:
             return
-        pending.add(exchange)
-        reopen_older(self.location, {uri: self._replacement.versions[uri] for uri in exchange.slices})
-        reached("older versions reopened")
+        pending.add(ready)
+        reopen_older(self._location, {uri: self._replacement.versions[uri] for uri in ready.slices})
+        steps.reached("older versions reopened")
 
     def _commit(self, pending: Pending) -> None:
-        """Steps 2 to 5, until the swap succeeds."""
+        """Steps 2 to 6 and d, until the swap succeeds."""
         touched = pending.slices()
-        attempted: list[str] = []
-        old, erased = outdated(pending.exchange.slices), 0
-        before: lance.LanceDataset | None = None
-        for attempt in range(_ATTEMPTS):
+        attempted: set[str] = set()
+        old_rows, erased = outdated(pending.ready.slices), 0
+        for attempt in range(MAX_LOST_RACES):
             dataset = self._open()
             if attempted and holds(dataset, attempted):
                 break
-            refuse_fenced(self.location, dataset, self._epoch)
-            self.ledger.absorb(dataset, self.location)
-            reached("opened")
-            self._admit(dataset, pending, old)
-            reached("admitted")
-            write_rejects(self.location, pending.sized_rejects(self._retry))
-            reached("rejects written")
-            attempted = [fragment for part in pending.parts for fragment in part.fragments]
-            present, erased = (None, 0) if old is None else without(self.location, dataset, old)
-            idle = not attempted and not erased
-            if idle or swap(self.location, dataset, attempted, self.run, present=present):
-                before = dataset if erased else None
+            self._refuse_lost(dataset)
+            self.ledger.absorb(dataset)
+            steps.reached("opened")
+            self._admit(dataset, pending)
+            steps.reached("admitted")
+            write_rejects(self._location, pending.all_rejects())
+            steps.reached("rejects written")
+            new = staged_fragments(self._location, dataset, pending.parts)
+            attempted = data_file_names(new)
+            present = None
+            if old_rows is not None:
+                present, erased = fragments_without(self._location, dataset, old_rows)
+            if not new and not erased:
+                break
+            if swap(self._location, dataset, new, self._run, present=present):
                 break
             pending.contested = True
+            self._join_small_fragments()
             time.sleep(min(0.01 * 2**attempt, 1.0) * random.random())  # noqa: S311 — spreads rivals, guards nothing
         else:
-            raise CommitError(f"{self.location} was changed by others during {_ATTEMPTS} attempts to commit: try again")
-        reached("committed")
-        self.outdated += erased
+            raise CommitError(
+                f"{self._location} was changed by others during {MAX_LOST_RACES} attempts to commit: try again"
+            )
+        steps.reached("committed")
+        self.totals.outdated_rows += erased
         self._account(pending, touched)
-        if pending.exchange.records:
-            release_twins(self.location, pending.exchange.slices, before)
-            self._replacement.settle(pending.exchange)
-            self.exchanged += pending.exchange.slices
-            self.kept += pending.exchange.kept
-            reached("settled")
+        if pending.ready.records:
+            self._replacement.finish(pending.ready)
+            self.totals.replaced_files += pending.ready.slices
+            self.totals.unreadable_files += pending.ready.unreadable
+            steps.reached("finished")
+        self._join_small_fragments()
 
-    def _admit(self, dataset: lance.LanceDataset, pending: Pending, old: pc.Expression | None) -> None:
+    def _refuse_lost(self, dataset: lance.LanceDataset) -> None:
+        if self._settings.lease is not None:
+            self._settings.lease.check()
+        refuse_fenced(self._location, dataset, self._epoch)
+
+    def _admit(self, dataset: lance.LanceDataset, pending: Pending) -> None:
         """Step 3; what is refused stays refused in later attempts."""
-        self._known.absorb(dataset, self.location)
+        self._known.absorb(dataset, self._location)
         admission = admit(
-            self.location,
+            self._location,
             dataset,
             self.ledger,
             pending.parts,
-            unique_ids=self.unique_ids,
-            outdated=old,
-            retry=self._retry,
+            unique_ids=self._settings.unique_ids,
+            outdated=outdated(pending.ready.slices),
+            retry=self._settings.retry,
             known=self._known,
         )
-        if self._copies is not None:
-            admission = self._copies.refuse(dataset, pending.parts, admission, pending.exchange.slices)
-        pending.narrow(self.location, dataset, admission, self.run)
+        if self._same_text is not None:
+            admission = self._same_text.refuse(dataset, pending.parts, admission, pending.ready.slices)
+        pending.keep_admitted(self._location, dataset, admission, self._run)
 
-    def _account(self, pending: Pending, touched: np.ndarray) -> None:
-        """Remember what is finished now, tell who wants to know, and tidy up after a race."""
+    def _account(self, pending: Pending, touched: pa.Table) -> None:
+        """Step 6; tell who wants to know, and tidy up after a race."""
         dataset = self._open()
-        self.ledger.absorb(dataset, self.location)
-        self.ledger.note_rejected(touched[~self.ledger.is_stored(touched)])
+        self.ledger.absorb(dataset)
+        slices = touched.column("slice").to_numpy()
+        is_empty = ~self.ledger.is_stored(slices)
+        mark_slices(self._location, touched.filter(pa.array(is_empty)), "rejected", self._run)
+        self.ledger.mark(slices[is_empty])
+        steps.reached("slices marked")
         if pending.contested:
-            drop_stale(self.location, dataset)
-        rows, rejects = sum(part.n_rows for part in pending.parts), pending.sized_rejects().num_rows
-        self.rows, self.rejects, self.commits = self.rows + rows, self.rejects + rejects, self.commits + 1
-        self.documents += sum(part.n_documents for part in pending.parts)
-        logger.info("committed version %d of %s: %d rows, %d rejects", dataset.version, self.location, rows, rejects)
-        if self._on_commit is not None:
-            self._on_commit(Committed(dataset.version, rows, rejects))
+            drop_overtaken(self._location, dataset)
+        rows, rejected = sum(part.n_rows for part in pending.parts), pending.all_rejects().num_rows
+        totals = self.totals
+        totals.rows, totals.rejects, totals.commits = totals.rows + rows, totals.rejects + rejected, totals.commits + 1
+        totals.documents += sum(part.n_documents for part in pending.parts)
+        logger.info("committed version %d of %s: %d rows, %d rejects", dataset.version, self._location, rows, rejected)
+        if self._settings.on_commit is not None:
+            self._settings.on_commit(Committed(dataset.version, rows, rejected))
+
+    def _join_small_fragments(self) -> None:
+        """A swap costs more with each fragment, and while it lasts another writer can win."""
+        if self._settings.lease is None:
+            return
+        dataset = self._open()
+        if len(dataset.get_fragments()) > MAX_FRAGMENTS:
+            join_some(self._location, dataset)
 
     def _record_files(self, slices_of: Callable[[FileRecord], Iterable[int]]) -> None:
-        """Step 6."""
+        """Step 7."""
         waiting = list(self._files.values())
         complete = [record for record in waiting if self.ledger.are_done(slices_of(record))]
         if complete:
-            record_files(self.location, complete, self.run)
-            reached("files recorded")
+            record_files(self._location, complete, self._run)
+            steps.reached("files recorded")
             for record in complete:
                 self._files.pop((record.uri, record.version), None)

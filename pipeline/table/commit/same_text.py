@@ -1,7 +1,7 @@
-"""Later copies of a text, for tables that shall hold every text once: who has it already, in the table or before it.
+"""Later documents with the same text, for tables that hold every text once.
 
-A judgement beside `pipeline.table.commit.admission`, made against the same version: whoever came first stays. It reads
-the texts of what is to be committed back from their staged files, a part at a time.
+A judgement beside `pipeline.table.commit.admission`, made against the same version: the first document with a text
+stays. It reads the texts of what is to be committed back from their staged files, a part at a time.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import first_alike
 from pipeline.errors import UsageError
-from pipeline.table.companions.rejects import COPY
+from pipeline.rejects import COPY, rejects
+from pipeline.table.changes.duplicates import copy_detail
+from pipeline.table.companions.deleted import text_marks
 from pipeline.table.fragments.staging import staged_column
-from pipeline.table.known.texts import OTHER_KEY, KnownTexts, text_hashes
-from pipeline.table.schema import REJECTS, document_column
+from pipeline.table.known.texts import KnownTexts
+from pipeline.table.schema import document_column
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
     from pipeline.table.fragments.staging import Staged
     from pipeline.table.location import TableLocation
 
-__all__ = ["Copies"]
+__all__ = ["SameText"]
 
 
-class Copies:
+class SameText:
     """Refuses later copies in the commits of one table.
 
     Raises:
@@ -67,23 +70,29 @@ class Copies:
         rows = pa.concat_tables(judged) if judged else pa.table({})
         if not rows.num_rows:
             return admission
-        rows = _with_twins(rows.combine_chunks())
+        rows = _with_earlier_rows(rows)
         refused = np.asarray(pc.is_valid(rows.column("holder")))
         keep = np.concatenate(admission.keep)
         keep[np.flatnonzero(keep)[refused]] = False
         sizes = np.cumsum([part.n_rows for part in parts])[:-1]
-        rejects = pa.concat_tables([admission.rejects, _rejects(rows.filter(pa.array(refused)))])
-        return replace(admission, keep=np.split(keep, sizes), rejects=rejects)
+        copies = rows.filter(pa.array(refused))
+        rejected = rejects(
+            copies,
+            stage="commit",
+            reason=pc.binary_join_element_wise(COPY, copies.column("holder"), ""),
+            detail=copy_detail(copies.column("place"), copies.column("mark")),
+        )
+        together = pa.concat_tables([admission.rejects, rejected])
+        return replace(admission, keep=np.split(keep, sizes), rejects=together)
 
     def _judge(self, part: Staged, keep: np.ndarray, exchanged: Mapping[str, np.ndarray]) -> pa.Table:
-        """The rows to keep (`KEYS`) with the hashes of their texts, and who in the table has the text, else null."""
+        """The rows to keep (`KEYS`), the marks of their texts, and which document of the table has the text."""
         rows = part.keys.filter(pa.array(keep))
         texts = staged_column(self._location, part, "text").filter(pa.array(keep)).combine_chunks()
         stored = _staying(self._known.find(texts.unique(), ["id", "source", "slice", "row"]), exchanged)
         at = pc.index_in(texts, value_set=stored.column("text").combine_chunks().cast(texts.type))
         return (
-            rows.append_column("hash", pa.array(text_hashes(texts)))
-            .append_column("other", pa.array(text_hashes(texts, OTHER_KEY)))
+            rows.append_column("mark", text_marks(texts))
             .append_column("holder", stored.column("id").take(at))
             .append_column("place", _places(stored).take(at))
         )
@@ -97,13 +106,11 @@ def _staying(stored: pa.Table, exchanged: Mapping[str, np.ndarray]) -> pa.Table:
     return stored.filter(pc.or_(pc.invert(of_files), current))
 
 
-def _with_twins(rows: pa.Table) -> pa.Table:
-    """`rows` where those that nobody in the table holds, but an earlier row, name that one."""
-    pairs = np.stack([rows.column(name).to_numpy() for name in ("hash", "other")], axis=1)
-    _, first, inverse = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
-    of_each = first[inverse.ravel()]
-    later = pa.array(of_each != np.arange(rows.num_rows))
-    earlier = rows.take(pa.array(of_each))
+def _with_earlier_rows(rows: pa.Table) -> pa.Table:
+    """`rows`, where those whose text no document of the table has, but an earlier row, name that row."""
+    first = first_alike(rows.column("mark"))
+    later = pa.array(first != np.arange(rows.num_rows))
+    earlier = rows.take(pa.array(first))
     for name, value in (("holder", earlier.column("id")), ("place", _places(earlier))):
         filled = pc.coalesce(rows.column(name), pc.if_else(later, value, None))
         rows = rows.set_column(rows.schema.get_field_index(name), name, filled)
@@ -113,18 +120,3 @@ def _with_twins(rows: pa.Table) -> pa.Table:
 def _places(rows: pa.Table) -> pa.ChunkedArray:
     source = pc.fill_null(rows.column("source"), "")
     return pc.binary_join_element_wise(source, rows.column("row").cast(pa.string()), ":")
-
-
-def _rejects(rows: pa.Table) -> pa.Table:
-    count = rows.num_rows
-    columns = {
-        **{name: rows.column(name) for name in ("id", "source", "slice", "row")},
-        "stage": pa.array(["commit"] * count, pa.string()),
-        "reason": pc.binary_join_element_wise(COPY, rows.column("holder"), ""),
-        "detail": pc.utf8_slice_codeunits(
-            pc.binary_join_element_wise("the same text as ", rows.column("place"), ""), 0, 500
-        ),
-        "run": pa.nulls(count, pa.string()),
-        "slice_rows": pa.array(np.zeros(count, np.int32)),
-    }
-    return pa.table(columns, schema=REJECTS)

@@ -1,4 +1,4 @@
-"""The journal beside a table: what is staged for changed files, whose rows may only be exchanged all at once.
+"""The journal beside a table: what is staged for changed files, whose rows may only be replaced all at once.
 
 One row per slice of a file's new version: the fragments in which its accepted rows wait, and its rejects. It is written
 while the file is being read, so that a run which dies hours into a large changed file is resumed, not repeated; its
@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.companions.upsert import upsert
-from pipeline.table.fragments.staging import Staged, fragment_paths, keep_rows, staged_before
-from pipeline.table.schema import JOURNAL, REJECTS
+from pipeline.columns import from_ipc, to_ipc
+from pipeline.rejects import REJECTS
+from pipeline.table.companions.upsert import delete_rows, upsert
+from pipeline.table.fragments.staging import Staged, fragment_paths, restage, staged_before
+from pipeline.table.schema import JOURNAL
 from pipeline.table.store import data_files, open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def journal_entries(versions: Mapping[str, str], staged: Staged | None, rejects:
         assert staged is not None
         rows[place] |= {"fragments": list(staged.fragments), "schema_key": staged.schema_key}
     for place in refused:
-        rows[place]["rejects"] = _packed(rejects.filter(pc.equal(rejects.column("slice"), place[1])))
+        rows[place]["rejects"] = to_ipc(rejects.filter(pc.equal(rejects.column("slice"), place[1])))
     return pa.Table.from_pylist(list(rows.values()), schema=JOURNAL)
 
 
@@ -96,14 +98,15 @@ def waiting_for(location: TableLocation, uris: Iterable[str], slices: np.ndarray
 
 def rejects_in(entries: pa.Table) -> pa.Table:
     """The rejects (REJECTS) of some rows of the journal."""
-    packed = [pa.ipc.open_stream(data).read_all() for data in entries.column("rejects").to_pylist() if data]
+    packed = [from_ipc(data) for data in entries.column("rejects").to_pylist() if data]
     return pa.concat_tables([REJECTS.empty_table(), *packed])
 
 
 def staged_in(location: TableLocation, dataset: lance.LanceDataset, entries: pa.Table) -> list[Staged]:
     """What is staged for some rows of the journal, and nothing else.
 
-    A fragment that also holds rows of other slices is written again without them.
+    A fragment that also holds rows of other slices is written again without them. It is not masked: those may be
+    committed later, and a data file must not be named twice.
     """
     groups: dict[tuple[tuple[str, ...], str], list[int]] = {}
     for row in entries.select(["fragments", "schema_key", "slice"]).to_pylist():
@@ -113,18 +116,13 @@ def staged_in(location: TableLocation, dataset: lance.LanceDataset, entries: pa.
     for (fragments, schema_key), slices in groups.items():
         part = staged_before(location, dataset, fragments, schema_key)
         mine = np.isin(part.keys.column("slice").to_numpy(), np.array(slices, np.int64))
-        parts.append(part if mine.all() else keep_rows(location, dataset, part, mine))
+        parts.append(part if mine.all() else restage(location, dataset, part.keep(mine)))
     return parts
 
 
 def forget(location: TableLocation, condition: pc.Expression) -> None:
     """Drop the rows for which `condition` holds."""
-    journal = open_dataset(location.sibling("journal"))
-    if journal is None:
-        return
-    with storage_errors("write", location.sibling("journal")):
-        if journal.count_rows(filter=condition):
-            journal.delete(condition)
+    delete_rows(location.sibling("journal"), condition)
 
 
 def forget_files(location: TableLocation, uris: Iterable[str]) -> None:
@@ -149,10 +147,3 @@ def _slices(table: pa.Table) -> list[tuple[str, int]]:
     """The distinct (source, slice), sorted."""
     pairs = table.select(["source", "slice"]).group_by(["source", "slice"]).aggregate([])
     return sorted(zip(pairs.column("source").to_pylist(), pairs.column("slice").to_pylist(), strict=True))
-
-
-def _packed(rejects: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, REJECTS) as writer:
-        writer.write_table(rejects.cast(REJECTS))
-    return sink.getvalue().to_pybytes()

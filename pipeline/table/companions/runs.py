@@ -27,6 +27,8 @@ __all__ = [
     "mark_interrupted",
     "new_run",
     "read_runs",
+    "record_collected",
+    "settled_version",
     "start_run",
     "unfinished_runs",
     "without_secrets",
@@ -55,14 +57,22 @@ def finish_run(
     tokens: int = 0,
     rejects: int = 0,
     seconds: float | None = None,
+    settled_version: int | None = None,
 ) -> None:
-    """Record how `run` ended, after how many seconds, and what it added to the table: documents, tokens, rejects."""
+    """Record how `run` ended, and what it did; the figures are columns of RUNS."""
     ended = datetime.now(UTC)
     found = read_all(location.sibling("runs"), RUNS, pc.field("run") == run).to_pylist()
     begun: dict[str, Any] = found[0] if found else {"run": run, "started": ended, "command": "{}"}
-    figures = {"documents": documents, "tokens": tokens, "rejects": rejects}
+    figures: dict[str, int | None] = {"documents": documents, "tokens": tokens, "rejects": rejects}
+    figures["settled_version"] = settled_version
     seconds = (ended - begun["started"]).total_seconds() if seconds is None else seconds
     _write(location, {**begun, "ended": ended, "status": status, "seconds": seconds, **figures})
+
+
+def record_collected(location: TableLocation, run: str, size: int) -> None:
+    """Record that `run` has deleted orphans of `size` bytes; a run that did nothing else has no row, and gets none."""
+    for row in read_all(location.sibling("runs"), RUNS, pc.field("run") == run).to_pylist():
+        _write(location, {**row, "collected_bytes": size})
 
 
 def mark_interrupted(location: TableLocation) -> int:
@@ -86,6 +96,12 @@ def ended_well(location: TableLocation) -> bool:
     """Whether the last run, if there was one, was finished."""
     runs = read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
     return not runs.num_rows or runs.column("status")[-1].as_py() == "finished"
+
+
+def settled_version(location: TableLocation) -> int | None:
+    """The newest version of the table in which, as a run has found, every rejected duplicate had its original."""
+    known = read_all(location.sibling("runs"), RUNS, pc.field("settled_version").is_valid())
+    return pc.max(known.column("settled_version")).as_py()
 
 
 def read_runs(location: TableLocation) -> pa.Table:

@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline.table.fragments.compaction import compact
-from pipeline.table.store import create_dataset, storage_errors
+from pipeline.table.store import create_dataset, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["upsert"]
+__all__ = ["delete_rows", "upsert"]
 
-_ATTEMPTS: Final = 50
+MAX_CONFLICTS: Final = 50
+"""Attempts before an upsert gives up; each that fails means that another writer won."""
 
 
 def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: str | None = None) -> None:
@@ -36,6 +38,22 @@ def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: 
     condition = None if unless is None else f"NOT ({unless})"
     with storage_errors("write", location):
         merge = dataset.merge_insert(keys).when_matched_update_all(condition).when_not_matched_insert_all()
-        merge.conflict_retries(_ATTEMPTS).execute(rows)
+        merge.conflict_retries(MAX_CONFLICTS).execute(rows)
         dataset.checkout_latest()
     compact(location, dataset)
+
+
+def delete_rows(location: TableLocation, condition: pc.Expression) -> int:
+    """Delete the rows of a companion for which `condition` holds, if there are any; returns how many.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    dataset = open_dataset(location)
+    if dataset is None:
+        return 0
+    with storage_errors("write", location):
+        count = dataset.count_rows(filter=condition)
+        if count:
+            dataset.delete(condition)
+    return count

@@ -1,8 +1,8 @@
 """Compaction: many small fragments become few large ones, so that scans, commits and index builds stay quick.
 
 Rows, their slices and their order stay, so the ledger knows as much as before. A commit that meets a compaction is
-tried again on the new version, and a compaction that meets a commit leaves its part for the next time. The fragments
-that were replaced stay in older versions until these are cleaned away.
+tried again on the new version, and a compaction that meets a commit leaves its part for the next time. Fragments that
+were replaced stay in older versions until these are cleaned away.
 
 Memory is bounded by `_BATCH_ROWS` rows a thread, whatever fragments hold: with Lance's defaults wide vectors have run
 machines out of memory. The work is done in passes, each of which is a version of its own.
@@ -20,12 +20,15 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["FEW", "compact", "drop_deleted"]
+__all__ = ["MAX_FRAGMENTS", "MAX_SMALL_FRAGMENTS", "compact", "drop_deleted", "join_some"]
 
 logger = logging.getLogger(__name__)
 
-FEW: Final = 64
+MAX_SMALL_FRAGMENTS: Final = 64
 """Small fragments that are left alone."""
+
+MAX_FRAGMENTS: Final = 5000
+"""Fragments from which on a run joins small ones between its commits: a swap then takes more than a second."""
 
 TARGET_ROWS: Final = 1 << 20
 _BATCH_ROWS: Final = 1024
@@ -34,7 +37,7 @@ _PASS_FRAGMENTS: Final = 1024
 _PASS_BYTES: Final = 4 << 30
 
 
-def compact(location: TableLocation, dataset: lance.LanceDataset, *, few: int = FEW) -> int:
+def compact(location: TableLocation, dataset: lance.LanceDataset, *, few: int = MAX_SMALL_FRAGMENTS) -> int:
     """Join the small fragments of a table where it has more than `few`; returns how many fragments there are fewer.
 
     `dataset` shows the result.
@@ -51,6 +54,16 @@ def compact(location: TableLocation, dataset: lance.LanceDataset, *, few: int = 
     if after < before:
         logger.info("compacted %s: %d fragments became %d", location, before, after)
     return before - after
+
+
+def join_some(location: TableLocation, dataset: lance.LanceDataset) -> None:
+    """Join up to `_PASS_FRAGMENTS` small fragments, which takes bounded time and memory; `dataset` shows the result.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    with storage_errors("compact", location):
+        _pass(location, dataset)
 
 
 def drop_deleted(location: TableLocation, dataset: lance.LanceDataset) -> None:

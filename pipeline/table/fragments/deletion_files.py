@@ -1,9 +1,12 @@
-"""Fragments without some of their rows, for a commit in which old rows go in the instant in which new ones come.
+"""Fragments without some of their rows: old ones that lose rows in a commit, new ones of which not all rows may enter.
 
 Lance's own ways do not serve here. A Delete or Update lets appends pass in between, and Merge, the only operation that
 conflicts with everything, refuses to lose a fragment. So a fragment keeps its data file and gets a deletion file (Lance
-format: an Arrow file of row numbers), also where all of its rows go; Lance leaves such a fragment out of the version,
-and index entries of deleted rows are masked by the deletion file.
+format: an Arrow file of row numbers), also where all of its rows go. Lance leaves such a fragment out of the version.
+Index entries of deleted rows are masked by the deletion file.
+
+A deletion file's name holds the number of its fragment, which Lance gives to new fragments when they are committed. So
+new fragments with refused rows are numbered here (`next_fragment_id`).
 """
 
 from __future__ import annotations
@@ -16,28 +19,30 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 from lance.file import LanceFileSession
-from lance.fragment import DeletionFile
+from lance.fragment import DeletionFile, FragmentMetadata
 
-from pipeline.table.store import storage_errors
+from pipeline.table.store import next_fragment_id, storage_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import lance
     import pyarrow.compute as pc
-    from lance.fragment import FragmentMetadata
 
+    from pipeline.table.fragments.staging import Staged
     from pipeline.table.location import TableLocation
 
-__all__ = ["without", "without_rows"]
+__all__ = ["fragments_without", "staged_fragments"]
 
 _ROWS: Final = pa.schema([pa.field("row_id", pa.uint32(), nullable=False)])
 _FRAGMENT_BITS: Final = 32
 """A row address is the fragment's number, then the row's number in it."""
 
 
-def without(
+def fragments_without(
     location: TableLocation, dataset: lance.LanceDataset, condition: pc.Expression
 ) -> tuple[list[FragmentMetadata], int]:
-    """All fragments of `dataset`, those with rows that meet `condition` without them, and how many rows these are.
+    """All fragments of `dataset`, without the rows that meet `condition`, and how many rows these are.
 
     Writes deletion files, which count for nothing until a commit names the fragments.
 
@@ -46,20 +51,57 @@ def without(
     """
     with storage_errors("write to", location):
         doomed = _addresses(dataset.scanner(columns=[], filter=condition, with_row_address=True))
-    return without_rows(location, dataset, doomed), len(doomed)
-
-
-def without_rows(location: TableLocation, dataset: lance.LanceDataset, doomed: np.ndarray) -> list[FragmentMetadata]:
-    """All fragments of `dataset`, without the rows at the addresses `doomed` (int64); as `without`."""
-    numbers = doomed >> _FRAGMENT_BITS
-    hit = set(np.unique(numbers).tolist())
-    with storage_errors("write to", location):
-        return [
+        numbers = doomed >> _FRAGMENT_BITS
+        hit = set(np.unique(numbers).tolist())
+        fragments = [
             _thinned(location, dataset, fragment, doomed[numbers == fragment.fragment_id])
             if fragment.fragment_id in hit
             else fragment.metadata
             for fragment in dataset.get_fragments()
         ]
+    return fragments, len(doomed)
+
+
+def staged_fragments(
+    location: TableLocation, dataset: lance.LanceDataset, parts: Sequence[Staged]
+) -> list[FragmentMetadata]:
+    """The new fragments of a commit on top of `dataset`, those rows masked that `parts` do not keep.
+
+    A fragment of which no row is kept is left out: its file becomes an orphan. Writes deletion files.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    fragments: list[FragmentMetadata] = []
+    refused: list[np.ndarray] = []
+    for part in parts:
+        start = 0
+        for text in part.fragments:
+            fragment = FragmentMetadata.from_json(text)
+            stop = start + fragment.physical_rows
+            is_refused = _outside(part.kept, start, stop)
+            if not is_refused.all():
+                fragments.append(fragment)
+                refused.append(np.flatnonzero(is_refused))
+            start = stop
+    if any(len(rows) for rows in refused):
+        first = next_fragment_id(dataset)
+        with storage_errors("write to", location):
+            for number, (fragment, rows) in enumerate(zip(fragments, refused, strict=True), first):
+                # Once one fragment of a commit has a number, all need one: Lance would begin with the same.
+                fragment.id = number
+                if len(rows):
+                    fragment.deletion_file = _write(location, dataset.version, number, rows)
+    return fragments
+
+
+def _outside(kept: np.ndarray | None, start: int, stop: int) -> np.ndarray:
+    """For each position from `start` to `stop` whether it is missing in `kept`, bool [stop - start]."""
+    missing = np.zeros(stop - start, bool)
+    if kept is not None:
+        missing[:] = True
+        missing[kept[(kept >= start) & (kept < stop)] - start] = False
+    return missing
 
 
 def _thinned(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["collect_orphans", "epoch_of", "orphans", "refuse_fenced"]
+__all__ = ["begin_epoch", "collect_orphans", "epoch_of", "orphans", "refuse_fenced"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,28 +38,30 @@ _NEVER: Final = timedelta(days=36_500)
 _ALL: Final = 1_000_000
 
 
-def orphans(location: TableLocation, keep: Iterable[str] = ()) -> set[str]:
-    """The data files, by name, that no version of the table names, nor `keep`.
+def orphans(location: TableLocation, keep: Iterable[str] = ()) -> dict[str, int]:
+    """The data files that no version of the table names, nor `keep`: name → bytes.
 
     Raises:
         TableError: the table cannot be read.
     """
     dataset = open_dataset(location)
     if dataset is None:
-        return set()
+        return {}
     with storage_errors("look for orphans of", location):
         newest = {str(file.path) for part in dataset.get_fragments() for file in part.metadata.files}
         if newest.issuperset(data_files(location).list()):
-            return set()
+            return {}
         # Reads every manifest: 0.6 s for 600 versions of 300 fragments, thirteen times as fast as through Python.
         found: Any = dataset.explain_cleanup_old_versions(
             older_than=_NEVER, delete_unverified=True, include_files=True, max_files=_ALL
         )
-    return {file.path.rpartition("/data/")[2] for file in found.candidate_files if file.kind == "data"} - set(keep)
+    data = [file for file in found.candidate_files if file.kind == "data"]
+    sizes = {str(file.path).rpartition("/data/")[2]: int(file.size_bytes) for file in data}
+    return {name: size for name, size in sizes.items() if name not in set(keep)}
 
 
 def collect_orphans(location: TableLocation, run: str, keep: Iterable[str] = ()) -> int:
-    """Delete the orphans and return how many there were; see above for who may call this, and when.
+    """Delete the orphans and return their size in bytes; see above for who may call this, and when.
 
     Args:
         location: the table.
@@ -72,19 +74,20 @@ def collect_orphans(location: TableLocation, run: str, keep: Iterable[str] = ())
     found = orphans(location, keep)
     if not found:
         return 0
-    _begin_epoch(location, run)
+    begin_epoch(location, run)
     fence(location, f"moee {run}: fence")
-    found &= orphans(location, keep)
+    still = orphans(location, keep)
+    found = {name: size for name, size in found.items() if name in still}
     with storage_errors("collect the orphans of", location):
         session = data_files(location)
         for name in sorted(found):
             session.delete_file(name)
     logger.info("deleted %d files that were staged for %s and never committed", len(found), location)
-    return len(found)
+    return sum(found.values())
 
 
 def epoch_of(dataset: lance.LanceDataset) -> str:
-    """The run that last collected orphans; whatever was staged before it began may be gone."""
+    """The run that last took the table over; what was staged before it began may be gone."""
     return dataset.config().get(_EPOCH, "")
 
 
@@ -101,7 +104,12 @@ def refuse_fenced(location: TableLocation, dataset: lance.LanceDataset, epoch: s
         )
 
 
-def _begin_epoch(location: TableLocation, run: str) -> None:
+def begin_epoch(location: TableLocation, run: str) -> None:
+    """From here on drivers of earlier epochs cannot commit; for the holder of the lease, named `run`.
+
+    Raises:
+        TableError: the storage refused.
+    """
     dataset = open_dataset(location)
     if dataset is not None and epoch_of(dataset) != run:
         with storage_errors("fence", location):

@@ -1,16 +1,17 @@
 """Staging: rows become data files that no version of the table names yet. Runs in the workers.
 
-A staged fragment costs nothing until a `Committer` names it in a commit; one that nobody commits is an orphan file,
-invisible to readers. Only the small `Staged` travels to the driver: the fragments' JSON and the rows' keys.
+A staged fragment costs nothing until a commit names it; one that is never committed is an orphan file, invisible to
+readers. Only the small `Staged` travels to the driver: the fragments' JSON and the rows' keys.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Self
 
+import numpy as np
 import pyarrow as pa
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
@@ -22,11 +23,10 @@ from pipeline.table.store import open_dataset, storage_errors
 
 if TYPE_CHECKING:
     import lance
-    import numpy as np
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["KEYS", "Staged", "fragment_paths", "keep_rows", "schema_key", "stage", "staged_before", "staged_column"]
+__all__ = ["KEYS", "Staged", "fragment_paths", "restage", "schema_key", "stage", "staged_before", "staged_column"]
 
 KEYS: Final = pa.schema([("id", pa.string()), ("source", pa.string()), ("slice", pa.int64()), ("row", pa.int64())])
 """What the driver needs to know of a staged row: the id of its document, and where it came from."""
@@ -44,6 +44,8 @@ class Staged:
     keys: pa.Table
     schema_key: str
     """The table's columns when this was staged; committed under other columns it would make the table unreadable."""
+    kept: np.ndarray | None = None
+    """Positions in the files of the rows that `keys` tells of, int64, ascending; None: all rows of the files."""
 
     @property
     def n_rows(self) -> int:
@@ -60,8 +62,15 @@ class Staged:
         """The distinct slices, int64."""
         return self.keys.column("slice").unique()
 
+    def keep(self, mask: np.ndarray) -> Staged:
+        """Only the rows where `mask` (bool [n_rows]) is true; the files stay as they are."""
+        if mask.all():
+            return self
+        positions = np.arange(self.n_rows) if self.kept is None else self.kept
+        return replace(self, keys=self.keys.filter(pa.array(mask)), kept=positions[mask])
+
     def to_table(self) -> pa.Table:
-        """One row that holds everything: what travels through a dataset."""
+        """One row that holds everything: what travels from a worker to the driver. Nothing may be masked yet."""
         keys = self.keys.combine_chunks()
         arrays = {name: _one_list(keys.column(name)) for name in KEYS.names}
         fragments = pa.array([list(self.fragments)], pa.list_(pa.string()))
@@ -106,14 +115,9 @@ def _keys(rows: pa.Table, document: str) -> pa.Table:
     return rows.select(names).rename_columns(KEYS.names).cast(KEYS)
 
 
-def keep_rows(location: TableLocation, dataset: lance.LanceDataset, staged: Staged, keep: np.ndarray) -> Staged:
-    """Stage again the rows where `keep` (bool [n_rows]) is true, under the table's present columns.
-
-    The files left behind become orphans.
-    """
-    with storage_errors("read back what was staged for", location):
-        parts = [_read_file(location, path) for path in fragment_paths(staged.fragments)]
-    rows = pa.concat_tables(parts).filter(pa.array(keep)) if parts else dataset.schema.empty_table()
+def restage(location: TableLocation, dataset: lance.LanceDataset, staged: Staged) -> Staged:
+    """Write the kept rows again, under the table's present columns. The files left behind become orphans."""
+    rows = _read(location, staged)
     known = [name for name in rows.column_names if name in dataset.schema.names]
     return _write(location, dataset, align_rows(rows.select(known), dataset.schema))
 
@@ -130,10 +134,14 @@ def staged_before(
 
 
 def staged_column(location: TableLocation, staged: Staged, name: str) -> pa.ChunkedArray:
-    """One column of what is staged, read back from its files."""
+    """One column of the kept rows, read back from their files."""
+    return _read(location, staged, [name]).column(name)
+
+
+def _read(location: TableLocation, staged: Staged, columns: list[str] | None = None) -> pa.Table:
     with storage_errors("read back what was staged for", location):
-        parts = [_read_file(location, path, [name]) for path in fragment_paths(staged.fragments)]
-    return pa.concat_tables(parts).column(name)
+        rows = pa.concat_tables([_read_file(location, path, columns) for path in fragment_paths(staged.fragments)])
+    return rows if staged.kept is None else rows.take(pa.array(staged.kept))
 
 
 def _read_file(location: TableLocation, path: str, columns: list[str] | None = None) -> pa.Table:
@@ -143,7 +151,7 @@ def _read_file(location: TableLocation, path: str, columns: list[str] | None = N
 
 
 def fragment_paths(fragments: tuple[str, ...]) -> list[str]:
-    """The data files' names, unique for ever, of fragments in JSON."""
+    """The data files' names, which are never used again, of fragments in JSON."""
     documents: list[dict[str, Any]] = [json.loads(fragment) for fragment in fragments]
     return [str(file["path"]) for document in documents for file in document["files"]]
 

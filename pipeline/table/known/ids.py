@@ -2,8 +2,8 @@
 
 Reading the ids of every fragment takes 4 ms a fragment: 4 s for each commit in a table of a thousand. So they are read
 once, and from then on those of new fragments only. What is kept of an id is a hash of 64 bits and the fragment that
-holds it, 12 bytes, in sorted runs; long ones lie in temporary files and are mapped, not held. A hash is a suspicion,
-never a verdict: who asks looks into the fragments that are named (`held_ids`). Deleted ids stay suspicious.
+holds it, 12 bytes, in sorted runs; long ones lie in temporary files and are mapped, not held. A hit is only a hint: the
+caller looks into the fragments that are named (`held_ids`). Ids of rows that have left keep their hits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pandas as pd
 
+from pipeline.columns import string_hashes
 from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 __all__ = ["KnownIds"]
 
-_RUN: Final = 1 << 24
+MAX_RUN_IDS: Final = 1 << 24
 """Ids in a run that is not joined with others any more: 192 MB."""
 
-_MAPPED: Final = 1 << 20
-"""Ids from which on a run is put into a file."""
+MIN_MAPPED_IDS: Final = 1 << 20
+"""A run with this many ids, or more, is put into a file."""
 
 _FRAGMENT_BITS: Final = 32
 
@@ -53,12 +53,12 @@ class KnownIds:
             scanner = dataset.scanner(columns=[column], fragments=new, with_row_address=True)
             for batch in scanner.to_batches():
                 numbers = batch.column("_rowaddr").to_numpy() >> _FRAGMENT_BITS
-                self._add(_hashes(batch.column(column)), numbers.astype(np.uint32))
+                self._add(string_hashes(batch.column(column)), numbers.astype(np.uint32))
         self._seen |= {str(each.metadata.files[0].path) for each in new}
 
-    def suspects(self, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    def may_hold(self, ids: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """For each of `ids` (string [n]) whether the table may hold it, bool [n]; and the fragments that then do."""
-        wanted = _hashes(ids)
+        wanted = string_hashes(ids)
         hit = np.zeros(len(wanted), bool)
         fragments = [np.empty(0, np.uint32)]
         for hashes, numbers in self._runs:
@@ -75,11 +75,11 @@ class KnownIds:
         while len(self._runs) > 1 and self._belong_together(*self._runs[-2:]):
             self._runs[-2:] = [_joined(*self._runs[-2:])]
         hashes, numbers = self._runs[-1]
-        self._runs[-1] = _settled(hashes), _settled(numbers)
+        self._runs[-1] = _mapped_if_large(hashes), _mapped_if_large(numbers)
 
     @staticmethod
     def _belong_together(older: tuple[np.ndarray, np.ndarray], newer: tuple[np.ndarray, np.ndarray]) -> bool:
-        return len(older[0]) < 2 * len(newer[0]) and len(older[0]) + len(newer[0]) <= _RUN
+        return len(older[0]) < 2 * len(newer[0]) and len(older[0]) + len(newer[0]) <= MAX_RUN_IDS
 
 
 def _joined(
@@ -90,16 +90,11 @@ def _joined(
     return hashes[order], np.concatenate([older[1], newer[1]])[order]
 
 
-def _settled(array: np.ndarray) -> np.ndarray:
+def _mapped_if_large(array: np.ndarray) -> np.ndarray:
     """`array`, mapped from a file without a name if it is large."""
-    if len(array) < _MAPPED or isinstance(array, np.memmap):
+    if len(array) < MIN_MAPPED_IDS or isinstance(array, np.memmap):
         return array
     with tempfile.TemporaryFile() as file:
         array.tofile(file)
         file.flush()
         return np.memmap(file, array.dtype, "r", shape=array.shape)
-
-
-def _hashes(ids: pa.Array) -> np.ndarray:
-    """64 bits of each id, uint64 [n]; the same in every process."""
-    return pd.util.hash_array(np.asarray(ids.to_numpy(zero_copy_only=False), object), categorize=False)

@@ -1,7 +1,7 @@
 """Which texts a table holds: for each a hash and a row address, 16 bytes; a hit is compared with the stored text.
 
-Looked up by whoever would embed a text again, or store it again. What the table gains is learnt by `refresh`, which
-reads the texts of new fragments only.
+Replicas ask before they embed a text again, the driver before it stores one again. `refresh` learns what the table has
+gained, and reads the texts of new fragments only.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import string_hashes
 from pipeline.errors import UsageError
 from pipeline.table.store import open_dataset, storage_errors
 
@@ -24,28 +24,18 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["KnownTexts", "text_hashes"]
+__all__ = ["KnownTexts"]
 
 logger = logging.getLogger(__name__)
 
-MOST: Final = 50_000_000
+MAX_TEXTS_REMEMBERED: Final = 50_000_000
 """Texts that are remembered: 800 MB. Later ones are as if the table did not have them."""
 
-_CANDIDATES: Final = 4
+MAX_ROWS_PER_HASH: Final = 4
 """Rows that are looked at for one hash: more than one only where equal texts are stored, or outdated ones."""
 
-_AT_ONCE: Final = 4096
+MAX_ROWS_PER_READ: Final = 4096
 _FRAGMENT_BITS: Final = 32
-
-
-OTHER_KEY: Final = "0moee text hash1"
-"""For `text_hashes`: texts are told apart by 128 bits where they cannot be compared themselves."""
-
-
-def text_hashes(texts: pa.Array | pa.ChunkedArray, key: str = "0123456789123456") -> np.ndarray:
-    """64 bits for each text (2 µs), uint64 [n]; others under another `key` of 16 characters."""
-    joined = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    return pd.util.hash_array(joined.to_numpy(zero_copy_only=False), hash_key=key, categorize=False)
 
 
 class KnownTexts:
@@ -84,13 +74,13 @@ class KnownTexts:
 
     def find(self, texts: pa.Array, columns: Sequence[str]) -> pa.Table:
         """Rows of the table with one of `texts`: the columns text, `columns` and _rowid; a text may have several."""
-        addresses = self._candidates(text_hashes(texts))
+        addresses = self._candidates(string_hashes(texts))
         assert self._dataset is not None
         schema = pa.schema([self._dataset.schema.field(name) for name in ["text", *columns]])
         found = [schema.append(pa.field("_rowid", pa.uint64())).empty_table()]
         with storage_errors("read the texts of", self.location):
-            for start in range(0, len(addresses), _AT_ONCE):
-                some = ",".join(map(str, addresses[start : start + _AT_ONCE]))
+            for start in range(0, len(addresses), MAX_ROWS_PER_READ):
+                some = ",".join(map(str, addresses[start : start + MAX_ROWS_PER_READ]))
                 scanner = self._dataset.scanner(columns=schema.names, filter=f"_rowid IN ({some})", with_row_id=True)
                 found.append(scanner.to_table())
         rows = pa.concat_tables(found)
@@ -98,7 +88,7 @@ class KnownTexts:
 
     def _candidates(self, hashes: np.ndarray) -> np.ndarray:
         first = np.searchsorted(self._hashes, hashes, side="left")
-        counts = np.minimum(np.searchsorted(self._hashes, hashes, side="right") - first, _CANDIDATES)
+        counts = np.minimum(np.searchsorted(self._hashes, hashes, side="right") - first, MAX_ROWS_PER_HASH)
         at = np.repeat(first, counts) + np.concatenate([np.empty(0, int), *map(np.arange, counts[counts > 0])])
         return np.unique(self._rows[at.astype(int)])
 
@@ -106,14 +96,16 @@ class KnownTexts:
         if not fragments:
             return
         hashes, rows = [self._hashes], [self._rows]
-        room = MOST - len(self)
+        room = MAX_TEXTS_REMEMBERED - len(self)
         with storage_errors("read the texts of", self.location):
             scanner: Any = dataset.scanner(columns=["text"], fragments=fragments, with_row_address=True)
             for batch in scanner.to_batches():
                 if room <= 0:
-                    logger.warning("%s has more than %d texts: later ones are not compared", self.location, MOST)
+                    logger.warning(
+                        "%s has more than %d texts: later ones are not compared", self.location, MAX_TEXTS_REMEMBERED
+                    )
                     break
-                hashes.append(text_hashes(batch.column("text")))
+                hashes.append(string_hashes(batch.column("text")))
                 rows.append(batch.column("_rowaddr").to_numpy().astype(np.int64))
                 room -= len(batch)
         joined, addresses = np.concatenate(hashes), np.concatenate(rows)

@@ -1,4 +1,4 @@
-"""Tidying up what drivers that died have left: appends nobody audited, runs without an end, overtaken rejects, orphans.
+"""Repair after drivers that died: runs without an end, rejects that commits have overtaken, orphans.
 
 Only for the holder of the table's lease, while it has nothing staged.
 """
@@ -8,11 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import LeaseError
-from pipeline.table.changes.duplicates import release_twins
-from pipeline.table.commit.append import owed, settle
 from pipeline.table.companions.journal import staged_files
 from pipeline.table.companions.lease import Lease
-from pipeline.table.companions.rejects import drop_stale
+from pipeline.table.companions.rejects import drop_overtaken
 from pipeline.table.companions.runs import ended_well, mark_interrupted
 from pipeline.table.fragments.orphans import collect_orphans, orphans
 from pipeline.table.store import open_dataset
@@ -23,34 +21,26 @@ if TYPE_CHECKING:
 __all__ = ["tidy", "tidy_if_needed"]
 
 
-def tidy(location: TableLocation, run: str) -> bool:
-    """Tidy up; `run` holds the lease.
-
-    Returns:
-        Whether rejected duplicates turned out to have lost their twin: there is something to embed.
+def tidy(location: TableLocation, run: str) -> int:
+    """Tidy up; `run` holds the lease. Returns the size of the orphans that were deleted, in bytes.
 
     Raises:
         TableError: the storage refused.
     """
     dataset = open_dataset(location)
     if dataset is None:
-        return False
-    if settle(location, run):
-        dataset.checkout_latest()
+        return 0
     if mark_interrupted(location):
-        drop_stale(location, dataset)
-    released = 0 if ended_well(location) else release_twins(location)
-    collect_orphans(location, run, staged_files(location))
-    return released > 0
+        drop_overtaken(location, dataset)
+    return collect_orphans(location, run, staged_files(location))
 
 
-def tidy_if_needed(location: TableLocation, run: str) -> bool:
+def tidy_if_needed(location: TableLocation, run: str) -> None:
     """`tidy` under a lease of its own if something was left; not while another driver is at work."""
-    left = not ended_well(location) or owed(location) or orphans(location, staged_files(location))
-    if not left:
-        return False
+    if ended_well(location) and not orphans(location, staged_files(location)):
+        return
     try:
         with Lease(location, run):
-            return tidy(location, run)
+            tidy(location, run)
     except LeaseError:
-        return False
+        return

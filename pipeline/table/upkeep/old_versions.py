@@ -1,6 +1,6 @@
-"""Cleaning: older versions go, and with them, from the disk, what was deleted, exchanged or joined into larger files.
+"""Cleaning: older versions leave the disk, and with them what was deleted, replaced or joined into larger files.
 
-Until then a version is kept for readers that are at work on it, and for whoever wants to go back. Versions with a tag
+Until then a version is kept for readers that are at work on it, and for people who want to go back. Versions with a tag
 stay. Deleted rows are in files of the newest version, too, until these are written again without them. What is staged
 is younger than Lance's own limit of a week, or is staged anew (`pipeline.table.companions.journal`).
 """
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.errors import UsageError
 from pipeline.table.companions.lease import TOPICS_PATIENCE_SECONDS, Lease
 from pipeline.table.fragments.compaction import drop_deleted
+from pipeline.table.location import COMPANIONS
 from pipeline.table.store import open_dataset, storage_errors
 from pipeline.table.upkeep.after_crashes import tidy
 
@@ -23,13 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cleaned", "clean"]
 
-MOST_DAYS: Final = 36_500
-
-COMPANIONS: Final = (
-    *("calibration", "files", "journal", "rejects", "runs"),
-    *("topic_models", "topics", "topic_assignments", "topic_events"),
-)
-"""By name, since ``docs.de`` beside ``docs`` may be anybody's."""
+MAX_DAYS: Final = 36_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +38,16 @@ class Cleaned:
 def clean(location: TableLocation, run: str, days: float, *, wait: float = 0.0) -> Cleaned:
     """Drop the versions of a table and of its companions that are older than `days` days.
 
-    Under the leases of the table and of its topics, which are read from one version for minutes: `wait` so many seconds
-    for whoever has one.
+    Under the leases of the table and of its topics, which are read from one version for minutes. Another holder is
+    waited for up to `wait` seconds.
 
     Raises:
         UsageError: no number of days.
         LeaseError: a driver is at work on the table, or somebody on its topics.
         TableError: the storage refused; what has gone is gone, the rest goes with the next call.
     """
-    if not 0 <= days <= MOST_DAYS:
-        raise UsageError(f"days={days:g}: versions are kept for 0 to {MOST_DAYS:,} days")
+    if not 0 <= days <= MAX_DAYS:
+        raise UsageError(f"days={days:g}: versions are kept for 0 to {MAX_DAYS:,} days")
     topics = location.sibling("topics")
     with ExitStack() as leases:
         leases.enter_context(Lease(location, run, wait=wait))
@@ -62,7 +57,9 @@ def clean(location: TableLocation, run: str, days: float, *, wait: float = 0.0) 
         dataset = open_dataset(location)
         if dataset is not None:
             drop_deleted(location, dataset)
-        parts = [_drop(place, days) for place in (location, *map(location.sibling, COMPANIONS))]
+        # Leases clean up after themselves, and are being held.
+        companions = [name for name in COMPANIONS if not name.endswith("lease")]
+        parts = [_drop(place, days) for place in (location, *map(location.sibling, companions))]
     return Cleaned(sum(part.versions for part in parts), sum(part.bytes for part in parts))
 
 

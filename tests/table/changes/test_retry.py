@@ -5,16 +5,17 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from pipeline.rejects import KILLER, as_of_run
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
-from pipeline.table.changes.retry import Retry
-from pipeline.table.companions.rejects import KILLER, read_rejects, write_rejects
+from pipeline.table.changes.retry import Retry, rejects_that_can_pass
+from pipeline.table.companions.rejects import read_rejects, write_rejects
 
 SLICE, WHOLE = (0, 0), (0, 2)
 
 
-def reject(lab, place, row, reason, slice_rows=8):
+def reject(lab, place, row, reason):
     where = {"source": f"file:///lab/{place[0]}", "slice": lab.number_of(place), "row": row}
-    more = {"id": f"{place}-{row}", "stage": "embed", "reason": reason, "detail": "", "slice_rows": slice_rows}
+    more = {"id": f"{place}-{row}", "stage": "embed", "reason": reason, "detail": ""}
     return {**where, **more}
 
 
@@ -30,7 +31,7 @@ def location(lab, uri):
     location = TableLocation.parse(uri)
     with Committer(location, "first") as committer:
         rejects = [reject(lab, SLICE, row, KILLER if row < 4 else "empty") for row in range(2, 8)]
-        rejects.append(reject(lab, WHOLE, -1, "unreadable", 1))
+        rejects.append(reject(lab, WHOLE, -1, "unreadable"))
         committer.add(stage(location, rows_of(lab, SLICE, {0, 1})), lab.as_rejects(rejects))
     return location
 
@@ -45,7 +46,7 @@ def refused(location):
 
 
 def retry(location):
-    return Retry.load(location, Ledger.load(location))
+    return Retry.of(rejects_that_can_pass(location), Ledger.load(location))
 
 
 def test_what_can_pass_is_chosen(lab, location):
@@ -62,7 +63,7 @@ def test_what_can_pass_is_chosen(lab, location):
 
 
 def test_accepted_ones_leave_the_rejects_and_others_stay(lab, location):
-    again = [reject(lab, SLICE, 3, "ValueError while embedding", 0)]
+    again = [reject(lab, SLICE, 3, "ValueError while embedding")]
     with Committer(location, "second", retry=retry(location)) as committer:
         committer.add(stage(location, rows_of(lab, SLICE, {2})), lab.as_rejects(again))
     number = lab.number_of(SLICE)
@@ -70,7 +71,6 @@ def test_accepted_ones_leave_the_rejects_and_others_stay(lab, location):
     assert [row for slice_, row in refused(location) if slice_ == number] == [3, 4, 5, 6, 7]
     rejects = {row["row"]: row for row in read_rejects(location).to_pylist()}
     assert (rejects[3]["reason"], rejects[3]["run"]) == ("ValueError while embedding", "second")
-    assert rejects[3]["slice_rows"] == 8, "one that shrinks would be taken for wholly rejected without its rows"
 
 
 def test_the_same_retry_twice_adds_nothing(lab, location):
@@ -111,6 +111,4 @@ def test_a_crash_between_rejects_and_rows_loses_nothing(lab, location):
 
 
 def lab_run(rejects):
-    from pipeline.table.companions.rejects import as_rejects
-
-    return as_rejects(rejects, "died")
+    return as_of_run(rejects, "died")

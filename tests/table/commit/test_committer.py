@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import CommitError, TableError, TableNotFoundError, UsageError
-from pipeline.table import Committer, Ledger, Staged, TableLocation, VectorTable, stage
-from pipeline.table.changes.retry import Retry
+from pipeline.rejects import as_of_run
+from pipeline.table import Committer, Ledger, Staged, TableLocation, VectorTable, stage, steps
+from pipeline.table.changes.duplicates import missing_originals
+from pipeline.table.changes.retry import Retry, rejects_that_can_pass
 from pipeline.table.commit import committer as commit_module
-from pipeline.table.companions.rejects import as_rejects
+from pipeline.table.companions.slices import marked_slices
 from pipeline.table.store import open_dataset
 
 
@@ -38,8 +40,8 @@ def contents(location):
 def test_whole_corpus(lab, uri):
     committer = lab.drive(uri)
     lab.assert_exactly_once(uri)
-    assert committer.rows == len(lab.expected_ids())
-    assert committer.rows + committer.rejects == lab.FILES * lab.SLICES * lab.ROWS
+    assert committer.totals.rows == len(lab.expected_ids())
+    assert committer.totals.rows + committer.totals.rejects == lab.FILES * lab.SLICES * lab.ROWS
     assert Ledger.load(TableLocation.parse(uri)).complete_files == {(f"file:///lab/{n}", "1") for n in range(lab.FILES)}
 
 
@@ -57,7 +59,7 @@ def test_nothing_staged(lab, location):
     assert (staged.n_rows, staged.fragments) == (0, ())
     with Committer(location, "r") as committer:
         committer.add(Staged.from_table(staged.to_table()))
-    assert committer.commits == 0
+    assert committer.totals.commits == 0
 
 
 def test_first_committed_wins_across_and_within_commits(lab, location):
@@ -77,7 +79,6 @@ def test_first_committed_wins_across_and_within_commits(lab, location):
     assert {(reject["stage"], reject["reason"], reject["run"]) for reject in rejects} == {
         ("commit", "duplicate id", "second")
     }
-    assert [reject["slice_rows"] for reject in rejects] == [2, 3, 3]
 
 
 @pytest.mark.parametrize("unique_ids", [False, True])
@@ -99,8 +100,8 @@ def test_slice_delivered_twice_is_taken_once(lab, location):
     assert VectorTable.open(location).rejects().num_rows == 0
 
 
-def test_duplicates_only_are_finished_once_their_holder_is_in(lab, location):
-    """A slice of nothing but duplicates must not count as finished while the holder can still be lost."""
+def test_a_duplicate_is_owed_until_its_original_is_in(lab, location):
+    """A slice of nothing but duplicates is finished, but the duplicates are tried again if the original is lost."""
     rejects = [
         {
             "id": "a",
@@ -110,24 +111,25 @@ def test_duplicates_only_are_finished_once_their_holder_is_in(lab, location):
             "stage": "check",
             "reason": "duplicate id",
             "detail": "",
-            "slice_rows": 1,
         }
     ]
     with Committer(location, "r") as committer:
         committer.add(None, lab.as_rejects(rejects))
         committer.flush()
-        assert Ledger.load(location).done.tolist() == []
+        assert Ledger.load(location).done.tolist() == [2]
+        assert missing_originals(location).column("slice").to_pylist() == [2]
         committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))))
     assert Ledger.load(location).done.tolist() == [1, 2]
+    assert missing_originals(location).num_rows == 0
 
 
 def test_a_duplicate_whose_holder_never_came_is_tried_again(lab, location):
     """It was read beside a file that then changed, so that its rows were left to another run."""
     place = {"id": "a", "source": "s", "slice": 2, "row": 0}
-    rejects = [{**place, "stage": "check", "reason": "duplicate id", "detail": "", "slice_rows": 1}]
+    rejects = [{**place, "stage": "check", "reason": "duplicate id", "detail": ""}]
     with Committer(location, "r") as committer:
         committer.add(None, lab.as_rejects(rejects))
-    retry = Retry.load(location, Ledger.load(location), asked=False)
+    retry = Retry.of(missing_originals(location), Ledger.load(location))
     assert retry.slices.tolist() == [2]
     with Committer(location, "r", retry=retry) as committer:
         committer.add(stage(location, rows_of(lab, ("a", "s", 2, 0))))
@@ -135,28 +137,47 @@ def test_a_duplicate_whose_holder_never_came_is_tried_again(lab, location):
     assert VectorTable.open(location).rejects().num_rows == 0
 
 
-def test_a_reject_never_makes_a_slice_look_finished_whose_rows_are_missing(lab, location):
-    """slice_rows as given says 1, but the slice also has rows: killed before the swap, it must be redone."""
-    rejects = [
-        {
-            "id": None,
-            "source": "s",
-            "slice": 1,
-            "row": -1,
-            "stage": "read",
-            "reason": "unreadable",
-            "detail": "",
-            "slice_rows": 1,
-        }
-    ]
-    committer = Committer(location, "r")
-    committer._pending.parts.append(stage(location, rows_of(lab, ("a", "s", 1, 0))))
-    committer._pending.rejects.append(as_rejects(lab.as_rejects(rejects), "r"))
-    commit_module.write_rejects(location, committer._pending.sized_rejects())
+def test_a_reject_never_makes_a_slice_look_finished_whose_rows_are_missing(lab, location, monkeypatch):
+    """A driver that dies between rejects and swap has finished nothing, whatever it has rejected."""
+    reject = {"id": "b", "source": "s", "slice": 1, "row": 1, "stage": "check", "reason": "empty", "detail": ""}
+
+    def dies(step):
+        if step == "rejects written":
+            raise TableError("the storage is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "reached", dies)
+        with pytest.raises(TableError), Committer(location, "dies") as committer:
+            committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))), lab.as_rejects([reject]))
+    assert VectorTable.open(location).rejects().num_rows == 1
     assert Ledger.load(location).done.tolist() == []
-    committer.close()
+    with Committer(location, "next") as committer:
+        committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))), lab.as_rejects([reject]))
     assert Ledger.load(location).done.tolist() == [1]
-    assert VectorTable.open(location).rejects().num_rows == 0  # the slice could be read after all
+    assert VectorTable.open(location).rejects().num_rows == 1
+
+
+def test_a_slice_is_marked_only_after_the_swap(lab, location, monkeypatch):
+    """Before it, rows of other slices may still be refused or lost; a mark would then be the last word on them."""
+    reject = {"id": "b", "source": "s", "slice": 2, "row": 0, "stage": "check", "reason": "empty", "detail": ""}
+    seen = []
+    monkeypatch.setattr(steps, "reached", lambda step: seen.append((step, marked_slices(location).tolist())))
+    with Committer(location, "r") as committer:
+        committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))), lab.as_rejects([reject]))
+    marks = dict(seen)
+    assert (marks["committed"], marks["slices marked"]) == ([], [2])
+
+
+def test_a_mark_goes_when_rows_of_its_slice_come_in_after_all(lab, location):
+    reject = {"id": "b", "source": "s", "slice": 2, "row": 0, "stage": "embed", "reason": "other", "detail": ""}
+    with Committer(location, "r") as committer:
+        committer.add(None, lab.as_rejects([reject]))
+    assert marked_slices(location).tolist() == [2]
+    retry = Retry.of(rejects_that_can_pass(location), Ledger.load(location))
+    with Committer(location, "again", retry=retry) as committer:
+        committer.add(stage(location, rows_of(lab, ("b", "s", 2, 0))))
+    assert marked_slices(location).tolist() == []
+    assert Ledger.load(location).done.tolist() == [2]
 
 
 def test_unreadable_slice_is_finished(lab, location):
@@ -169,7 +190,6 @@ def test_unreadable_slice_is_finished(lab, location):
             "stage": "read",
             "reason": "unreadable",
             "detail": "x",
-            "slice_rows": 1,
         }
     ]
     with Committer(location, "r") as committer:
@@ -199,7 +219,7 @@ def test_every_change_in_between_makes_the_swap_lose(lab, location, monkeypatch)
         if change:
             change(open_dataset(location))
 
-    monkeypatch.setattr(commit_module, "reached", reached)
+    monkeypatch.setattr(steps, "reached", reached)
     with Committer(location, "r") as committer:
         committer.add(stage(location, rows_of(lab, ("new", "s", 9, 0), ("rival", "s", 9, 1))))
     assert contents(location) == ["new", "old1", "old2", "rival"]
@@ -227,7 +247,7 @@ def test_a_rival_that_always_wins_ends_in_a_commit_error(lab, location, monkeypa
         committer.flush()
     with pytest.raises(CommitError):
         committer.add(None)
-    committer._stop()
+    committer._collector.stop()
 
 
 def test_commit_that_landed_although_it_reported_failure(lab, location, monkeypatch):
@@ -241,7 +261,7 @@ def test_commit_that_landed_although_it_reported_failure(lab, location, monkeypa
     with Committer(location, "r") as committer:
         committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))))
     assert contents(location) == ["a"]
-    assert committer.rows == 1
+    assert committer.totals.rows == 1
 
 
 def test_commit_that_failed_is_an_error(lab, location, monkeypatch):
@@ -272,7 +292,7 @@ def test_timer_commits_the_tail(lab, location):
         committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))))
         assert seen.wait(60)
         assert contents(location) == ["a"]
-    assert committer.commits == 1
+    assert committer.totals.commits == 1
 
 
 def test_timer_failure_is_raised_by_the_next_call(lab, location, monkeypatch):
@@ -283,12 +303,12 @@ def test_timer_failure_is_raised_by_the_next_call(lab, location, monkeypatch):
     committer = Committer(location, "r", max_seconds=0.05)
     committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0))))
     deadline = time.monotonic() + 60
-    while committer._failure is None:
+    while committer._collector._failure is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     with pytest.raises(TableError, match="no"):
         committer.add(None)
-    committer._stop()
+    committer._collector.stop()
 
 
 def test_an_interrupted_block_still_commits_what_it_has(lab, location):
@@ -348,7 +368,7 @@ def test_no_table(tmp_path, lab):
 
 
 def test_ledger_membership():
-    ledger = Ledger(stored=np.array([-5, 1, 9]), rejected=np.array([2]))
+    ledger = Ledger(stored=np.array([-5, 1, 9]), marked=np.array([2]))
     assert ledger.is_stored(np.array([9, 10, -5, -6, 2])).tolist() == [True, False, True, False, False]
     assert ledger.are_done([1, 2, 9])
     assert not ledger.are_done([1, 3])
@@ -361,13 +381,13 @@ def test_a_row_in_the_table_outweighs_its_reject(lab, location):
     """What a driver leaves that died between rejects and swap; tombstones and other rejects stay."""
     with Committer(location, "r") as committer:
         committer.add(stage(location, rows_of(lab, ("a", "s", 1, 0), ("b", "s", 1, 1))))
-    why = {"source": "s", "slice": 1, "detail": "", "slice_rows": 3}
+    why = {"source": "s", "slice": 1, "detail": ""}
     left = [
         {"id": "a", "row": 0, "stage": "check", "reason": "duplicate id", **why},
         {"id": "b", "row": 1, "stage": "embed", "reason": "killed the process", **why},
         {"id": "c", "row": 2, "stage": "check", "reason": "duplicate id", **why},
     ]
-    commit_module.write_rejects(location, as_rejects(lab.as_rejects(left), "dead"))
+    commit_module.write_rejects(location, as_of_run(lab.as_rejects(left), "dead"))
     assert VectorTable.open(location).rejects().num_rows == 3
     Committer(location, "next").close()
     assert VectorTable.open(location).rejects().column("id").to_pylist() == ["c"]

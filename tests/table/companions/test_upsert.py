@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from pipeline.rejects import as_of_run
 from pipeline.table import TableLocation
-from pipeline.table.companions.rejects import as_rejects, read_rejects, write_rejects
-from pipeline.table.fragments.compaction import FEW
+from pipeline.table.companions.rejects import read_rejects, write_rejects
+from pipeline.table.fragments.compaction import MAX_SMALL_FRAGMENTS
 from pipeline.table.store import open_dataset
 
 WRITERS, WRITES = 3, 80
@@ -20,9 +21,9 @@ def test_writers_whose_compactions_meet_lose_nothing(lab, uri):
     def write(writer):
         for number in range(writer, WRITERS * WRITES, WRITERS):
             row = {"id": f"{number}", "source": "s", "slice": number, "row": 0, "stage": "check", "reason": "empty"}
-            write_rejects(location, as_rejects(lab.as_rejects([row | {"detail": "", "slice_rows": 1}]), "r"))
+            write_rejects(location, as_of_run(lab.as_rejects([row | {"detail": ""}]), "r"))
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, range(WRITERS)))
     assert sorted(read_rejects(location).column("slice").to_pylist()) == list(range(WRITERS * WRITES))
-    assert len(open_dataset(location.sibling("rejects")).get_fragments()) < 2 * FEW
+    assert len(open_dataset(location.sibling("rejects")).get_fragments()) < 2 * MAX_SMALL_FRAGMENTS

@@ -14,8 +14,8 @@ from pipeline.table.known.ledger import held_ids
 @pytest.fixture
 def small_runs(monkeypatch):
     """Runs are joined, and put into files, from a few ids on."""
-    monkeypatch.setattr(module, "_RUN", 40)
-    monkeypatch.setattr(module, "_MAPPED", 8)
+    monkeypatch.setattr(module, "MAX_RUN_IDS", 40)
+    monkeypatch.setattr(module, "MIN_MAPPED_IDS", 8)
 
 
 def test_what_the_table_holds_is_suspect_and_nothing_else(lab, uri, small_runs):
@@ -24,11 +24,11 @@ def test_what_the_table_holds_is_suspect_and_nothing_else(lab, uri, small_runs):
     known.absorb(dataset, TableLocation.parse(uri))
     rows = dataset.to_table(columns=["id"], with_row_address=True)
     ids = pa.array([*rows["id"].to_pylist(), "elsewhere", ""])
-    mask, fragments = known.suspects(ids)
+    mask, fragments = known.may_hold(ids)
     assert mask.tolist() == [True] * rows.num_rows + [False, False]
     assert fragments.tolist() == sorted({address >> 32 for address in rows["_rowaddr"].to_pylist()})
     for identifier, address in zip(rows["id"].to_pylist(), rows["_rowaddr"].to_pylist(), strict=True):
-        assert known.suspects(pa.array([identifier]))[1].tolist() == [address >> 32]
+        assert known.may_hold(pa.array([identifier]))[1].tolist() == [address >> 32]
 
 
 def test_runs_stay_few_sorted_and_mapped(lab, uri, small_runs):
@@ -43,10 +43,10 @@ def test_runs_stay_few_sorted_and_mapped(lab, uri, small_runs):
 
 
 def test_nothing_is_suspect_in_an_empty_table():
-    mask, fragments = KnownIds().suspects(pa.array(["a"]))
+    mask, fragments = KnownIds().may_hold(pa.array(["a"]))
     assert not mask.any()
     assert not len(fragments)
-    assert KnownIds().suspects(pa.array([], pa.string()))[0].tolist() == []
+    assert KnownIds().may_hold(pa.array([], pa.string()))[0].tolist() == []
 
 
 def test_only_the_fragments_that_may_hold_an_id_are_read(lab, uri, monkeypatch):
@@ -62,7 +62,7 @@ def test_only_the_fragments_that_may_hold_an_id_are_read(lab, uri, monkeypatch):
     with Committer(TableLocation.parse(uri), "run", max_rows=1, slices_of=lab.slices_of) as committer:
         for place in [(0, 0), (0, 2), (1, 0), (2, 3)]:  # (1, 0) repeats an id of (0, 0)
             rows, rejects = lab.read([place])
-            committer.add(stage(committer.location, rows), rejects)
+            committer.add(stage(TableLocation.parse(uri), rows), rejects)
     assert read == [[], [], [0], []]
 
 

@@ -37,7 +37,7 @@ def test_deleted_rows_leave_the_disk_with_their_versions(lab, uri):
         row for row in before if row["id"] != "f2-s3-r4"
     ]
     table.dataset().validate()
-    assert lab.drive(uri, run="idle").commits == 0, "the ledger knows as much as before"
+    assert lab.drive(uri, run="idle").totals.commits == 0, "the ledger knows as much as before"
     assert "f2-s3-r4" not in table.dataset().to_table(columns=["id"])["id"].to_pylist()
 
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
-from pipeline.table.commit import committer as commit_module
+from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage, steps
+from pipeline.table.companions.deleted import text_marks
 from pipeline.table.companions.rejects import list_rejects
 from pipeline.table.known.texts import KnownTexts
 
@@ -41,18 +41,19 @@ def test_later_copies_are_rejects_that_name_who_has_the_text(lab, location):
     first = [("c", "one", "t", 2, 0), ("d", "three", "t", 2, 1), ("e", "three", "t", 2, 2)]
     committer = commit(location, lab, first, [("f", "three", "u", 3, 0), ("a", "four", "u", 3, 1)])
     assert contents(location) == [("a", "one"), ("b", "two"), ("d", "three")]
-    assert (committer.rows, committer.rejects) == (1, 4)
+    assert (committer.totals.rows, committer.totals.rejects) == (1, 4)
     table = VectorTable.open(location)
     rejects = {row["id"]: (row["reason"], row["detail"]) for row in table.rejects().to_pylist()}
-    assert rejects["c"] == ("duplicate of a", "the same text as s:0")
-    assert rejects["e"] == rejects["f"] == ("duplicate of d", "the same text as t:1")
+    assert rejects["c"] == ("duplicate of a", f"the same text as s:0, mark {text_marks(pa.array(['one']))[0]}")
+    assert rejects["e"] == rejects["f"]
+    assert rejects["e"][1].startswith("the same text as t:1, mark ")
     assert rejects["a"][0] == "duplicate id"
     assert table.info()["rejects"]["reasons"] == {"duplicate of another": 3, "duplicate id": 1}
     assert list_rejects(location, 9, "duplicate of another").column("id").to_pylist() == ["c", "e", "f"]
     assert list_rejects(location, 9, "duplicate of d").num_rows == 2
     assert Ledger.load(location).done.tolist() == [1, 2, 3]
     again = commit(location, lab, first)
-    assert (again.rows, again.rejects) == (0, 0)
+    assert (again.totals.rows, again.totals.rejects) == (0, 0)
 
 
 def test_a_slice_of_copies_only_waits_for_the_row_that_has_the_text(lab, location, monkeypatch):
@@ -66,7 +67,7 @@ def test_a_slice_of_copies_only_waits_for_the_row_that_has_the_text(lab, locatio
             raise DiedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(commit_module, "reached", reached)
+        patch.setattr(steps, "reached", reached)
         with pytest.raises(DiedError):
             commit(location, lab, [("a", "one", "s", 1, 0)], [("b", "one", "t", 2, 0)])
     assert Ledger.load(location).done.tolist() == []
@@ -105,9 +106,7 @@ def test_vectors_are_found_by_text_whatever_happens_to_the_table(lab, location):
 
 
 def test_equal_hashes_of_other_texts_are_told_apart(lab, location, monkeypatch):
-    monkeypatch.setattr(
-        "pipeline.table.known.texts.pd.util.hash_array", lambda values, **_: np.zeros(len(values), np.uint64)
-    )
+    monkeypatch.setattr("pipeline.table.known.texts.string_hashes", lambda values: np.zeros(len(values), np.uint64))
     with Committer(location, "r") as committer:
         committer.add(stage(location, rows_of(lab, ("a", "one", "s", 1, 0), ("b", "two", "s", 1, 1))))
     assert KnownTexts(location).find(pa.array(["two", "six"]), ["id"]).column("id").to_pylist() == ["b"]

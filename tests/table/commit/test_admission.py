@@ -7,10 +7,10 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.columns import first_alike
 from pipeline.table.commit.admission import _staged_twice
 from pipeline.table.companions.rejects import one_per_row
 from pipeline.table.companions.runs import without_secrets
-from pipeline.table.places import first_alike
 
 
 @given(st.lists(st.text(max_size=2), max_size=20))

@@ -20,7 +20,7 @@ def test_many_fragments_become_one_and_the_ledger_knows_as_much(lab, uri):
     assert fragments(uri) == 1
     assert set(Ledger.load(location).done) == set(before.done)
     lab.assert_exactly_once(uri)
-    assert lab.drive(uri, run="idle").commits == 0
+    assert lab.drive(uri, run="idle").totals.commits == 0
 
 
 def test_a_compaction_in_the_middle_of_a_run(lab, uri):

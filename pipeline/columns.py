@@ -1,0 +1,56 @@
+"""Small operations on whole columns that several rooms need: membership, first of equals, hashes, Arrow streams."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+__all__ = ["OTHER_HASH", "first_alike", "from_ipc", "is_in_sorted", "string_hashes", "to_ipc"]
+
+FIRST_HASH: Final = "0123456789123456"
+OTHER_HASH: Final = "0moee text hash1"
+"""A second key for `string_hashes`: both together tell strings apart by 128 bits."""
+
+
+def is_in_sorted(values: np.ndarray, sorted_values: np.ndarray) -> np.ndarray:
+    """For each of `values` [n] whether it is one of `sorted_values`, which ascend; bool [n].
+
+    Memory does not grow with `sorted_values`, as it does in `numpy.isin`.
+    """
+    if not len(sorted_values):
+        return np.zeros(len(values), bool)
+    at = np.minimum(np.searchsorted(sorted_values, values), len(sorted_values) - 1)
+    return sorted_values[at] == values
+
+
+def first_alike(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """For each position the first position with the same value, int64 [n]."""
+    joined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    codes = joined.dictionary_encode(null_encoding="encode").indices.to_numpy()
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def string_hashes(values: pa.Array | pa.ChunkedArray, key: str = FIRST_HASH) -> np.ndarray:
+    """64 bits of each string, uint64 [n]: the same on every machine, forever; others under another 16-character key."""
+    # pandas takes 0.3 s to import, which a worker that only reads need not spend.
+    from pandas.util import hash_array
+
+    joined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    strings = np.asarray(joined.to_numpy(zero_copy_only=False), object)
+    return hash_array(strings, hash_key=key, categorize=False)
+
+
+def to_ipc(table: pa.Table) -> bytes:
+    """A table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def from_ipc(data: pa.Buffer | bytes) -> pa.Table:
+    """The inverse of `to_ipc`; columns point into `data`."""
+    return pa.ipc.open_stream(data).read_all()
