@@ -12,7 +12,6 @@ import os
 import re
 import socket
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
     from lance.fragment import FragmentMetadata
-    from lancedb.table import LanceTable
 
     from pipeline.table.location import TableLocation
 
@@ -40,7 +38,6 @@ __all__ = [
     "is_conflict",
     "next_fragment_id",
     "open_dataset",
-    "open_with_lancedb",
     "read_all",
     "refuse_unwritable",
     "storage_errors",
@@ -103,18 +100,6 @@ def open_dataset(location: TableLocation) -> lance.LanceDataset | None:
             if _ABSENT.search(str(error)):
                 return None
             raise
-
-
-def open_with_lancedb(location: TableLocation) -> LanceTable:
-    """The table as LanceDB opens it, always at its newest version."""
-    import lancedb
-
-    with storage_errors("open", location):
-        # Without the interval a handle stays on the version that it opened.
-        connection = lancedb.connect(
-            location.directory, storage_options=_options(location), read_consistency_interval=timedelta(0)
-        )
-        return cast("LanceTable", connection.open_table(location.name))
 
 
 def create_dataset(location: TableLocation, schema: pa.Schema) -> tuple[lance.LanceDataset, bool]:

@@ -22,7 +22,7 @@ from pipeline.table.info import describe
 from pipeline.table.location import TableLocation
 from pipeline.table.query.indexes import MIN_ROWS, IndexInfo, build_indexes
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
-from pipeline.table.store import open_dataset, open_with_lancedb, storage_errors
+from pipeline.table.store import open_dataset, storage_errors
 from pipeline.table.upkeep.old_versions import Cleaned, clean
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import lance
     import numpy as np
     import pyarrow as pa
-    from lancedb.table import LanceTable
 
     from pipeline.embedding.calibration import Calibration
     from pipeline.embedding.encoder import Encoder
@@ -255,11 +254,7 @@ class VectorTable:
             by_document=by_document,
         )
         with storage_errors("search", self.location):
-            return run_search(self._lancedb, request)
-
-    @cached_property
-    def _lancedb(self) -> LanceTable:
-        return open_with_lancedb(self.location)
+            return run_search(dataset, request)
 
     def add(
         self,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import lance
-    from lancedb.expr import Expr
 
     from pipeline.embedding.combine import Query
     from pipeline.table.vector_table import VectorTable
@@ -107,7 +106,7 @@ def _vector_of(table: VectorTable, dataset: lance.LanceDataset, document: str) -
     return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)
 
 
-def _joined(safe: Expr | None, sql: str | None) -> Expr | str | None:
+def _joined(safe: str | None, sql: str | None) -> str | None:
     if sql is None or safe is None:
         return safe if sql is None else sql
-    return f"({safe.to_sql()}) AND ({sql})"
+    return f"({safe}) AND ({sql})"

@@ -3,6 +3,8 @@
 A vector query is written in the form in which vectors are stored; the routing weight asked for turns it into what
 ranks by ``cos_h + α'·cos_r`` (`pipeline.embedding.combine`). Lance answers with the cosine distance d, whence
 ``score = scale · length · (1 - d)``.
+
+LanceDB is imported for conditions and for hybrid searches only: importing it takes 0.8 s.
 """
 
 from __future__ import annotations
@@ -14,8 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pyarrow as pa
-from lancedb.expr import col, lit
-from lancedb.rerankers import RRFReranker
 
 from pipeline.errors import UsageError
 from pipeline.table.schema import VECTOR, document_column
@@ -23,8 +23,8 @@ from pipeline.table.schema import VECTOR, document_column
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import lance
     from lancedb.expr import Expr
-    from lancedb.table import LanceTable
 
     from pipeline.embedding.combine import Query
 
@@ -55,20 +55,21 @@ class Request:
     columns: list[str]
     vector: Query | None = None
     text: str | None = None
-    where: Expr | str | None = None
+    where: str | None = None
+    """A condition in SQL."""
     indexed: bool = False
     """Whether there is a vector index, whose distances are approximate."""
     by_document: bool = False
     """Whether a document counts once, by its best chunk."""
 
 
-def run_search(table: LanceTable, request: Request) -> pa.Table:
+def run_search(dataset: lance.LanceDataset, request: Request) -> pa.Table:
     """The hits, best first, with ``_score`` float32: as DESIGN.md defines it, or BM25, or reciprocal ranks."""
     if not request.by_document:
-        return _hits(table, request)
+        return _hits(dataset, request)
     wide = replace(request, k=_WIDER * request.k, columns=list(dict.fromkeys([*request.columns, "doc_id"])))
     while True:
-        hits = _hits(table, wide)
+        hits = _hits(dataset, wide)
         best = hits.take(_first_of_each(hits.column("doc_id"))[: request.k])
         if best.num_rows == request.k or hits.num_rows < wide.k:
             return best.select([*request.columns, _SCORE])
@@ -81,57 +82,63 @@ def _first_of_each(documents: pa.ChunkedArray) -> pa.Array:
     return pa.array(np.sort(rows.group_by("document").aggregate([("at", "min")]).column("at_min").to_numpy()))
 
 
-def _hits(table: LanceTable, request: Request) -> pa.Table:
+def _hits(dataset: lance.LanceDataset, request: Request) -> pa.Table:
     if request.mode == "vector":
         assert request.vector is not None
-        hits = _by_vector(table, request, request.k)
+        hits = _by_vector(dataset, request, request.k)
         factor = request.vector.scale * request.vector.length
         scores = factor * (1.0 - hits.column("_distance").to_numpy())
     elif request.mode == "text":
-        hits = _by_text(table, request, request.k)
+        hits = _by_text(dataset, request, request.k)
         scores = hits.column("_score").to_numpy()
     else:
         depth = max(request.k, _DEPTH)
-        near, worded = _by_vector(table, request, depth), _by_text(table, request, depth)
+        near, worded = _by_vector(dataset, request, depth), _by_text(dataset, request, depth)
+        from lancedb.rerankers import RRFReranker
+
         hits = RRFReranker().rerank_hybrid(request.text or "", near, worded).slice(0, request.k)
         scores = hits.column("_relevance_score").to_numpy()
     return hits.select(request.columns).append_column(_SCORE, pa.array(scores, pa.float32(), from_pandas=False))
 
 
-def _by_vector(table: LanceTable, request: Request, k: int) -> pa.Table:
+def _by_vector(dataset: lance.LanceDataset, request: Request, k: int) -> pa.Table:
     assert request.vector is not None
-    query: Any = table.search(request.vector.vector, VECTOR, query_type="vector").distance_type("cosine")
+    nearest: dict[str, Any] = {"column": VECTOR, "q": request.vector.vector, "k": k, "metric": "cosine"}
     if request.indexed:
-        query = query.nprobes(_PROBES).refine_factor(_REFINE)
-    return _fetch(query, request, k, "_distance")
+        nearest |= {"nprobes": _PROBES, "refine_factor": _REFINE}
+    return _fetch(dataset, request, "_distance", nearest=nearest)
 
 
-def _by_text(table: LanceTable, request: Request, k: int) -> pa.Table:
-    return _fetch(table.search(request.text, query_type="fts", fts_columns="text"), request, k, "_score")
+def _by_text(dataset: lance.LanceDataset, request: Request, k: int) -> pa.Table:
+    return _fetch(dataset, request, _SCORE, full_text_query={"query": request.text, "columns": ["text"]}, limit=k)
 
 
-def _fetch(query: Any, request: Request, k: int, score: str) -> pa.Table:
-    query = query.limit(k).select([*request.columns, score]).with_row_id(True)
-    if request.where is not None:
-        query = query.where(request.where, prefilter=True)
-    return query.to_arrow()
+def _fetch(dataset: lance.LanceDataset, request: Request, score: str, **query: Any) -> pa.Table:
+    columns = [*request.columns, score]
+    return dataset.to_table(columns=columns, filter=request.where, prefilter=True, with_row_id=True, **query)
 
 
-def condition(schema: pa.Schema, where: Mapping[str, Any] | None, *, but: str | None = None) -> Expr | None:
-    """``FIELD = VALUE`` for every entry (a list: one of its values), and not the document or chunk with the id `but`.
+def condition(schema: pa.Schema, where: Mapping[str, Any] | None, *, but: str | None = None) -> str | None:
+    """SQL for ``FIELD = VALUE`` in every entry (a list: one of its values), and for not having the id `but`.
 
     Values take the column's type: ``"3"`` finds 3 in an integer column.
 
     Raises:
         UsageError: there is no such column, or the value cannot be one of its values.
     """
+    if not where and but is None:
+        return None
+    from lancedb.expr import col, lit
+
     parts = [_field_is(schema, name, value) for name, value in (where or {}).items()]
     if but is not None:
         parts += [col(name) != lit(but) for name in sorted({"id", document_column(schema)})]
-    return reduce(and_, parts) if parts else None
+    return reduce(and_, parts).to_sql()
 
 
 def _field_is(schema: pa.Schema, name: str, value: Any) -> Expr:
+    from lancedb.expr import col, lit
+
     fields = [field.name for field in schema if not pa.types.is_nested(field.type)]
     if name not in fields:
         raise UsageError(f"where {name}={value!r}: there is no such column to compare; there are {', '.join(fields)}")
