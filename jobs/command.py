@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from rich.console import Console
 
 from pipeline.errors import MoeeError, UsageError
+from pipeline.garbage import collect_rarely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -196,6 +197,7 @@ def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
 
 
 def _set_up(progress: Console, *, debug: bool) -> None:
+    collect_rarely()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     handler = _ConsoleHandler(progress)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))

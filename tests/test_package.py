@@ -51,3 +51,15 @@ def test_only_flow_service_and_jobs_import_ray_and_nothing_imports_pickle(path):
         and "jobs" not in path.parts
     ):
         assert "ray" not in imported
+
+
+def test_a_process_of_our_own_collects_rarely_and_not_at_the_end():
+    code = (
+        "import atexit, gc\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 0))\n"  # runs after what is registered later
+        "from pipeline.garbage import collect_rarely\n"
+        "collect_rarely()\n"
+        "print(gc.get_threshold()[0], gc.isenabled())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["50000", "True", "True"]

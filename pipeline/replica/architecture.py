@@ -55,7 +55,8 @@ def read_config(checkpoint: Checkpoint) -> PreTrainedConfig:
         raise ModelError(f"model {name!r}: {checkpoint.path / 'config.json'} is not a JSON object: {error}") from error
     if kind in REFUSED:
         raise ModelError(f"model {name!r} ({kind}) cannot be used: {REFUSED[kind]}")
-    deepseek.register()
+    if kind == "deepseek":
+        deepseek.register()
     try:
         config = AutoConfig.from_pretrained(checkpoint.path, trust_remote_code=False)
     except (ValueError, KeyError, OSError, TypeError, StrictDataclassError) as error:
