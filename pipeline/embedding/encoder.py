@@ -19,6 +19,7 @@ from pipeline.embedding.batches import plan_batches
 from pipeline.embedding.bertopic_backend import BertopicBackend
 from pipeline.embedding.calibration import Calibration, Halves
 from pipeline.embedding.combine import combine, dimension, query_vector, split, unit
+from pipeline.embedding.reference_cache import encode_sample
 from pipeline.embedding.tokens import Tokenizer, Tokens
 from pipeline.embedding.vectors import RawVectors, Vectors
 from pipeline.errors import FingerprintError, SpecError, UsageError
@@ -124,10 +125,14 @@ class Encoder(BertopicBackend):
         return self.calibration
 
     def calibrated(self, texts: Sequence[str]) -> Vectors:
-        """As `calibrate`; the vectors of the sample itself."""
+        """As `calibrate`; the vectors of the sample itself, in its order.
+
+        What the package's reference texts give is kept on disk (`pipeline.embedding.reference_cache`).
+        """
+        texts = _listed(texts)
         if len(texts) < 2:
             raise UsageError("calibrate: at least two texts are needed to tell what is usual")
-        raw = self.encode_raw(texts)
+        raw = encode_sample(texts, self.meaning, self._replica.device.type, self.encode_raw)
         self._calibration = Calibration.fit(raw.hidden_state, raw.routing_weights)
         return self._vectors(raw)
 
@@ -201,16 +206,8 @@ class Encoder(BertopicBackend):
 
     def _raw(self, texts: Sequence[str], tokenizer: Tokenizer) -> RawVectors:
         texts = _listed(texts)
-        parts = [(*self._run(tokens), tokens) for tokens in _tokenized_ahead(texts, tokenizer)]
-        if not parts:
-            empty = np.zeros((0, self.halves[0]), np.float32), np.zeros((0, self.halves[1]), np.float32)
-            return RawVectors(*empty, np.zeros(0, np.int32), np.zeros(0, bool))
-        return RawVectors(
-            hidden_state=np.concatenate([hidden for hidden, _, _ in parts]),
-            routing_weights=np.concatenate([routing for _, routing, _ in parts]),
-            n_tokens=np.concatenate([tokens.lengths for _, _, tokens in parts]).astype(np.int32),
-            truncated=np.concatenate([tokens.truncated for _, _, tokens in parts]),
-        )
+        parts = [self.raw_of(tokens) for tokens in _tokenized_ahead(texts, tokenizer)]
+        return RawVectors.joined(parts) if parts else self.raw_of(tokenizer([]))
 
     def _run(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
         """Raw halves of tokenized texts, in their order; some batches are computed while the next is prepared."""
