@@ -95,15 +95,15 @@ def _on_sts(path: Path, arguments: argparse.Namespace, output: Output) -> list[R
 
 def _ways(arguments: argparse.Namespace, texts: Sequence[str], output: Output) -> Iterator[tuple[Row, np.ndarray]]:
     """Every way to make vectors of these texts: how, and the vectors."""
-    from pipeline.embedding.evaluation import random_twin
-    from pipeline.models import describe
+    from pipeline.embedding.evaluation import write_random_checkpoint
+    from pipeline.models import resolve_spec
     from pipeline.spec import EmbeddingSpec
 
-    default, _, checkpoint = describe(arguments.model)
+    default, _, checkpoint = resolve_spec(arguments.model)
     yield from _ways_of(_specs(default, wide=arguments.wide), arguments.model, arguments.device, texts, output)
     if not arguments.no_baselines:
         with TemporaryDirectory() as folder:
-            random_twin(checkpoint, Path(folder))
+            write_random_checkpoint(checkpoint, Path(folder))
             twin = EmbeddingSpec(**{**default.model_dump(), "model": folder, "revision": None})
             yield from _ways_of([twin], "random weights", arguments.device, texts, output)
 

@@ -1,7 +1,7 @@
 """MoEE embeddings: a corpus streamed through Mixture-of-Experts models into a searchable table with topics.
 
-The public names load on first use, so that importing the package costs nothing; it only says how torch's threads are
-to wait, which torch wants to know when it is loaded.
+The public names load on first use, so that importing the package costs nothing. The import sets one thing: how
+torch's threads wait (`pipeline.threads`), because torch reads that when it is loaded.
 """
 
 from __future__ import annotations

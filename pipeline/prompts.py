@@ -1,9 +1,8 @@
 """Prompts: the text that stands around a document when the model reads it.
 
 The named prompts are those of the paper (arXiv 2410.10814) and reproduce its code's text handling: a full stop
-after a text that ends in no mark, double quotes made single, underscores made spaces in the whole prompt, outer
-white space gone. A template of one's own is filled in as it is: the text goes where ``{text}`` stands, nothing
-else changes.
+after a text that ends in no mark, single quotes for double ones, spaces for underscores in the whole prompt, outer
+white space removed. In a user's own template the text replaces ``{text}``, and nothing else changes.
 
 Pure functions on strings; tokens and truncation are `pipeline.embedding.tokens`.
 """
@@ -21,17 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["NAMED_PROMPTS", "FilledPrompt", "PromptTemplate", "prompt_template", "tokenizable"]
 
-PLACE: Final = "{text}"
+TEXT_FIELD: Final = "{text}"
 
 
 def _task(question: str) -> str:
-    return f'In one word, describe the {question} of the following sentence: "{PLACE}":"'
+    return f'In one word, describe the {question} of the following sentence: "{TEXT_FIELD}":"'
 
 
 NAMED_PROMPTS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "none": f'"{PLACE}"',
-        "prompteol": f'This sentence : "{PLACE}" means in one word:"',
+        "none": f'"{TEXT_FIELD}"',
+        "prompteol": f'This sentence : "{TEXT_FIELD}" means in one word:"',
         "style": _task("style"),
         "sentiment": _task("sentiment"),
         "tone": _task("tone"),
@@ -50,22 +49,26 @@ class FilledPrompt:
     """A prompt with its text in place: ``full[start:stop]`` is the text as the model reads it."""
 
     full: str
+    """The whole prompt."""
     start: int
+    """The first character of the text."""
     stop: int
+    """The end of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplate:
-    """``before + text + after``; `rewrites` is true for the paper's prompts, which also change the text."""
+    """``before + text + after``."""
 
     before: str
     after: str
     rewrites: bool
+    """True for the paper's prompts, which also change the text."""
 
     @property
     def text(self) -> str:
         """The template as it is written, ``{text}`` included."""
-        return f"{self.before}{PLACE}{self.after}"
+        return f"{self.before}{TEXT_FIELD}{self.after}"
 
     def fill(self, text: str) -> FilledPrompt:
         """Put `text` in place, rewritten where the paper's prompts rewrite it.
@@ -98,16 +101,16 @@ def tokenizable(text: str) -> str:
 
 
 def prompt_template(prompt: str) -> PromptTemplate:
-    """The template behind a prompt's name, or behind a template of one's own.
+    """The template behind a prompt's name, or a user's own template.
 
     Raises:
         SpecError: `prompt` is neither a known name nor a template with exactly one ``{text}``.
     """
     template = NAMED_PROMPTS.get(prompt, prompt)
-    if template.count(PLACE) != 1:
+    if template.count(TEXT_FIELD) != 1:
         names = ", ".join(NAMED_PROMPTS)
         raise SpecError(
-            f"prompt {prompt!r} is neither a named prompt ({names}) nor a template that holds {PLACE} exactly once"
+            f"prompt {prompt!r} is neither a named prompt ({names}) nor a template that holds {TEXT_FIELD} exactly once"
         )
-    before, after = template.split(PLACE)
+    before, after = template.split(TEXT_FIELD)
     return PromptTemplate(before, after, rewrites=prompt in NAMED_PROMPTS)

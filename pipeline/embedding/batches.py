@@ -9,13 +9,13 @@ import numpy as np
 if TYPE_CHECKING:
     from pipeline.replica.forward.packing import Layout
 
-__all__ = ["WORTH", "plan_batches"]
+__all__ = ["MIN_BATCH_TOKENS", "plan_batches"]
 
-WORTH: Final = 1024
-"""Tokens for which a batch of its own is worth its overhead on a CPU. Chosen, not measured."""
+MIN_BATCH_TOKENS: Final = 1024
+"""A smaller batch is not worth its overhead on a CPU. Chosen, not measured."""
 
 
-def plan_batches(lengths: np.ndarray, budget: int, layout: Layout = "packed", abreast: int = 1) -> list[np.ndarray]:
+def plan_batches(lengths: np.ndarray, budget: int, layout: Layout = "packed", parallel: int = 1) -> list[np.ndarray]:
     """Split texts into batches, longest first.
 
     Sorting by length makes padded batches tight and gives packed ones few distinct shapes; longest first means that
@@ -23,19 +23,19 @@ def plan_batches(lengths: np.ndarray, budget: int, layout: Layout = "packed", ab
 
     Args:
         lengths: int [n], tokens of each text, all at least 1.
-        budget: tokens that a batch may compute.
+        budget: most tokens that a batch may compute.
         layout: a batch computes the sum of its lengths where packed, rows × longest where padded.
-        abreast: how many batches are computed at a time: a few texts are shared out, in batches of at least `WORTH`
-            tokens, and many so that none of the last ones is computed alone.
+        parallel: how many batches are computed at a time. Few texts are spread over that many batches of at least
+            `MIN_BATCH_TOKENS` tokens; many texts are split so that the last batches run in parallel, too.
 
     Returns:
         Row numbers, int64, by batch. Every row is in exactly one batch; a text that is longer than the budget is alone
         in its batch.
     """
-    if abreast > 1 and len(lengths):
+    if parallel > 1 and len(lengths):
         total = int(lengths.sum())
-        rounds = -(-total // (budget * abreast))
-        budget = min(budget, max(-(-total // (rounds * abreast)), WORTH))
+        rounds = -(-total // (budget * parallel))
+        budget = min(budget, max(-(-total // (rounds * parallel)), MIN_BATCH_TOKENS))
     order = np.argsort(-lengths, kind="stable")
     batches: list[np.ndarray] = []
     start = 0

@@ -1,4 +1,4 @@
-"""Calibration: what is usual for each dimension, so that a vector says in what its document is unusual.
+"""Calibration: the mean and deviation of each dimension, so that a vector says in what its document is unusual.
 
 The authors z-score per batch, which makes a document's vector depend on its batch mates. Here mean and standard
 deviation come from a fixed sample of the corpus, once, and are stored with the table (DESIGN.md, "The vector").
@@ -19,30 +19,38 @@ from pipeline.errors import UsageError
 __all__ = ["SAMPLE_SIZE", "Calibration", "Halves", "choose_sample", "text_hash"]
 
 SAMPLE_SIZE: Final = 2048
+"""Documents in a calibration sample."""
 
-FLAT: Final = 1e-6
-"""A dimension whose deviation is below this share of its mean's size is constant: a dead expert, not a signal.
+MIN_RELATIVE_DEVIATION: Final = 1e-6
+"""A dimension whose deviation is a smaller share of its mean counts as constant: a dead expert, not a signal.
 
-float32 resolves 6e-8 of a value; the mean of thousands of equal values is off by some tens of that.
+float32 resolves 6e-8 of a value, and the mean of thousands of equal values is off by some tens of that.
 """
 
 
 class Halves(NamedTuple):
-    """Z-scored halves of n vectors: z_h float32 [n, H], z_r float32 [n, R]."""
+    """Z-scored halves of n vectors."""
 
     hidden: np.ndarray
+    """z_h, float32 [n, H]."""
     routing: np.ndarray
+    """z_r, float32 [n, R]."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Mean and standard deviation of HS ([H]) and RW ([R]), float32, over `sample_size` documents."""
+    """Mean and standard deviation of the raw halves over a sample."""
 
     hidden_mean: np.ndarray
+    """float32 [H]."""
     hidden_deviation: np.ndarray
+    """float32 [H]."""
     routing_mean: np.ndarray
+    """float32 [R]."""
     routing_deviation: np.ndarray
+    """float32 [R]."""
     sample_size: int
+    """Documents in the sample."""
 
     @classmethod
     def fit(cls, hidden: np.ndarray, routing: np.ndarray) -> Calibration:
@@ -101,7 +109,7 @@ class Calibration:
 
 
 def choose_sample(texts: pa.ChunkedArray | pa.Array, size: int = SAMPLE_SIZE) -> list[str]:
-    """The `size` texts with the lowest hash, equal texts counting once: whatever order or workers they came in."""
+    """The `size` distinct texts with the lowest hash, which depend on neither their order nor the workers."""
     distinct = texts.unique().to_pylist()
     return [text for _, text in sorted((text_hash(text), text) for text in distinct)[:size]]
 
@@ -112,5 +120,5 @@ def text_hash(text: str) -> bytes:
 
 
 def _inverse(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    floor = FLAT * np.maximum(np.abs(mean), FLAT)
+    floor = MIN_RELATIVE_DEVIATION * np.maximum(np.abs(mean), MIN_RELATIVE_DEVIATION)
     return np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > floor)

@@ -1,11 +1,10 @@
 """Long documents → chunks: windows over a document's own tokens, each of them a row of the table.
 
-A chunk is a stretch of its document and is embedded as that stretch alone would be. It holds at most a window of
-tokens, ends and begins at white space where there is any in its second half, and shares about `overlap` tokens with
-the next one. White space at a cut belongs to no chunk; a document of one window is one chunk, as it stands.
+A chunk is a range of its document's text and is embedded as that text alone would be. It holds at most a window of
+tokens, begins and ends at white space if its second half has any, and shares about `overlap` tokens with the next
+chunk. White space at a cut belongs to no chunk. A document that fits one window is one chunk, unchanged.
 
-Tokens are looked at in segments of some ten thousand characters, so that time grows with the document and memory
-does not.
+A document is tokenized in segments of some ten thousand characters, so that memory does not grow with the document.
 """
 
 from __future__ import annotations
@@ -25,36 +24,38 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunking", "chunk_documents", "split"]
 
-SEGMENT: Final = 65_536
-"""Characters that are tokenized at a time; more where a window may need them."""
+SEGMENT_CHARACTERS: Final = 65_536
+"""Characters tokenized at a time; a large window takes more."""
 
-MARGIN: Final = 64
-"""Tokens before the end of a segment that may come out otherwise in the whole document."""
+MARGIN_TOKENS: Final = 64
+"""Tokens before the end of a segment that may differ in the whole document."""
 
-LEAST: Final = 8
-"""The smallest window: some single characters take more tokens than a smaller one has."""
+MIN_WINDOW: Final = 8
+"""Tokens in the smallest window: a single character may take several tokens."""
 
-SEAM: Final = 4
-"""Tokens kept free beside a window: a full stop that a prompt adds, and words that come out otherwise at its ends."""
+SEAM_TOKENS: Final = 4
+"""Tokens kept free beside a window: a full stop that a prompt adds, and words that differ at its ends."""
 
-_WRITTEN: Final = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?")
+_WINDOW_AND_OVERLAP: Final = re.compile(r"([0-9]{1,9})(?::([0-9]{1,9}))?")
 _SPACE: Final = re.compile(r"\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Chunking:
-    """Windows of `window` tokens that share `overlap` tokens.
+    """How documents are cut into windows.
 
     Raises:
         UsageError: the window is too small, or more than half of it is shared.
     """
 
     window: int
+    """Tokens in a window."""
     overlap: int = 0
+    """Tokens that a window shares with the next one."""
 
     def __post_init__(self) -> None:
-        if self.window < LEAST:
-            raise UsageError(f"chunk={self}: a window has at least {LEAST} tokens")
+        if self.window < MIN_WINDOW:
+            raise UsageError(f"chunk={self}: a window has at least {MIN_WINDOW} tokens")
         if not 0 <= self.overlap <= self.window // 2:
             raise UsageError(f"chunk={self}: chunks may share 0 to {self.window // 2} tokens, half of the window")
 
@@ -67,14 +68,14 @@ class Chunking:
         if written is None or isinstance(written, cls):
             return written
         text = ":".join(map(str, written)) if isinstance(written, tuple | list) else str(written)
-        found = _WRITTEN.fullmatch(text)
+        found = _WINDOW_AND_OVERLAP.fullmatch(text)
         if found is None:
             raise UsageError(f"chunk={written!r}: say WINDOW or WINDOW:OVERLAP, in tokens, such as 256:32")
         return cls(int(found[1]), int(found[2] or 0))
 
     def refuse_unless_fits(self, tokenizer: Tokenizer) -> None:
         """Raise SpecError where a window would be cut by the limit of a prompt."""
-        most = tokenizer.room - SEAM
+        most = tokenizer.room - SEAM_TOKENS
         if self.window > most:
             raise SpecError(
                 f"chunk={self}: max_tokens has room for windows of {max(most, 0)} tokens beside the prompt; "
@@ -83,10 +84,10 @@ class Chunking:
 
 
 def split(text: str, chunking: Chunking, tokenizer: Tokenizer) -> list[tuple[int, int]]:
-    """Where the chunks of `text` begin and end, in characters; ascending, not one of them blank."""
+    """Where the chunks of `text` begin and end, in characters; ascending, none of them blank."""
     spans: list[tuple[int, int]] = []
     begin = 0
-    size = max(SEGMENT, 24 * chunking.window)
+    size = max(SEGMENT_CHARACTERS, 24 * chunking.window)
     while begin < len(text):
         found, begin = _in_segment(text, begin, begin + size, chunking, tokenizer)
         spans += found
@@ -104,7 +105,7 @@ def chunk_documents(documents: pa.Table, chunking: Chunking, tokenizer: Tokenize
     Returns:
         The table with ``id`` as ``DOCUMENT#K`` (K from 0) and the columns doc_id, chunk, chunk_start, chunk_end
         (characters of the document, `pipeline.table.schema.CHUNKS`). A chunk that its prompt makes too long, because
-        tokens come out otherwise at its ends, is halved until it fits.
+        tokens differ at its ends, is halved until it fits.
 
     Raises:
         SpecError: the window does not fit the prompt and its limit.
@@ -127,11 +128,11 @@ def chunk_documents(documents: pa.Table, chunking: Chunking, tokenizer: Tokenize
 def _in_segment(
     text: str, begin: int, end: int, chunking: Chunking, tokenizer: Tokenizer
 ) -> tuple[list[tuple[int, int]], int]:
-    """The chunks that a segment decides, and where the first one behind them begins."""
+    """The chunks that a segment decides, and where the first one after them begins."""
     offsets = begin + np.maximum.accumulate(tokenizer.own_offsets(text[begin:end]), axis=0)
     last, end = end >= len(text), min(end, len(text))
     count = len(offsets)
-    sure = count if last else max(count - MARGIN, min(count, chunking.window + 1))
+    sure = count if last else max(count - MARGIN_TOKENS, min(count, chunking.window + 1))
     spans: list[tuple[int, int]] = []
     start, first, new = begin, 0, begin + 1
     while sure - first > chunking.window:
@@ -140,13 +141,13 @@ def _in_segment(
             stop = _word_end(text, max(earliest, new), latest)
             spans.append((start, stop))
             start = _next_start(text, start, stop, offsets, chunking.overlap)
-            new = _behind_space(text, stop) + 1
-        else:  # nothing but what the last chunk holds
+            new = _after_space(text, stop) + 1
+        else:  # the window holds no text after the last chunk
             start = new - 1
         first = int(np.searchsorted(offsets[:, 1], start, side="right"))
     if last or not spans:  # the rest, or a segment of fewer tokens than a window
         spans.append((start, end))
-        start = _behind_space(text, end)
+        start = _after_space(text, end)
     return _trimmed(text, spans), start
 
 
@@ -161,13 +162,13 @@ def _word_end(text: str, earliest: int, latest: int) -> int:
 
 
 def _next_start(text: str, start: int, stop: int, offsets: np.ndarray, overlap: int) -> int:
-    """`overlap` tokens before `stop`, at the beginning of a word where there is one; always behind `start`."""
-    behind = _behind_space(text, stop)
-    if not overlap or behind == len(text):
-        return behind
+    """`overlap` tokens before `stop`, at the beginning of a word where there is one; always after `start`."""
+    after = _after_space(text, stop)
+    if not overlap or after == len(text):
+        return after
     held = int(np.searchsorted(offsets[:, 1], stop, side="right"))
-    back = _behind_space(text, _word_start(text, start, int(offsets[held - overlap, 0]), stop))
-    return back if start < back < stop else behind
+    back = _after_space(text, _word_start(text, start, int(offsets[held - overlap, 0]), stop))
+    return back if start < back < stop else after
 
 
 def _word_start(text: str, start: int, place: int, stop: int) -> int:
@@ -181,7 +182,7 @@ def _word_start(text: str, start: int, place: int, stop: int) -> int:
     return place - len(head[1]) if len(head) == 2 else place
 
 
-def _behind_space(text: str, place: int) -> int:
+def _after_space(text: str, place: int) -> int:
     found = _SPACE.match(text, place)
     return found.end() if found else place
 

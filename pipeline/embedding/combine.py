@@ -25,10 +25,12 @@ __all__ = ["Query", "combine", "dimension", "query_vector", "split", "unit"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query vector float32 [D], and what turns its dot product with a stored vector into the reported score."""
+    """A query against stored vectors."""
 
     vector: np.ndarray
+    """float32 [D]."""
     scale: float
+    """The reported score is this times the dot product with a stored vector."""
 
     @property
     def length(self) -> float:

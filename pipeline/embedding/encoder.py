@@ -23,7 +23,7 @@ from pipeline.embedding.reference_cache import encode_sample
 from pipeline.embedding.tokens import Tokenizer, Tokens
 from pipeline.embedding.vectors import RawVectors, Vectors
 from pipeline.errors import FingerprintError, SpecError, UsageError
-from pipeline.models import describe, reference_texts
+from pipeline.models import reference_texts, resolve_spec
 from pipeline.replica.replica import Replica
 from pipeline.spec import differing_fields, fingerprint_of
 
@@ -41,10 +41,10 @@ __all__ = ["Encoder"]
 logger = logging.getLogger(__name__)
 
 TOKEN_BUDGET: Final = {"cpu": 8192, "cuda": 32768}
-"""Tokens in a batch. On CPUs larger ones fall out of the caches; GPUs want their experts' groups large."""
+"""Tokens in a batch. On CPUs larger batches leave the caches; on GPUs larger groups for each expert are faster."""
 
 TEXTS_AT_A_TIME: Final = 2048
-"""Texts tokenized together: while they run, the next ones are tokenized."""
+"""Texts tokenized together; the next ones are tokenized while these are encoded."""
 
 
 class Encoder(BertopicBackend):
@@ -69,7 +69,7 @@ class Encoder(BertopicBackend):
         calibration: Calibration | None = None,
         token_budget: int | None = None,
     ) -> None:
-        self.spec, self.meaning, checkpoint = describe(spec)
+        self.spec, self.meaning, checkpoint = resolve_spec(spec)
         prompt = self.spec.prompt
         assert prompt is not None  # resolved
         self._tokenizer = Tokenizer(checkpoint.path, prompt, self.spec.max_tokens)
@@ -210,10 +210,10 @@ class Encoder(BertopicBackend):
         return RawVectors.joined(parts) if parts else self.raw_of(tokenizer([]))
 
     def _run(self, tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-        """Raw halves of tokenized texts, in their order; some batches are computed while the next is prepared."""
+        """Raw halves of tokenized texts, in their order; batches are computed while the next one is prepared."""
         hidden = np.empty((len(tokens), self.halves[0]), np.float32)
         routing = np.empty((len(tokens), self.halves[1]), np.float32)
-        batches = plan_batches(tokens.lengths, self._budget, self._replica.layout, self._replica.abreast)
+        batches = plan_batches(tokens.lengths, self._budget, self._replica.layout, self._replica.parallel_batches)
         under_way: deque[Launched] = deque()
 
         def finish(left: int) -> None:
@@ -231,7 +231,7 @@ class Encoder(BertopicBackend):
                 finish(0)
                 left = np.concatenate([rows, *batches])
                 batches = [left[batch] for batch in self._smaller_batches(tokens.lengths[left])]
-            finish(self._replica.abreast)
+            finish(self._replica.parallel_batches)
         finish(0)
         return hidden, routing
 
@@ -244,10 +244,10 @@ class Encoder(BertopicBackend):
 
 
 def _listed(texts: Any) -> list[str]:
-    """The texts by position (a pandas series counts by label), if texts is what they are.
+    """The texts as a list, since a pandas series is indexed by label.
 
     Raises:
-        UsageError: a single string, nothing to go through, or something in it that is no string.
+        UsageError: `texts` is a single string, is not iterable, or holds something else than strings.
     """
     if isinstance(texts, str) or not isinstance(texts, Iterable):
         raise UsageError(f"texts: a list of strings is wanted, not {type(texts).__name__}")
@@ -259,7 +259,7 @@ def _listed(texts: Any) -> list[str]:
 
 
 def _tokenized_ahead(texts: Sequence[str], tokenizer: Tokenizer) -> Iterator[Tokens]:
-    """Tokenize piece by piece, the next piece while the present one is being used."""
+    """Tokenize piece by piece; the next piece is tokenized while the current one is in use."""
     pieces = [texts[start : start + TEXTS_AT_A_TIME] for start in range(0, len(texts), TEXTS_AT_A_TIME)]
     if len(pieces) < 2:
         yield from map(tokenizer, pieces)

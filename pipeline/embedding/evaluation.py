@@ -32,25 +32,27 @@ __all__ = [
     "combinations",
     "label_scores",
     "precision_at",
-    "random_twin",
     "read_sts",
     "spearman",
     "tfidf_vectors",
     "v_measure",
+    "write_random_checkpoint",
 ]
 
 NEIGHBOURS: Final = 10
 ALPHAS: Final = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 SVD_DIMENSIONS: Final = 256
-CHUNK: Final = 1024
+ROWS_PER_PRODUCT: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """precision: share of the 10 nearest others with the same label · v_measure: of k-means, k = number of labels."""
+    """How well vectors follow labels."""
 
     precision: float
+    """Share of the 10 nearest others that carry the same label."""
     v_measure: float
+    """V-measure of k-means with as many clusters as there are labels."""
 
 
 def label_scores(vectors: np.ndarray, labels: np.ndarray) -> Scores:
@@ -67,12 +69,12 @@ def precision_at(vectors: np.ndarray, labels: np.ndarray, k: int = NEIGHBOURS) -
     if len(vectors) <= k:
         raise UsageError(f"precision@{k} needs more than {k} labelled documents; there are {len(vectors)}")
     hits = 0
-    for start in range(0, len(vectors), CHUNK):
-        similarity = vectors[start : start + CHUNK] @ vectors.T
+    for start in range(0, len(vectors), ROWS_PER_PRODUCT):
+        similarity = vectors[start : start + ROWS_PER_PRODUCT] @ vectors.T
         rows = np.arange(len(similarity))
         similarity[rows, start + rows] = -np.inf
         nearest = np.argpartition(-similarity, k, axis=1)[:, :k]
-        hits += int((labels[nearest] == labels[start : start + CHUNK, None]).sum())
+        hits += int((labels[nearest] == labels[start : start + ROWS_PER_PRODUCT, None]).sum())
     return hits / (len(vectors) * k)
 
 
@@ -121,7 +123,7 @@ def tfidf_vectors(fitting: Sequence[str], texts: Sequence[str]) -> np.ndarray:
     return unit(svd.transform(vectorizer.transform(texts)))
 
 
-def random_twin(checkpoint: Checkpoint, target: Path) -> None:
+def write_random_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
     """Write a checkpoint of the same architecture and tokenizer with random weights."""
     import torch
     from transformers import AutoConfig, AutoModel

@@ -2,7 +2,7 @@
 
 Needs the extra ``mteb``; importing this module does not import it. Vectors are made exactly as everywhere else: by the
 spec, and under the encoder's own calibration, one for all tasks (the authors' code scores each batch by its own mean
-instead). Whoever wants a task's own calibration calls ``encoder.calibrate(texts)`` with that task's texts beforehand.
+instead). For a task's own calibration call ``encoder.calibrate(texts)`` with that task's texts beforehand.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Equal texts share one computation: within a batch, and with vectors that were made before.
 
-An equal text has the same tokens, so that it would get the same vector; every document keeps its own row.
+Equal texts have equal tokens and would get equal vectors. Every document keeps its own row.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MADE", "Known", "KnownRows", "Shared", "share"]
+__all__ = ["COMPUTED_COLUMNS", "Known", "KnownRows", "Shared", "share"]
 
-MADE: Final = ("vector", "hs_norm", "rw_norm", "n_tokens", "truncated")
+COMPUTED_COLUMNS: Final = ("vector", "hs_norm", "rw_norm", "n_tokens", "truncated")
 """The columns of a table that are computed from a text."""
 
 
@@ -25,16 +25,18 @@ class Known(Protocol):
     """Vectors that were made before, by text."""
 
     def find(self, texts: pa.Array, columns: Sequence[str]) -> pa.Table:
-        """Rows with one of `texts`: the columns text and `columns`; a text may have several."""
+        """The columns text and `columns` of rows that hold one of `texts`; a text may have several rows."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KnownRows:
-    """Vectors held in memory: rows of text and `MADE`, and those of `more`, which is asked too."""
+    """Vectors held in memory."""
 
     rows: pa.Table
+    """The columns text and `COMPUTED_COLUMNS`."""
     more: Known | None = None
+    """Asked for every text as well."""
 
     def find(self, texts: pa.Array, columns: Sequence[str]) -> pa.Table:
         """See `Known`."""
@@ -48,28 +50,27 @@ class KnownRows:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """How n texts share.
-
-    first: positions of the m texts to embed, int64 [m] · found: `MADE` of texts that are known · place: for each text
-    its row among the m that are embedded, followed by `found`, int64 [n].
-    """
+    """How n texts share vectors: m of them are embedded, the others take theirs from these or from known rows."""
 
     first: np.ndarray
+    """int64 [m], positions of the texts to embed."""
     found: pa.Table
+    """`COMPUTED_COLUMNS` of texts that are known."""
     place: np.ndarray
+    """int64 [n], the row of each text in the m embedded ones followed by `found`."""
 
 
 def share(texts: pa.ChunkedArray, known: Known | None = None) -> Shared:
-    """Which of `texts` must be embedded, and whence the others have their vectors."""
+    """Which of `texts` must be embedded, and where the others get their vectors."""
     joined = texts.combine_chunks()
     codes = joined.dictionary_encode().indices.to_numpy()
     _, first, of_each = np.unique(codes, return_index=True, return_inverse=True)
     if known is None:
         return Shared(first, pa.table({}), of_each)
     distinct = joined.take(pa.array(first))
-    rows = known.find(distinct, MADE)
+    rows = known.find(distinct, COMPUTED_COLUMNS)
     stored = rows.column("text").combine_chunks().cast(distinct.type)
     at = pc.fill_null(pc.index_in(distinct, value_set=stored), -1).to_numpy()
     new = at < 0
     place = np.where(new, np.cumsum(new) - 1, int(new.sum()) + at)
-    return Shared(first[new], rows.select(MADE), place[of_each])
+    return Shared(first[new], rows.select(COMPUTED_COLUMNS), place[of_each])

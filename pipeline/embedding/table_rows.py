@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.embedding.reuse import MADE, share
+from pipeline.embedding.reuse import COMPUTED_COLUMNS, share
 from pipeline.embedding.tokens import Tokens
 from pipeline.embedding.vectors import Vectors
 from pipeline.errors import MoeeError
@@ -57,7 +57,7 @@ def vector_array(vectors: np.ndarray) -> pa.Array:
 
 
 def made_table(vectors: Vectors) -> pa.Table:
-    """The columns `MADE` of n texts."""
+    """The columns `COMPUTED_COLUMNS` of n texts."""
     columns = (
         vector_array(vectors.vectors),
         vectors.hidden_norms,
@@ -65,11 +65,11 @@ def made_table(vectors: Vectors) -> pa.Table:
         vectors.n_tokens,
         vectors.truncated,
     )
-    return pa.table(dict(zip(MADE, columns, strict=True)))
+    return pa.table(dict(zip(COMPUTED_COLUMNS, columns, strict=True)))
 
 
 def _make(encoder: Encoder, tokens: Tokens) -> tuple[pa.Table, np.ndarray, np.ndarray]:
-    """The columns `MADE`, and for each row why it is none and a detail; empty where all is well."""
+    """The columns `COMPUTED_COLUMNS`, and for each row why it is none and a detail; empty where all is well."""
     reasons = np.full(len(tokens), "", dtype=object)
     details = np.full(len(tokens), "", dtype=object)
     try:
@@ -93,7 +93,7 @@ def _rows(documents: pa.Table, made: pa.Table, good: np.ndarray, *, with_text: b
     """The rows of `documents` where `good` is true, of each of which `made` has one row."""
     columns = documents if with_text else documents.drop_columns(["text"])
     rows = columns.filter(pa.array(good))
-    for name in MADE:
+    for name in COMPUTED_COLUMNS:
         rows = rows.append_column(name, made.column(name))
     return rows
 

@@ -1,7 +1,7 @@
 """A checkpoint's own tokenizer, as the `tokenizers` library runs it.
 
-Importing transformers costs a reader 4 s, so a tokenizer that is no more than its ``tokenizer.json`` is read
-from there; any other is put together by transformers, which knows what its class adds.
+Importing transformers costs a reader 4 s. A tokenizer that its ``tokenizer.json`` describes completely is therefore
+read from that file; transformers builds all others, because it knows what a tokenizer's class adds.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["load_backend"]
 
-_PLAIN: Final = frozenset(
+_HARMLESS_FIELDS: Final = frozenset(
     {"tokenizer_class", "model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces"}
     | {"model_input_names", "bos_token", "eos_token", "unk_token", "pad_token"}
 )
-"""What a tokenizer_config.json may hold without making the tokenizer another than its ``tokenizer.json`` says."""
+"""Fields of a tokenizer_config.json that change nothing about the tokenizer in ``tokenizer.json``."""
 
-_MORE: Final = ("added_tokens.json", "special_tokens_map.json")
+_FURTHER_FILES: Final = ("added_tokens.json", "special_tokens_map.json")
 
-_FOR_NOTHING: Final = ("eos_token", "bos_token", "pad_token")
+_TOKENS_FOR_NO_TEXT: Final = ("eos_token", "bos_token", "pad_token")
 
 
 def load_backend(directory: str | Path) -> tuple[Tokenizer, int]:
-    """The tokenizer in `directory`, and the id of the token that stands for no text at all.
+    """The tokenizer in `directory`, and the id of the token that stands for an empty text.
 
     Raises:
         ModelError: there is none, it cannot be read, or it cannot tell which characters a token stands for.
@@ -41,8 +41,8 @@ def load_backend(directory: str | Path) -> tuple[Tokenizer, int]:
 
 
 def _from_file(directory: Path) -> tuple[Tokenizer, int] | None:
-    """The tokenizer, where ``tokenizer.json`` is all there is to it."""
-    if any((directory / name).exists() for name in _MORE):
+    """The tokenizer, if ``tokenizer.json`` describes it completely."""
+    if any((directory / name).exists() for name in _FURTHER_FILES):
         return None
     try:
         config: dict[str, Any] = json.loads((directory / "tokenizer_config.json").read_text("utf-8"))
@@ -54,7 +54,7 @@ def _from_file(directory: Path) -> tuple[Tokenizer, int] | None:
     if config.get("tokenizer_class") != "PreTrainedTokenizerFast" or whole.get("post_processor") is not None:
         return None
     specials = {name: token for name, token in config.items() if name.endswith("_token")}
-    if not set(config) <= _PLAIN or not all(isinstance(token, str) for token in specials.values()):
+    if not set(config) <= _HARMLESS_FIELDS or not all(isinstance(token, str) for token in specials.values()):
         return None
     from tokenizers import Tokenizer
 
@@ -62,7 +62,7 @@ def _from_file(directory: Path) -> tuple[Tokenizer, int] | None:
     numbers = {name: number for name, token in specials.items() if (number := backend.token_to_id(token)) is not None}
     if len(numbers) < len(specials):
         return None
-    return backend, next((numbers[name] for name in _FOR_NOTHING if name in numbers), 0)
+    return backend, next((numbers[name] for name in _TOKENS_FOR_NO_TEXT if name in numbers), 0)
 
 
 def _from_transformers(directory: str | Path) -> tuple[Tokenizer, int]:

@@ -1,9 +1,9 @@
 """Text → tokens: the prompt filled in, the text cut to fit, and where the text's own tokens lie.
 
-The whole prompt is tokenized with its text in place, as the authors do, so that merges across the seam come out
-alike; a prompt that is too long loses tokens from the end of its *text*, never from the prompt around it. Texts are
-cut by characters before tokenizing, so that a megabyte costs what `max_tokens` tokens cost; the tokens are those of
-the whole text.
+The whole prompt is tokenized with its text in place, as the authors do, so that tokens across the seam are the same. A
+prompt that is too long loses tokens from the end of its *text*, never from the prompt around it. Texts are cut by
+characters before tokenizing, so that a megabyte costs as much as `max_tokens` tokens. The tokens are those of the
+whole text nevertheless.
 
 `Tokens` is plain arrays: it is made on CPUs, travels, and feeds any number of replicas.
 """
@@ -33,34 +33,35 @@ if TYPE_CHECKING:
 __all__ = ["Tokenizer", "Tokens"]
 
 CHARACTERS_PER_TOKEN: Final = 6
-"""Texts are first cut to this many characters for each token of the limit: English has 4 to 5, white space more.
+"""A text is first cut to this many characters for each token of the limit. English has 4 to 5, white space more.
 
-Where the cut text does not decide all tokens that are kept, it is cut again at four times as many.
+If the cut text does not decide all tokens that are kept, the text is cut again at four times the length.
 """
 
-CUTS: Final = 5
-"""Cuts that are tried, the last at 1,536 characters a token: what is behind them is never read."""
+MAX_CUTS: Final = 5
+"""The last cut is at 1,536 characters a token; the text after it is never read."""
 
-MARGIN: Final = 256
-"""Characters that must lie between a token that is kept and the cut: what is farther off changes no token.
+MARGIN_CHARACTERS: Final = 256
+"""Least distance in characters between a token that is kept and the cut; text farther away changes no token.
 
-Words end sooner, and in a run without a boundary merges depend on their neighbourhood only.
+Words are shorter, and in a run without a boundary merges depend on their neighbourhood only.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """n tokenized prompts.
-
-    ids int32 [total], one prompt after another · lengths int64 [n], tokens in each, prompt included · starts, stops
-    int64 [n], the text's own tokens · truncated bool [n].
-    """
+    """n tokenized prompts, each with its text in place."""
 
     ids: np.ndarray
+    """int32 [total tokens], one prompt after another."""
     lengths: np.ndarray
+    """int64 [n], tokens in each, prompt included."""
     starts: np.ndarray
+    """int64 [n], the first of the text's own tokens in its prompt."""
     stops: np.ndarray
+    """int64 [n], the end of the text's own tokens in its prompt."""
     truncated: np.ndarray
+    """bool [n], whether the text was cut."""
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -132,14 +133,14 @@ class Tokenizer:
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Tokenize texts of any kind; nothing in a text raises."""
         rows: list[_Row] = [_NO_ROW] * len(texts)
-        pending, limit = range(len(texts)), MARGIN + CHARACTERS_PER_TOKEN * self._max_tokens
-        for cut in range(1, CUTS + 1):
+        pending, limit = range(len(texts)), MARGIN_CHARACTERS + CHARACTERS_PER_TOKEN * self._max_tokens
+        for cut in range(1, MAX_CUTS + 1):
             filled = [self._template.fill(texts[row][:limit]) for row in pending]
             encodings = self._backend.encode_batch([prompt.full for prompt in filled])
             undecided: list[int] = []
             for row, prompt, encoding in zip(pending, filled, encodings, strict=True):
                 end = prompt.start + limit if len(texts[row]) > limit else None
-                if end is not None and cut < CUTS and not self._decided(encoding, end - MARGIN):
+                if end is not None and cut < MAX_CUTS and not self._decided(encoding, end - MARGIN_CHARACTERS):
                     undecided.append(row)
                 else:
                     rows[row] = self._fit(encoding, prompt, cut=end is not None)
@@ -154,12 +155,12 @@ class Tokenizer:
         return np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
 
     def _decided(self, encoding: Encoding, end: int) -> bool:
-        """Whether a text cut behind the character `end` tells which tokens would be kept of the whole one."""
+        """Whether a text that is cut after the character `end` decides which tokens of the whole text are kept."""
         kept = self._max_tokens - len(self._after)
         return len(encoding) > self._max_tokens and _characters(encoding, kept - 1)[1] <= end
 
     def _fit(self, encoding: Encoding, prompt: FilledPrompt, *, cut: bool) -> _Row:
-        """The prompt within the limit; `cut`: the text goes on behind what was tokenized."""
+        """The prompt within the limit; `cut`: the text is longer than what was tokenized."""
         ids = encoding.ids
         start, stop = _token_span(encoding, prompt)
         truncated = cut or len(ids) > self._max_tokens
@@ -167,7 +168,7 @@ class Tokenizer:
             rest = _first_of_prompt(encoding, prompt, stop)
             stop = max(min(rest, self._max_tokens - len(self._after)), start)
             ids = ids[:stop] + self._after
-        if not ids:  # an empty text in a prompt that is nothing but the text
+        if not ids:  # an empty text in a prompt without words of its own
             ids = [self._nothing]
         if start >= stop:  # no token of its own: the mean is taken over the whole prompt
             start, stop = 0, len(ids)
@@ -210,8 +211,8 @@ def _token_span(encoding: Encoding, prompt: FilledPrompt) -> tuple[int, int]:
 
 
 def _first_of_prompt(encoding: Encoding, prompt: FilledPrompt, stop: int) -> int:
-    """The first token behind the text, or the text's last one where it holds characters of the prompt as well.
+    """The first token after the text, or the text's last token if it holds characters of the prompt as well.
 
-    Such a token (a full stop and the quotation mark behind it, say) belongs to the prompt when a text is cut.
+    Such a token (a full stop with the quotation mark after it) belongs to the prompt when a text is cut.
     """
     return stop - 1 if stop and _characters(encoding, stop - 1)[1] > prompt.stop else stop

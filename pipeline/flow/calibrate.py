@@ -60,7 +60,7 @@ def sample_texts(units: Iterable[WorkUnit], read: ReadStage) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A calibration and, as rows of text and `MADE`, its sample, both as Arrow IPC; sizes (H, R) of the halves."""
+    """A calibration and, as rows of text and vector, its sample, both as Arrow IPC; sizes (H, R) of the halves."""
 
     calibration: bytes
     sample: bytes

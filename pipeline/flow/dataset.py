@@ -15,7 +15,7 @@ from pipeline.columns import to_ipc
 from pipeline.errors import UsageError
 from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.engines.cluster import Replicas, replica_resources
-from pipeline.models import describe
+from pipeline.models import resolve_spec
 
 if TYPE_CHECKING:
     from pipeline.embedding.calibration import Calibration
@@ -55,7 +55,7 @@ def embed_dataset(
         truncated (bool) and reject: null, or why the row has no vector.
     """
     _refuse_columns(dataset, text)
-    resolved, meaning, _ = describe(spec)
+    resolved, meaning, _ = resolve_spec(spec)
     pool, resources, threads = replica_resources(Replicas.parse(replicas), device)
     plan = EncoderPlan(resolved, meaning, device, threads)
     if calibration is None:

@@ -13,7 +13,7 @@ from pipeline.flow.job import Job, report
 from pipeline.flow.options import EmbedOptions
 from pipeline.flow.progress import Listener, Quiet
 from pipeline.flow.work import Work, open_if_there, plan_work
-from pipeline.models import describe
+from pipeline.models import resolve_spec
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.changes.pruning import prune
@@ -113,7 +113,7 @@ def _prepare(
     listener: Listener,
 ) -> _Task:
     existing = open_if_there(location)
-    resolved, meaning, checkpoint = describe(_asked(spec, existing))
+    resolved, meaning, checkpoint = resolve_spec(_asked(spec, existing))
     if existing is None:
         refuse_unwritable(location)
         _refuse_wide(options, resolved, checkpoint)

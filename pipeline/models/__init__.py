@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.models.checkpoints import MINI, Checkpoint, describe, locate, reference_texts
+from pipeline.models.checkpoints import MINI, Checkpoint, locate, reference_texts, resolve_spec
 
-__all__ = ["MINI", "Checkpoint", "describe", "locate", "reference_texts"]
+__all__ = ["MINI", "Checkpoint", "locate", "reference_texts", "resolve_spec"]

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
     from pipeline.spec import Meaning
 
-__all__ = ["MINI", "Checkpoint", "describe", "locate", "reference_texts"]
+__all__ = ["MINI", "Checkpoint", "locate", "reference_texts", "resolve_spec"]
 
 MINI: Final = "mini"
 """The built-in model; `jobs.train_mini` is its recipe."""
-HUB: Final = "hub:"
+
+HUB_PREFIX: Final = "hub:"
+"""Begins the identity of a checkpoint from the hub; the commit follows."""
+
 DEFAULTS_FILE: Final = "moee.json"
 """A checkpoint may carry this file: spec fields that hold where the user left them open."""
 
@@ -40,17 +43,18 @@ TOKENIZER_FILES: Final = ("tokenizer*", "special_tokens_map.json", "*.model", "m
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A Mixture-of-Experts checkpoint on disk.
-
-    `identity` stands for the content of its weights (hub commit, or a hash of the files), `tokenizer` for that of
-    its tokenizer; `defaults` are the spec fields that it sets where the user did not.
-    """
+    """A Mixture-of-Experts checkpoint on disk."""
 
     name: str
+    """The model's name as the user gave it."""
     path: Path
+    """Its directory."""
     identity: str
+    """Stands for the content of its weights: the hub's commit, or a hash of the files."""
     tokenizer: str
+    """Hash of its tokenizer's files."""
     defaults: Mapping[str, Any]
+    """Spec fields that it sets where the user did not."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -86,13 +90,13 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(
         name=model,
         path=path,
-        identity=f"{HUB}{commit}" if commit else f"files:{content_hash(path, WEIGHT_FILES)}",
+        identity=f"{HUB_PREFIX}{commit}" if commit else f"files:{content_hash(path, WEIGHT_FILES)}",
         tokenizer=content_hash(path, TOKENIZER_FILES),
         defaults=_defaults(path),
     )
 
 
-def describe(spec: EmbeddingSpec | str | None) -> tuple[EmbeddingSpec, Meaning, Checkpoint]:
+def resolve_spec(spec: EmbeddingSpec | str | None) -> tuple[EmbeddingSpec, Meaning, Checkpoint]:
     """The resolved spec, its meaning and its checkpoint, without loading weights.
 
     A hub model's revision becomes the commit that was found, so that a branch that moves changes nothing later.
@@ -104,8 +108,8 @@ def describe(spec: EmbeddingSpec | str | None) -> tuple[EmbeddingSpec, Meaning, 
     wanted = EmbeddingSpec(model=spec) if isinstance(spec, str) else spec or EmbeddingSpec()
     checkpoint = locate(wanted.model, wanted.revision)
     resolved = wanted.resolve(checkpoint.defaults)
-    if checkpoint.identity.startswith(HUB):
-        resolved = resolved.model_copy(update={"revision": checkpoint.identity.removeprefix(HUB)})
+    if checkpoint.identity.startswith(HUB_PREFIX):
+        resolved = resolved.model_copy(update={"revision": checkpoint.identity.removeprefix(HUB_PREFIX)})
     return resolved, resolved.meaning(checkpoint.identity, checkpoint.tokenizer), checkpoint
 
 

@@ -23,21 +23,22 @@ ScoreFunction = Literal["softmax", "sigmoid", "sqrtsoftplus", "identity"]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One architecture.
-
-    `layout`: how batches are laid out: ``packed`` without padding, or ``padded`` where packing was seen to be wrong, if
-    only beyond an attention window that a probe at load does not reach · `scores_field`: the configuration field that
-    names another score function · `fused`: all experts of a layer lie in one parameter, which
-    `pipeline.replica` can quantize · `within`: composite architectures whose text part this is.
-    """
+    """One architecture."""
 
     model_type: str
+    """Its name in ``config.json``."""
     scores: ScoreFunction
+    """The score function of its routers."""
     layout: Literal["packed", "padded"] = "packed"
+    """``packed``: without padding; ``padded``: packing was seen to be wrong, if only beyond the probe's lengths."""
     scores_field: str = ""
+    """The configuration field that may name another score function."""
     fused: bool = True
+    """All experts of a layer lie in one parameter, which `pipeline.replica` can quantize."""
     within: tuple[str, ...] = ()
+    """Composite architectures whose text part this is."""
     note: str = ""
+    """A remark for people."""
 
 
 _ALL: Final = (

@@ -19,25 +19,27 @@ if TYPE_CHECKING:
 
 __all__ = ["Weight", "read_weights", "weight_files"]
 
-INDEX: Final = "model.safetensors.index.json"
-HEADER_LIMIT: Final = 100_000_000
+INDEX_FILE: Final = "model.safetensors.index.json"
+MAX_HEADER_BYTES: Final = 100_000_000
 """Bytes; the safetensors format allows no longer header."""
 
-EXPERT: Final = re.compile(r"\.(experts|input_linear|output_linear)\.")
+EXPERT_NAME: Final = re.compile(r"\.(experts|input_linear|output_linear)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """One tensor of a checkpoint: its name, its number of elements, and the type that it is stored in."""
+    """One tensor of a checkpoint."""
 
     name: str
     elements: int
+    """The number of its elements."""
     dtype: str
+    """The type that it is stored in, as safetensors names it."""
 
     @property
     def of_experts(self) -> bool:
         """Whether it belongs to a layer's experts, fused or one by one."""
-        return EXPERT.search(self.name) is not None
+        return EXPERT_NAME.search(self.name) is not None
 
 
 def read_weights(name: str, directory: Path) -> list[Weight]:
@@ -58,7 +60,7 @@ def weight_files(name: str, directory: Path) -> list[Path]:
     Raises:
         ModelError: one that the index names is gone.
     """
-    index = directory / INDEX
+    index = directory / INDEX_FILE
     if (directory / "model.safetensors").is_file() or not index.is_file():
         return sorted(directory.glob("*.safetensors"))
     try:
@@ -79,7 +81,7 @@ def _read_header(name: str, file: Path) -> list[Weight]:
         size = file.stat().st_size
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = _parsed(stream.read(length)) if 0 < length <= min(size - 8, HEADER_LIMIT) else None
+            header = _parsed(stream.read(length)) if 0 < length <= min(size - 8, MAX_HEADER_BYTES) else None
     except OSError as error:
         raise ModelError(f"model {name!r}: {file} cannot be read: {error.strerror or error}") from error
     if header is None:

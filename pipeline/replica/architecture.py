@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_config", "text_part"]
 
-SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+CONFIG_OVERRIDES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "switch_transformers": {"expert_capacity": 2**31},
         "nllb-moe": {
@@ -68,7 +68,7 @@ def read_config(checkpoint: Checkpoint) -> PreTrainedConfig:
         raise ModelError(
             f"model {name!r}: its config.json is not one that transformers knows: {_one_line(error)}"
         ) from error
-    for field, value in SETTINGS.get(config.model_type, {}).items():
+    for field, value in CONFIG_OVERRIDES.get(config.model_type, {}).items():
         setattr(config, field, value)
     return config
 

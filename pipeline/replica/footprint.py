@@ -28,23 +28,25 @@ logger = logging.getLogger(__name__)
 
 KindOfWeight = Literal["experts", "attention", "router", "norms", "embeddings", "other"]
 
-SHARE: Final = {"nf4": 0.29, "int8": 0.54}
-"""Most that quantized experts may take of what they took in 16 bits: 4.5 and 8 bits an element, with scales."""
+MAX_QUANTIZED_SHARE: Final = {"nf4": 0.29, "int8": 0.54}
+"""Largest share of their 16-bit size that quantized experts may take: 4.5 and 8 bits an element, with scales."""
 
-SCALES: Final = 64
-"""Columns below which int8's scale for each row weighs more than that."""
+MIN_INT8_COLUMNS: Final = 64
+"""With fewer columns, int8's scale for each row takes more than that share allows."""
 
-ATTENTION: Final = re.compile(r"(?:^|[._])(?:\w*attn|\w*attention|mixer|mamba|linear_attn|short_conv)\b")
-NORM: Final = re.compile(r"norm", re.IGNORECASE)
+ATTENTION_NAME: Final = re.compile(r"(?:^|[._])(?:\w*attn|\w*attention|mixer|mamba|linear_attn|short_conv)\b")
+NORM_NAME: Final = re.compile(r"norm", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Bytes of one kind of weight: `dense` in the replica's dtype, `stored` as they are held."""
+    """Bytes of one kind of weight."""
 
     kind: KindOfWeight
     dense: int
+    """What they would take in the replica's dtype."""
     stored: int
+    """What they take as they are held."""
 
 
 def footprint_of(model: torch.nn.Module, routers: Collection[str]) -> tuple[Footprint, ...]:
@@ -89,8 +91,8 @@ def refuse_unquantized(model: torch.nn.Module, footprints: tuple[Footprint, ...]
 def _share(weight: QuantizedWeight, quantization: Quantization) -> float:
     _, rows, columns = weight.shape
     if quantization == "int8":
-        return SHARE["int8"] + (2 / columns if columns < SCALES else 0)
-    return SHARE["nf4"] + 32 / (rows * columns)
+        return MAX_QUANTIZED_SHARE["int8"] + (2 / columns if columns < MIN_INT8_COLUMNS else 0)
+    return MAX_QUANTIZED_SHARE["nf4"] + 32 / (rows * columns)
 
 
 def _kind(name: str, module: torch.nn.Module, routers: Collection[str]) -> KindOfWeight:
@@ -100,8 +102,8 @@ def _kind(name: str, module: torch.nn.Module, routers: Collection[str]) -> KindO
         return "router"
     if isinstance(module, torch.nn.Embedding):
         return "embeddings"
-    if NORM.search(type(module).__name__):
+    if NORM_NAME.search(type(module).__name__):
         return "norms"
-    if ATTENTION.search(name):
+    if ATTENTION_NAME.search(name):
         return "attention"
-    return "norms" if NORM.search(name) else "other"
+    return "norms" if NORM_NAME.search(name) else "other"

@@ -16,16 +16,16 @@ _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
 """Numbers of the two parameters in ``malloc.h``."""
 
-KEPT: Final = 512 << 20
-"""Bytes of freed memory that the process keeps for itself, at most, in each thread that allocates."""
+MAX_KEPT_BYTES: Final = 512 << 20
+"""Freed bytes that each allocating thread keeps for the process instead of returning them to the system."""
 
-LARGE: Final = 32 << 20
-"""Bytes from which on memory comes from the system each time: the most that the library allows."""
+MIN_MAPPED_BYTES: Final = 32 << 20
+"""Larger blocks come from the system each time; the library allows no higher limit."""
 
 
 def keep_freed_memory() -> None:
-    """Tell the C library of this process; where it is another one than GNU's, nothing happens."""
+    """Set GNU's C library of this process; with another C library nothing happens."""
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):
-        library.mallopt(_TRIM_THRESHOLD, KEPT)
-        library.mallopt(_MMAP_THRESHOLD, LARGE)
+        library.mallopt(_TRIM_THRESHOLD, MAX_KEPT_BYTES)
+        library.mallopt(_MMAP_THRESHOLD, MIN_MAPPED_BYTES)

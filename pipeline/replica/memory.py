@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 __all__ = ["available_memory", "needed_memory", "refuse_too_large"]
 
-EXPERT_BYTES: Final = {"nf4": 0.54, "int8": 1.05}
+BYTES_PER_EXPERT_ELEMENT: Final = {"nf4": 0.54, "int8": 1.05}
 """Bytes a quantized element takes, scales included."""
 
-MARGIN: Final = 1.1
-"""What loading takes beside the weights themselves: buffers, one layer's conversion, the first batch."""
+LOADING_FACTOR: Final = 1.1
+"""Loading needs this many times the weights' size: buffers, one layer's conversion, the first batch."""
 
 
 def needed_memory(weights: Sequence[Weight], dtype: Dtype, quantization: Quantization = "none") -> int:
     """Bytes that the loaded weights take."""
     plain = torch.empty(0, dtype=getattr(torch, dtype)).element_size()
-    expert = EXPERT_BYTES.get(quantization, plain)
+    expert = BYTES_PER_EXPERT_ELEMENT.get(quantization, plain)
     return round(sum(weight.elements * (expert if weight.of_experts else plain) for weight in weights))
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that can be had: of a GPU what is free, else what the host and its cgroup leave; None: unknown."""
+    """Free bytes: of a GPU, else of the host within its cgroup's limit; None: unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     left = [room for room in (_host_memory(), _cgroup_memory()) if room is not None]
@@ -43,7 +43,7 @@ def refuse_too_large(
     name: str, weights: Sequence[Weight], *, dtype: Dtype, quantization: Quantization, device: torch.device
 ) -> None:
     """Raise ModelError where the weights cannot fit on the device."""
-    needed, room = needed_memory(weights, dtype, quantization) * MARGIN, available_memory(device)
+    needed, room = needed_memory(weights, dtype, quantization) * LOADING_FACTOR, available_memory(device)
     if room is None or needed <= room:
         return
     smaller = "" if quantization == "nf4" else "; quantization='nf4' needs about a quarter"
@@ -68,7 +68,7 @@ def _host_memory() -> int | None:
 
 
 def _cgroup_memory() -> int | None:
-    """What a container's limit leaves; files that were only read count as free, since the kernel gives them back."""
+    """What a container's limit leaves. Cached files count as free, because the kernel gives their memory back."""
     folder = Path("/sys/fs/cgroup")
     try:
         limit = (folder / "memory.max").read_text(encoding="ascii").strip()

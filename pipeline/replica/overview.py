@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["overview"]
 
-CHOSEN: Final = ("num_experts_per_tok", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
-"""The names that configurations have for the number of experts a token goes through."""
+EXPERTS_PER_TOKEN_FIELDS: Final = ("num_experts_per_tok", "moe_topk", "moe_k", "top_k_experts", "moe_top_k")
+"""Configuration fields that hold the number of experts a token goes through."""
 
 
 def overview(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def overview(checkpoint: Checkpoint) -> dict[str, Any]:
         "moe_layers": len(tap),
         "experts": max(experts),
         "experts_per_token": next(
-            (value for name in CHOSEN if isinstance(value := getattr(text, name, None), int)), None
+            (value for name in EXPERTS_PER_TOKEN_FIELDS if isinstance(value := getattr(text, name, None), int)), None
         ),
         "hidden": text.hidden_size,
         "routing": sum(experts),

@@ -22,7 +22,7 @@ from pipeline.replica.forward.norms import norms_in_pieces
 from pipeline.replica.forward.packing import Layout, lay_out
 from pipeline.replica.load import load_model, resolve_device
 from pipeline.replica.malloc import keep_freed_memory
-from pipeline.replica.tap import SCORES, RouterTap, score_function
+from pipeline.replica.tap import SCORE_FUNCTIONS, RouterTap, score_function
 from pipeline.replica.workers import Workers
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ __all__ = ["Replica"]
 logger = logging.getLogger(__name__)
 
 PROBE_LENGTHS: Final = (9, 23, 150, 14)
-"""Short ones, and one beyond what attention treats as short."""
+"""Tokens of the probe's sequences: short ones, and one that attention computes in tiles."""
 PROBE_COSINE: Final = {"float32": 1 - 1e-5, "bfloat16": 0.97, "float16": 0.99}
-"""How alike a hidden state must be alone and in a batch.
+"""Least cosine between a sequence's hidden state alone and in a batch.
 
 A random 8-layer OLMoE in bf16 is at .995 and above; attention that leaks into the neighbour is below .9.
 """
@@ -120,15 +120,15 @@ class Replica:
         return self.launch(batch, pooling)()
 
     @property
-    def abreast(self) -> int:
-        """How many batches are computed at a time, while another one is prepared."""
+    def parallel_batches(self) -> int:
+        """How many batches are computed at a time."""
         return 1 if self._workers is None else self._workers.count
 
     def launch(self, batch: TokenBatch, pooling: Pooling) -> Callable[[], tuple[np.ndarray, np.ndarray]]:
-        """Begin a forward; what is returned waits for its results and gives them, as `forward` does.
+        """Start a forward; the function returned waits for its results, as `forward` gives them.
 
-        On a GPU the next batch can be prepared and queued in between; on several cores `abreast` batches are computed
-        at a time. Threads may share a replica.
+        The caller can prepare and queue the next batch in between. On several cores `parallel_batches` of them are
+        computed at a time. Threads may share a replica.
         """
         if self._workers is None:
             return self._begin(batch, pooling)
@@ -171,7 +171,7 @@ class Replica:
         return chosen
 
     def _scores(self, logits: torch.Tensor) -> torch.Tensor:
-        return SCORES[self._score](logits.float())
+        return SCORE_FUNCTIONS[self._score](logits.float())
 
     def _probe(self, routing: Routing) -> tuple[int, int]:
         """Choose the layout that leaves sequences alone; the sizes (H, R) of the two halves."""

@@ -1,8 +1,8 @@
-"""The router tap: what every MoE layer's router says, through forward hooks, for any architecture.
+"""The router tap reads every MoE layer's router through forward hooks, for any architecture.
 
-Which module is a router, and where in its output the logits stand, is what transformers itself declares in each
-model's ``_can_record_outputs["router_logits"]``; nothing is patched per model. The hooks keep only what pooling
-wants of each router's output, so that nothing of size tokens × experts outlives its layer.
+transformers itself declares which modules are routers and where in their output the logits are: in each model's
+``_can_record_outputs["router_logits"]``. Nothing is patched per model. The hooks keep only what pooling needs of each
+router's output, so that nothing of size tokens × experts outlives its layer.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     from pipeline.models.families import ScoreFunction
 
-__all__ = ["SCORES", "RouterTap", "score_function"]
+__all__ = ["SCORE_FUNCTIONS", "RouterTap", "score_function"]
 
-UNDECLARED: Final = MappingProxyType({"DeepseekV4HashRouter": 0})
-"""Routers that transformers does not record, by class, and where their logits stand.
+UNDECLARED_ROUTERS: Final = MappingProxyType({"DeepseekV4HashRouter": 0})
+"""Routers that transformers does not record: their class, and the index of the logits in their output.
 
 A hash router's choice is fixed by the token, but its learned scores weigh what it chose.
 """
 
-SCORES: Final[Mapping[ScoreFunction, Callable[[torch.Tensor], torch.Tensor]]] = MappingProxyType(
+SCORE_FUNCTIONS: Final[Mapping[ScoreFunction, Callable[[torch.Tensor], torch.Tensor]]] = MappingProxyType(
     {
         "softmax": lambda logits: logits.softmax(dim=-1),
         "sigmoid": torch.sigmoid,
@@ -52,7 +52,7 @@ class _Router:
 
 
 class _Forward(threading.local):
-    """What is read off the forward that the present thread is in."""
+    """What the tap reads in the current thread's forward."""
 
     reduce: Callable[[torch.Tensor], torch.Tensor] | None = None
     seen: dict[int, torch.Tensor]
@@ -88,7 +88,7 @@ class RouterTap:
 
     @property
     def widths(self) -> list[int]:
-        """How many scores each router gives, told from its weights: nothing is run."""
+        """How many scores each router gives, read from the shapes of its weights."""
         return [_width(router.module) for router in self._routers]
 
     @contextmanager
@@ -122,7 +122,7 @@ def score_function(model: PreTrainedModel) -> ScoreFunction:
     config = model.config.get_text_config()
     family = family_of(config.model_type)
     fields = [family.scores_field] if family else ["scoring_func", "score_function"]
-    declared = next((value for field in fields if (value := getattr(config, field, None)) in SCORES), None)
+    declared = next((value for field in fields if (value := getattr(config, field, None)) in SCORE_FUNCTIONS), None)
     if declared is None and family is None:
         raise ModelError(
             f"{config.model_type}: not a verified architecture, so how its routers score is not known; "
@@ -138,8 +138,8 @@ def _find_routers(model: PreTrainedModel) -> list[_Router]:
     """
     found: dict[str, _Router] = {}
     for name, module in model.named_modules():
-        if type(module).__name__ in UNDECLARED:
-            found[name] = _Router(name, module, UNDECLARED[type(module).__name__])
+        if type(module).__name__ in UNDECLARED_ROUTERS:
+            found[name] = _Router(name, module, UNDECLARED_ROUTERS[type(module).__name__])
         if not isinstance(module, PreTrainedModel):
             continue
         for recorder in _recorders(module):

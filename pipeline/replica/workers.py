@@ -1,9 +1,9 @@
-"""Batches side by side, for CPUs: each is computed on a core of its own.
+"""Batches in parallel, for CPUs: each is computed on a core of its own.
 
-Splitting every operation among the cores makes them wait for each other thousands of times in a batch, and whoever
-else wants a core for a moment holds up all of them. GNU OpenMP moreover stops spinning where a process has started
-more threads than there are cores, as Ray's do. Built-in model, two cores: 27,000 tokens/s with two threads to an
-operation, 20,000 of the same in a Ray actor; 35,000 with two batches side by side, 33,000 in a Ray actor.
+If every operation is split among the cores, they wait for each other thousands of times in a batch, and any other
+process that takes one core for a moment holds up all of them. GNU OpenMP also stops spinning where a process has more
+threads than there are cores, as Ray's processes have. Built-in model, two cores: 27,000 tokens/s with two threads for
+each operation, 20,000 of the same in a Ray actor; 35,000 with two batches in parallel, 33,000 in a Ray actor.
 """
 
 from __future__ import annotations
@@ -21,32 +21,35 @@ __all__ = ["Workers"]
 
 Result = TypeVar("Result")
 
-MOST: Final = 8
-"""Further cores share in their operations: Python's lock is one for all of them. Chosen, not measured."""
+MAX_WORKERS: Final = 8
+"""Threads that compute batches; further cores help within operations, since all threads share Python's lock.
 
-START_SECONDS: Final = 60.0
-"""A thread that has not started by then never will: an error, and no waiting for ever."""
+Chosen, not measured.
+"""
+
+MAX_START_SECONDS: Final = 60.0
+"""A thread that has not started by then is an error, so that nothing waits for it forever."""
 
 
 class Workers:
-    """As many threads as torch has here, up to `MOST`; what is left over is theirs for splitting operations."""
+    """As many worker threads as torch has threads, up to `MAX_WORKERS`; each uses its share of torch's threads."""
 
     def __init__(self) -> None:
         threads = torch.get_num_threads()
-        self.count = min(threads, MOST)
+        self.count = min(threads, MAX_WORKERS)
         self._pool = ThreadPoolExecutor(self.count, thread_name_prefix="replica")
-        started = Barrier(self.count + 1, timeout=START_SECONDS)
+        started = Barrier(self.count + 1, timeout=MAX_START_SECONDS)
 
         def start() -> None:
-            torch.get_num_threads()  # the first use in a thread sets its number to everybody's
+            torch.get_num_threads()  # the first call in a thread sets its number to the default
             torch.set_num_threads(threads // self.count)
             started.wait()
 
         for _ in range(self.count):
             self._pool.submit(start)
         started.wait()
-        torch.set_num_threads(threads)  # the number holds for the thread that sets it, and for those that follow
+        torch.set_num_threads(threads)  # holds for this thread and for those started later
 
     def submit(self, work: Callable[[], Result]) -> Callable[[], Result]:
-        """Begin; what is returned waits for the result, or raises what the work raised."""
+        """Start `work`; the function returned waits for its result, or raises what it raised."""
         return self._pool.submit(work).result

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.embedding.batches import WORTH, plan_batches
+from pipeline.embedding.batches import MIN_BATCH_TOKENS, plan_batches
 
 lengths = st.lists(st.integers(1, 700), max_size=80).map(lambda values: np.array(values, dtype=np.int64))
 layouts = st.sampled_from(["packed", "padded"])
@@ -36,18 +36,18 @@ def test_no_batch_could_have_taken_the_next_text(lengths, budget, layout):
 
 
 @given(lengths, st.integers(1, 4000), layouts, st.integers(2, 8))
-def test_batches_abreast_hold_every_text_once_within_the_budget(lengths, budget, layout, abreast):
-    batches = plan_batches(lengths, budget, layout, abreast)
+def test_batches_abreast_hold_every_text_once_within_the_budget(lengths, budget, layout, parallel):
+    batches = plan_batches(lengths, budget, layout, parallel)
     assert sorted(np.concatenate([np.zeros(0, int), *batches])) == list(range(len(lengths)))
     assert all(cost(lengths[batch], layout) <= budget or len(batch) == 1 for batch in batches)
 
 
 def test_few_texts_are_shared_out_and_many_leave_nobody_idle():
     even = np.full(64, 64)
-    assert [len(batch) for batch in plan_batches(even, 8192, abreast=2)] == [32, 32]
-    assert len(plan_batches(even, 8192, abreast=8)) == 64 * 64 // WORTH
-    assert len(plan_batches(even[:8], 8192, abreast=8)) == 1
-    assert len(plan_batches(np.full(300, 64), 8192, abreast=2)) == 4
+    assert [len(batch) for batch in plan_batches(even, 8192, parallel=2)] == [32, 32]
+    assert len(plan_batches(even, 8192, parallel=8)) == 64 * 64 // MIN_BATCH_TOKENS
+    assert len(plan_batches(even[:8], 8192, parallel=8)) == 1
+    assert len(plan_batches(np.full(300, 64), 8192, parallel=2)) == 4
     assert len(plan_batches(np.full(300, 64), 8192)) == 3
 
 

@@ -74,7 +74,7 @@ def test_chunks_are_ordered_trimmed_and_leave_out_white_space_only(tokenizer, te
 @settings(max_examples=60)
 @given(texts=st.lists(MIXED.map(lambda text: text * 5).filter(str.strip), min_size=1, max_size=4))
 def test_no_chunk_is_cut_by_its_prompt(tokenizer, texts):
-    rows, tokens = chunk_documents(table(*texts), Chunking(tokenizer.room - chunks.SEAM), tokenizer)
+    rows, tokens = chunk_documents(table(*texts), Chunking(tokenizer.room - chunks.SEAM_TOKENS), tokenizer)
     assert rows.num_rows == len(tokens)
     assert not tokens.truncated.any()
     by_document = dict.fromkeys(rows["doc_id"].to_pylist(), 0)
@@ -92,7 +92,7 @@ def test_windows_hold_what_they_should_and_no_word_is_cut(tokenizer):
     assert set(" ".join(pieces).split()) == set(WORDS.split())
     assert " ".join(WORDS[start:stop] for start, stop in split(WORDS, Chunking(16), tokenizer)).split() == WORDS.split()
     counts = np.array([len(tokenizer.own_offsets(piece)) for piece in pieces])
-    assert counts.max() <= 16 + chunks.SEAM
+    assert counts.max() <= 16 + chunks.SEAM_TOKENS
     assert np.median(counts) >= 14
     shared = [end - second for (_, end), (second, _) in itertools.pairwise(spans)]
     assert np.median(shared) > 5
@@ -115,13 +115,13 @@ def test_no_documents_are_no_chunks_of_the_same_columns(tokenizer):
 
 
 def test_seams_of_segments_cut_no_word_and_lose_none(tokenizer, monkeypatch):
-    monkeypatch.setattr(chunks, "SEGMENT", 700)
+    monkeypatch.setattr(chunks, "SEGMENT_CHARACTERS", 700)
     spans = split(WORDS, Chunking(16), tokenizer)
     assert " ".join(WORDS[start:stop] for start, stop in spans).split() == WORDS.split()
 
 
 def test_a_chunk_that_its_prompt_makes_too_long_is_halved(tokenizer, monkeypatch):
-    monkeypatch.setattr(chunks, "SEAM", -20)
+    monkeypatch.setattr(chunks, "SEAM_TOKENS", -20)
     rows, tokens = chunk_documents(table(WORDS), Chunking(tokenizer.room + 15, 8), tokenizer)
     assert not tokens.truncated.any()
     assert rows["chunk"].to_pylist() == list(range(rows.num_rows))
@@ -142,7 +142,7 @@ def test_time_grows_with_the_document_and_no_faster(tokenizer, unit):
 
 
 def test_a_window_must_fit_beside_the_prompt(tokenizer):
-    most = tokenizer.room - chunks.SEAM
+    most = tokenizer.room - chunks.SEAM_TOKENS
     assert chunk_documents(table("a"), Chunking(most), tokenizer)[0].num_rows == 1
     with pytest.raises(SpecError, match=f"room for windows of {most} tokens"):
         chunk_documents(table("a"), Chunking(most + 1), tokenizer)

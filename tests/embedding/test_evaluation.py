@@ -9,10 +9,10 @@ from pipeline.embedding.evaluation import (
     combinations,
     label_scores,
     precision_at,
-    random_twin,
     read_sts,
     spearman,
     tfidf_vectors,
+    write_random_checkpoint,
 )
 from pipeline.errors import UsageError
 from pipeline.models import locate
@@ -83,7 +83,7 @@ def test_tfidf_finds_the_words():
 
 def test_a_random_twin_has_the_shape_and_not_the_weights(tmp_path):
     mini = locate("mini")
-    random_twin(mini, tmp_path)
+    write_random_checkpoint(mini, tmp_path)
     twin = locate(str(tmp_path))
     assert twin.config["hidden_size"] == mini.config["hidden_size"]
     assert twin.identity != mini.identity

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from pipeline.errors import ModelError
-from pipeline.models import describe, locate, reference_texts
+from pipeline.models import locate, reference_texts, resolve_spec
 from pipeline.models.content import content_hash
 from pipeline.spec import EmbeddingSpec
 
@@ -41,7 +41,7 @@ def test_defaults_that_no_spec_has_are_refused(copy, written):
 
 def test_a_checkpoints_own_defaults_are_taken(copy):
     (copy / "moee.json").write_text(json.dumps({"pooling": "mean", "prompt": "none"}))
-    spec, meaning, _ = describe(EmbeddingSpec(model=str(copy)))
+    spec, meaning, _ = resolve_spec(EmbeddingSpec(model=str(copy)))
     assert (spec.pooling, spec.prompt) == ("mean", "none")
     assert meaning["pooling"] == "mean"
 
@@ -64,7 +64,7 @@ def test_the_built_in_model_is_small_and_says_what_it_wants():
     mini = locate("mini")
     assert sum(file.stat().st_size for file in mini.path.iterdir()) <= 24_000_000
     assert mini.config["model_type"] == "olmoe"
-    spec, _, _ = describe("mini")
+    spec, _, _ = resolve_spec("mini")
     assert dict(mini.defaults).items() <= spec.model_dump().items()
 
 

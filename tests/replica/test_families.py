@@ -16,12 +16,12 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from pipeline.errors import ModelError
 from pipeline.models import locate
 from pipeline.models.families import FAMILIES, REFUSED, UNVERIFIED, family_of
-from pipeline.replica.architecture import SETTINGS, text_part
+from pipeline.replica.architecture import CONFIG_OVERRIDES, text_part
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.overview import overview
 from pipeline.replica.quantization.loading import is_expert_matrix
 from pipeline.replica.replica import Replica
-from pipeline.replica.tap import SCORES, _belongs
+from pipeline.replica.tap import SCORE_FUNCTIONS, _belongs
 
 LENGTHS = (7, 30, 1, 18)
 EXPERTS = re.compile(r"\.experts/|/JetMoeMoE$")
@@ -125,7 +125,7 @@ def test_a_family_is_padded_only_where_packing_is_wrong(case):
     assert np.abs(hidden - case.alone[0]).max() > 1e-3
 
 
-@pytest.mark.parametrize("model_type", sorted(FAMILIES.keys() - SETTINGS.keys()))
+@pytest.mark.parametrize("model_type", sorted(FAMILIES.keys() - CONFIG_OVERRIDES.keys()))
 def test_what_was_saved_and_loaded_gives_what_transformers_gives(model_type, cases):
     case, whole = cases(model_type), batch()
     official = []
@@ -133,7 +133,8 @@ def test_what_was_saved_and_loaded_gives_what_transformers_gives(model_type, cas
         with torch.inference_mode():
             output = case.built(torch.from_numpy(ids).long()[None], output_router_logits=True, use_cache=False)
         scores = [
-            SCORES[case.family.scores](logits.float()).reshape(len(ids), -1)[-1:] for logits in output.router_logits
+            SCORE_FUNCTIONS[case.family.scores](logits.float()).reshape(len(ids), -1)[-1:]
+            for logits in output.router_logits
         ]
         official.append((output.last_hidden_state[:, -1].numpy(), scores))
     np.testing.assert_allclose(case.alone[0], np.concatenate([hidden for hidden, _ in official]), rtol=1e-4, atol=2e-5)

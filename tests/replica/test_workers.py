@@ -47,12 +47,12 @@ def test_a_failure_reaches_who_waits(two_threads):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_vectors_do_not_depend_on_how_many_batches_are_computed_at_a_time(two_threads, texts, dtype):
     spec = EmbeddingSpec(dtype=dtype)
-    abreast = Encoder(spec, device="cpu", token_budget=256)
+    parallel_batches = Encoder(spec, device="cpu", token_budget=256)
     torch.set_num_threads(1)
     alone = Encoder(spec, device="cpu", token_budget=256)
-    assert (abreast._replica.abreast, alone._replica.abreast) == (2, 1)
+    assert (parallel_batches._replica.parallel_batches, alone._replica.parallel_batches) == (2, 1)
     for pooling_half in ("hidden_state", "routing_weights"):
-        many, one = (getattr(each.encode_raw(texts * 4), pooling_half) for each in (abreast, alone))
+        many, one = (getattr(each.encode_raw(texts * 4), pooling_half) for each in (parallel_batches, alone))
         if dtype == "float32":
             np.testing.assert_allclose(many, one, atol=1e-5, rtol=1e-5)
         else:

@@ -22,30 +22,30 @@ from transformers import AttentionInterface
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PACKED_ATTENTION", "STEP", "Segments"]
+__all__ = ["PACKED_ATTENTION", "SEQUENCE_STEP", "Segments"]
 
 PACKED_ATTENTION: Final = "moee_packed"
 """The name under which transformers finds our attention function (``attn_implementation``)."""
 
 TILE: Final = 128
-STEP: Final = 32
-"""Sequences are computed up to a multiple of this length, so that products come in few shapes (see `experts`).
+"""Queries that are computed together; shorter sequences go through torch's flash kernel."""
+SEQUENCE_STEP: Final = 32
+"""A sequence is computed up to a multiple of this length, so that products come in few shapes (see `experts`).
 
-The tokens behind a sequence's end are the next one's: causality keeps them out, and their own results overwrite.
+The tokens past its end belong to the next sequence. Causality keeps them out, and their own results overwrite them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Where the packed sequences lie.
-
-    stops: end of each, ascending; the first begins at 0. offsets int32 [n + 1] on the device: 0 and the stops.
-    longest: tokens in the longest.
-    """
+    """Where the packed sequences lie."""
 
     stops: tuple[int, ...]
+    """The end of each sequence, ascending; the first begins at 0."""
     offsets: torch.Tensor
+    """int32 [n + 1], on the device: 0 and the stops."""
     longest: int
+    """Tokens in the longest sequence."""
 
     def spans(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of each sequence."""
@@ -125,7 +125,7 @@ def _one_by_one(
         key, value = (part.repeat_interleave(heads // part.shape[1], 1) for part in (key, value))
     for start, stop in segments.spans():
         if tiled and stop - start >= TILE:
-            stop = min(start + -(-(stop - start) // STEP) * STEP, total)  # noqa: PLW2901 — computed beyond the end
+            stop = min(start + -(-(stop - start) // SEQUENCE_STEP) * SEQUENCE_STEP, total)  # noqa: PLW2901 — computed past the end
             q, k, v = (part[0, :, start:stop] for part in (query, key, value))
             _tiles(q, k, v, scale, window, into=out[0, start:stop].transpose(0, 1))
             continue

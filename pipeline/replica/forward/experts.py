@@ -1,13 +1,13 @@
 """The experts' forward for CPUs: one expert after another, in buffers that stay, with products in a few shapes.
 
-oneDNN builds a kernel for each matrix shape that it has not seen, and an expert's group of tokens has a new height
-at every layer of every batch. With heights rounded up to a multiple of `ROWS` the same few kernels serve for ever:
-bf16 products of random heights ran at 141 GFLOP/s the first time and at 1,080 rounded up (8 layers, hidden 512, 2
-cores). The padding rows are zeros and their results are never read.
+oneDNN builds a kernel for each new matrix shape, and an expert's group of tokens has a new height at every layer of
+every batch. Heights are therefore rounded up to a multiple of `GROUP_STEP`, so that the same few kernels are used
+again. bf16 products of random heights ran at 141 GFLOP/s the first time and at 1,080 rounded up (8 layers, hidden
+512, 2 cores). The padding rows are zeros and their results are never read.
 
-An expert's rows are gathered, multiplied, gated and multiplied again while they are in the cache; only the results
-wait for the end, where each token's are weighted and summed in one pass. Tensors of token-expert pairs are beyond
-the size that the C library keeps (32 MiB), so that allocating them costs a page fault for each 4 KiB: hence buffers.
+An expert's rows are gathered, multiplied, gated and multiplied again while they are in the cache. Only the results
+wait for the end, where each token's are weighted and summed in one pass. Tensors of token-expert pairs are larger than
+what the C library keeps (32 MiB), and allocating them costs a page fault for each 4 KiB: hence the buffers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 __all__ = ["PADDED_GROUPS", "grouped_forward"]
 
-ROWS: Final = 64
+GROUP_STEP: Final = 64
+"""Rows of an expert's group are padded to a multiple of this."""
+
 PADDED_GROUPS: Final = "moee_padded_groups"
 """The name under which transformers finds this forward (``experts_implementation``)."""
 
@@ -32,7 +34,7 @@ def grouped_forward(
     top_k_index: torch.Tensor,  # [T, K]
     top_k_weights: torch.Tensor,  # [T, K]
 ) -> torch.Tensor:  # [T, H]
-    """What transformers' ``grouped_mm`` forward computes, with each expert's rows padded to a multiple of `ROWS`.
+    """What transformers' ``grouped_mm`` forward computes, with each expert's rows padded to a multiple of `GROUP_STEP`.
 
     `experts` is a transformers experts module: fused 3-D weights, dense or quantized, and what
     ``use_experts_implementation`` hangs on it.
@@ -73,12 +75,12 @@ def _matrix(experts: Any, name: str, expert: int) -> torch.Tensor:
 
 
 class _Groups:
-    """Token-expert pairs by expert: group after group, each padded to a multiple of `ROWS`."""
+    """Token-expert pairs by expert: group after group, each padded to a multiple of `GROUP_STEP`."""
 
     def __init__(self, top_k_index: torch.Tensor, num_experts: int) -> None:
         expert_of_pair = top_k_index.reshape(-1)
         counts = torch.bincount(expert_of_pair, minlength=num_experts)
-        heights = (counts + ROWS - 1) // ROWS * ROWS
+        heights = (counts + GROUP_STEP - 1) // GROUP_STEP * GROUP_STEP
         tops = torch.cumsum(heights, 0) - heights
         starts = torch.cumsum(counts, 0) - counts
         order = torch.argsort(expert_of_pair, stable=True)
@@ -100,7 +102,7 @@ _buffers = threading.local()
 
 
 def _buffer(name: str, rows: int, width: int, like: torch.Tensor) -> torch.Tensor:
-    """An uninitialised [rows, width] tensor in memory that this thread's next call uses again."""
+    """An uninitialised [rows, width] tensor; this thread's next call under the same name uses its memory again."""
     key = f"{name}:{like.dtype}"
     kept: torch.Tensor | None = getattr(_buffers, key, None)
     if kept is None or kept.numel() < rows * width:

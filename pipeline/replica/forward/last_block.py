@@ -1,10 +1,10 @@
 """The last Mixture-of-Experts block, computed for the wanted tokens only.
 
-Behind the last attention no token looks at another one any more. Where the last token of each sequence is all that
-is read, the last block's router and experts need to see those tokens only: exact, and a layer's experts saved.
+After the last attention no token looks at another one. Where only the last token of each sequence is read, the last
+block's router and experts compute those tokens only. The result is exact, and most of a layer's experts are saved.
 
-The rows are filled up to a multiple of `ROWS`: products of one or two rows take other kernels than those of many,
-whose float32 results differ in the last bits, and a vector must not depend on how many texts are in its batch.
+The rows are filled up to a multiple of `ROW_STEP`. Products of one or two rows use other kernels than products of many
+rows, and their float32 results differ in the last bits; a vector must not depend on the number of texts in its batch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LastBlock"]
 
-ROWS: Final = 64
+ROW_STEP: Final = 64
+"""Rows that the last block computes are a multiple of this."""
 
 
 class _Forward(threading.local):
@@ -59,7 +60,7 @@ class LastBlock:
     def only(self, rows: torch.Tensor | None) -> Generator[None]:
         """While the context lasts, a single row of tokens is narrowed to those at `rows`, int64 [n]; None: to all."""
         if rows is not None:
-            self._forward.rows = functional.pad(rows, (0, -len(rows) % ROWS), value=0)
+            self._forward.rows = functional.pad(rows, (0, -len(rows) % ROW_STEP), value=0)
         try:
             yield
         finally:

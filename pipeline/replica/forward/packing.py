@@ -13,24 +13,25 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 
-from pipeline.replica.forward.attention import STEP, Segments
+from pipeline.replica.forward.attention import SEQUENCE_STEP, Segments
 
 __all__ = ["ForwardInputs", "Layout", "lay_out"]
 
 Layout = Literal["packed", "padded"]
 
-LENGTH_STEP: Final = 64
-"""Packed rows are filled up to a multiple of this, so that matrix products come in few shapes (see `experts`).
+PACKED_STEP: Final = 64
+"""A packed row is filled up to a multiple of this many tokens, so that matrix products come in few shapes.
 
-At least `STEP` tokens of filler stand behind the last sequence: attention computes that far beyond an end.
+At least `SEQUENCE_STEP` tokens of filler follow the last sequence, because attention computes that far past an end.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardInputs:
-    """Keyword arguments for the model, and where each token of the batch lies among the rows that it computes."""
+    """What the model is called with, and where each token of the batch lies in its output."""
 
     kwargs: dict[str, Any]
+    """Keyword arguments for the model."""
     rows: np.ndarray
     """int64 [total tokens]: the flattened row of every token, sequence after sequence."""
 
@@ -50,7 +51,7 @@ def lay_out(ids: np.ndarray, lengths: np.ndarray, *, layout: Layout, pad: int, d
 
 def _packed(ids: np.ndarray, lengths: np.ndarray, pad: int, device: torch.device) -> ForwardInputs:
     total = len(ids)
-    filler = -(total + STEP) % LENGTH_STEP + STEP
+    filler = -(total + SEQUENCE_STEP) % PACKED_STEP + SEQUENCE_STEP
     stops = np.cumsum(lengths)
     positions = np.arange(total) - np.repeat(stops - lengths, lengths)
     offsets = torch.from_numpy(np.append(np.append(0, stops), total + filler).astype(np.int32))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedConfig
 
-    from pipeline.replica.quantization.weights import Format
+    from pipeline.replica.quantization.weights import ExpertFormat
     from pipeline.spec import Quantization
 
 __all__ = ["holds_mxfp4", "is_expert_matrix", "read_model"]
@@ -137,13 +137,13 @@ class _Mxfp4Tensor:
 class _ExpertsConfig(QuantizationConfigMixin):
     quant_method: Any = METHOD
 
-    def __init__(self, how: Format, dtype: torch.dtype, device: torch.device) -> None:
-        self.how: Format = how
+    def __init__(self, how: ExpertFormat, dtype: torch.dtype, device: torch.device) -> None:
+        self.how: ExpertFormat = how
         self.dtype, self.device = str(dtype).removeprefix("torch."), str(device)  # configurations are kept as JSON
 
     @property
     def place(self) -> dict[str, Any]:
-        """Where quantized weights lie, and what they come out in."""
+        """Where quantized weights lie, and the dtype of their dense form."""
         return {"dtype": getattr(torch, self.dtype), "device": torch.device(self.device)}
 
 

@@ -28,17 +28,17 @@ from pipeline.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["FORMATS", "Format", "Int8Weight", "Nf4Weight", "QuantizedWeight", "quantized"]
+__all__ = ["FORMATS", "ExpertFormat", "Int8Weight", "Nf4Weight", "QuantizedWeight", "quantized"]
 
-Format = Literal["nf4", "int8"]
+ExpertFormat = Literal["nf4", "int8"]
 
-BLOCK: Final = 64
+NF4_BLOCK: Final = 64
 """Elements that share a scale in NF4."""
 
-PIECE: Final = 1 << 22
+ELEMENTS_PER_PIECE: Final = 1 << 22
 """Elements quantized at a time: bitsandbytes takes 20 bytes of scratch for each on CPUs."""
 
-LARGEST_CALL: Final = 1 << 30
+MAX_ELEMENTS_PER_CALL: Final = 1 << 30
 """Elements dequantized in one call; bitsandbytes' CUDA kernels count in 32 bits."""
 
 
@@ -47,7 +47,7 @@ class QuantizedWeight(torch.nn.Module):
 
     Args:
         shape: (experts, rows, columns) of what is stored, rows and columns as the model's parameter has them.
-        dtype: what dense matrices come out in.
+        dtype: the dtype of dense matrices.
         device: where the weight lies.
     """
 
@@ -102,21 +102,21 @@ class QuantizedWeight(torch.nn.Module):
 
 
 class Nf4Weight(QuantizedWeight):
-    """bitsandbytes' NF4: two elements a byte, a float32 scale for each `BLOCK` of an expert's flattened matrix."""
+    """bitsandbytes' NF4: two elements a byte, a float32 scale for each `NF4_BLOCK` of an expert's flattened matrix."""
 
     def __getitem__(self, expert: int | torch.Tensor) -> torch.Tensor:
         """As in `QuantizedWeight`."""
         index = int(expert)
         _, rows, columns = self.shape
-        width = columns if columns % BLOCK == 0 else BLOCK  # rows are what the CPU kernel shares among threads
+        width = columns if columns % NF4_BLOCK == 0 else NF4_BLOCK  # rows are what the CPU kernel shares among threads
         blocks = self.scale.shape[1]
         dense = _bitsandbytes().dequantize_4bit(
             self.packed[index],
             _bitsandbytes().QuantState(
                 absmax=self.scale[index],
-                shape=(blocks * BLOCK // width, width),
+                shape=(blocks * NF4_BLOCK // width, width),
                 dtype=self.dtype,
-                blocksize=BLOCK,
+                blocksize=NF4_BLOCK,
                 quant_type="nf4",
             ),
         )
@@ -125,35 +125,35 @@ class Nf4Weight(QuantizedWeight):
     def write(self, out: torch.Tensor) -> None:
         """As in `QuantizedWeight`; on GPUs without a copy between."""
         experts, rows, columns = self.shape
-        if out.device.type == "cpu" or rows * columns % BLOCK:
+        if out.device.type == "cpu" or rows * columns % NF4_BLOCK:
             for expert in range(experts):
                 out[expert].copy_(self[expert])
             return
-        step = max(1, LARGEST_CALL // (rows * columns))
+        step = max(1, MAX_ELEMENTS_PER_CALL // (rows * columns))
         for start in range(0, experts, step):
             part = slice(start, start + step)
             _bitsandbytes().dequantize_4bit(
                 self.packed[part].reshape(-1, 1),
                 absmax=self.scale[part].reshape(-1),
                 out=out[part],
-                blocksize=BLOCK,
+                blocksize=NF4_BLOCK,
                 quant_type="nf4",
             )
 
     def _quantize(self, expert: int, matrix: torch.Tensor) -> None:
         flat = matrix.reshape(-1)
-        for start in range(0, len(flat), PIECE):
-            piece = flat[start : start + PIECE]
-            piece = torch.nn.functional.pad(piece, (0, -len(piece) % BLOCK))
-            packed, state = _bitsandbytes().quantize_4bit(piece, blocksize=BLOCK, quant_type="nf4")
-            half, blocks = start // 2, start // BLOCK
+        for start in range(0, len(flat), ELEMENTS_PER_PIECE):
+            piece = flat[start : start + ELEMENTS_PER_PIECE]
+            piece = torch.nn.functional.pad(piece, (0, -len(piece) % NF4_BLOCK))
+            packed, state = _bitsandbytes().quantize_4bit(piece, blocksize=NF4_BLOCK, quant_type="nf4")
+            half, blocks = start // 2, start // NF4_BLOCK
             self.packed[expert, half : half + packed.numel()] = packed.view(-1)
             self.scale[expert, blocks : blocks + state.absmax.numel()] = state.absmax
 
     def _layout(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         experts, rows, columns = self.shape
-        blocks = -(rows * columns // -BLOCK)
-        packed = torch.empty(experts, blocks * BLOCK // 2, dtype=torch.uint8, device=device)
+        blocks = -(rows * columns // -NF4_BLOCK)
+        packed = torch.empty(experts, blocks * NF4_BLOCK // 2, dtype=torch.uint8, device=device)
         return packed, torch.empty(experts, blocks, dtype=torch.float32, device=device)
 
 
@@ -175,7 +175,7 @@ class Int8Weight(QuantizedWeight):
             torch.mul(self.packed, self.scale, out=out)
 
     def _quantize(self, expert: int, matrix: torch.Tensor) -> None:
-        step = max(1, PIECE // matrix.shape[1])
+        step = max(1, ELEMENTS_PER_PIECE // matrix.shape[1])
         for start in range(0, len(matrix), step):
             rows = matrix[start : start + step].float()
             scale = rows.abs().amax(dim=1, keepdim=True) / 127
@@ -189,10 +189,10 @@ class Int8Weight(QuantizedWeight):
         return packed, torch.empty(experts, rows, 1, dtype=torch.float32, device=device)
 
 
-FORMATS: Final[dict[Format, type[QuantizedWeight]]] = {"nf4": Nf4Weight, "int8": Int8Weight}
+FORMATS: Final[dict[ExpertFormat, type[QuantizedWeight]]] = {"nf4": Nf4Weight, "int8": Int8Weight}
 
 
-def quantized(weight: torch.Tensor, how: Format, *, dtype: torch.dtype, device: torch.device) -> QuantizedWeight:
+def quantized(weight: torch.Tensor, how: ExpertFormat, *, dtype: torch.dtype, device: torch.device) -> QuantizedWeight:
     """Quantize the experts' matrices [experts, rows, columns] one by one, on `device`."""
     experts, rows, columns = weight.shape
     stored = FORMATS[how]((experts, rows, columns), dtype=dtype, device=device)
