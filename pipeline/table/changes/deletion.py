@@ -64,9 +64,9 @@ def delete_documents(location: TableLocation, dataset: lance.LanceDataset, ids: 
         rows = rows.rename_columns(["id", *rows.column_names[1:]])
         if rows.num_rows:
             write_deleted(location, rows.column("id"), _marks(location, rows))
-            steps.reached("written")
+            steps.reached("deleted written")
             mark_slices(location, _emptied(dataset, rows, these), "deleted", "")
-            steps.reached("marked")
+            steps.reached("slices marked")
             dataset.delete(these)
     found = rows.column("id").unique()
     absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=found)))

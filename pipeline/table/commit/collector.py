@@ -78,8 +78,7 @@ class Collector:
             self._pending.files += others
         if self._size >= MAX_WAITING_COMMITS * self._max_rows:
             self._closed.wait(max(self._not_before - time.monotonic(), 0.0))
-        if self._is_due():
-            self.flush()
+        self._flush_if_due()
 
     def flush(self, *, last: bool = False) -> None:
         """Commit at once what is waiting.
@@ -90,17 +89,7 @@ class Collector:
         """
         self._raise_failure()
         with self._committing:
-            with self._guard:
-                pending, self._pending = self._pending, Pending()
-                entries = self._replacement.drain()
-            began = time.monotonic()
-            try:
-                self._commit(pending, entries, last)
-            except BaseException as error:
-                self._failure = error
-                raise
-            ended = time.monotonic()
-            self._not_before = ended + SPACING * (ended - began)
+            self._flush(last=last)
 
     def stop(self) -> None:
         """No commits by the timer from here on."""
@@ -116,14 +105,32 @@ class Collector:
         is_enough = self._size >= self._max_rows or now - self._pending.since >= self._max_seconds
         return bool(self._size) and is_enough and now >= self._not_before
 
+    def _flush_if_due(self) -> None:
+        if self._is_due():
+            with self._committing:
+                if self._is_due():  # and not committed by the other thread just now
+                    self._flush(last=False)
+
+    def _flush(self, *, last: bool) -> None:
+        with self._guard:
+            pending, self._pending = self._pending, Pending()
+            entries = self._replacement.drain()
+        began = time.monotonic()
+        try:
+            self._commit(pending, entries, last)
+        except BaseException as error:
+            self._failure = error
+            raise
+        ended = time.monotonic()
+        self._not_before = ended + SPACING * (ended - began)
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
 
     def _tick(self) -> None:
         while not self._closed.wait(max(self._max_seconds / 8, 0.01)):
-            if self._is_due():
-                try:
-                    self.flush()
-                except BaseException:  # the next `add` raises it, in the driver's own thread
-                    return
+            try:
+                self._flush_if_due()
+            except BaseException:  # the next `add` raises it, in the driver's own thread
+                return
