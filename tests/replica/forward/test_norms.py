@@ -8,7 +8,14 @@ from pipeline.replica.forward.norms import ROWS_PER_PIECE, norms_in_pieces
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 5, 8), (1, 2 * ROWS_PER_PIECE, 8), (1, 3 * ROWS_PER_PIECE + 1, 2, 8), (2, 3 * ROWS_PER_PIECE, 8), (3 * ROWS_PER_PIECE, 8)]
+    "shape",
+    [
+        (1, 5, 8),
+        (1, 2 * ROWS_PER_PIECE, 8),
+        (1, 3 * ROWS_PER_PIECE + 1, 2, 8),
+        (2, 3 * ROWS_PER_PIECE, 8),
+        (3 * ROWS_PER_PIECE, 8),
+    ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_pieces_give_the_same_bits(shape, dtype):

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
+import lance
+from lance.fragment import FragmentMetadata
+
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage
-from pipeline.table.fragments.compaction import compact
+from pipeline.table.fragments.compaction import compact, join_some
 
 
 def fragments(uri):
@@ -44,3 +51,22 @@ def test_indexing_compacts_and_search_still_finds(lab, uri, monkeypatch):
     assert fragments(uri) == 1
     assert before is not None
     assert before.num_rows == 5
+
+
+def test_more_tiny_fragments_than_a_pass_takes_become_few(lab, uri):
+    """A bound on a pass must not leave them all as they are: a commit names every fragment."""
+    lab.create(uri)
+    location = TableLocation.parse(uri)
+    staged = stage(location, lab.read([(0, 0)])[0])
+    document = json.loads(staged.fragments[0])
+    data, name, copies = Path(f"{location.uri}/data"), document["files"][0]["path"], []
+    for number in range(1500):
+        document["files"][0]["path"] = f"copy{number}-{name}"
+        shutil.copyfile(data / name, data / document["files"][0]["path"])
+        copies.append(FragmentMetadata.from_json(json.dumps(document)))
+    dataset = VectorTable.open(uri).dataset()
+    dataset = lance.LanceDataset.commit(dataset.uri, lance.LanceOperation.Append(copies), dataset.version)
+    rows = dataset.count_rows()
+    join_some(location, dataset)
+    assert len(dataset.get_fragments()) < 10
+    assert dataset.count_rows() == rows
