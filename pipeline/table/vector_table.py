@@ -236,12 +236,13 @@ class VectorTable:
             TableError: there is no text index for ``text`` or ``hybrid``, or the table cannot be read.
             FingerprintError: a text query on a machine where the model is another.
         """
-        from pipeline.table.query.request import make_request
+        from pipeline.table.query.request import VectorSpace, make_request
         from pipeline.table.query.search import run_search
 
         dataset = self.dataset()
+        space = VectorSpace(self.location, self.spec, self.halves, self._encode_query)
         request = make_request(
-            self,
+            space,
             dataset,
             query,
             k=k,
@@ -316,6 +317,9 @@ class VectorTable:
         return {"table": str(self.location), **identity, "halves": list(self.halves), "reader": self.reader} | describe(
             self.location, self.dataset()
         )
+
+    def _encode_query(self, text: str) -> np.ndarray:
+        return self.encoder.encode_query(text)
 
     def _metadata(self, name: str) -> str:
         value = metadata_value(self.schema, name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow.compute as pc
@@ -14,18 +15,32 @@ from pipeline.table.schema import VECTOR, document_column
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import lance
+    import pyarrow as pa
 
     from pipeline.embedding.combine import Query
-    from pipeline.table.vector_table import VectorTable
+    from pipeline.spec import EmbeddingSpec
+    from pipeline.table.location import TableLocation
 
-__all__ = ["make_request"]
+__all__ = ["VectorSpace", "make_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """The table's vectors, as far as a query must fit them."""
+
+    location: TableLocation
+    spec: EmbeddingSpec
+    halves: tuple[int, int]
+    """(H, R), sizes of hidden state and routing weights."""
+    encode: Callable[[str], np.ndarray]
+    """A query in words → its vector, float32 [D]; builds the encoder when it is first called."""
 
 
 def make_request(
-    table: VectorTable,
+    space: VectorSpace,
     dataset: lance.LanceDataset,
     query: str | np.ndarray | None,
     *,
@@ -41,12 +56,12 @@ def make_request(
     """The request behind the arguments of `VectorTable.search`, which says what they mean and what is refused."""
     _check(k, mode, query, like)
     if mode != "vector":
-        _check_text_index(table, dataset)
+        _check_text_index(space.location, dataset)
     return Request(
         mode=mode,
         k=k,
         columns=chosen_columns(dataset.schema, columns),
-        vector=None if mode == "text" else _query(table, dataset, query, like, alpha),
+        vector=None if mode == "text" else _query(space, dataset, query, like, alpha),
         text=query if isinstance(query, str) else None,
         where=_joined(condition(dataset.schema, where, but=like), where_sql),
         indexed=has_index(dataset, VECTOR),
@@ -69,15 +84,15 @@ def _check(k: int, mode: Mode, query: str | np.ndarray | None, like: str | None)
         raise UsageError("give either a query or the id of a document to be like")
 
 
-def _check_text_index(table: VectorTable, dataset: lance.LanceDataset) -> None:
+def _check_text_index(location: TableLocation, dataset: lance.LanceDataset) -> None:
     if "text" not in dataset.schema.names:
-        raise UsageError(f"{table.location} stores no texts: only vector search is possible")
+        raise UsageError(f"{location} stores no texts: only vector search is possible")
     if not has_index(dataset, "text"):
-        raise TableError(f"{table.location} has no text index yet: build it first (moee index {table.location})")
+        raise TableError(f"{location} has no text index yet: build it first (moee index {location})")
 
 
 def _query(
-    table: VectorTable,
+    space: VectorSpace,
     dataset: lance.LanceDataset,
     query: str | np.ndarray | None,
     like: str | None,
@@ -86,23 +101,24 @@ def _query(
     from pipeline.embedding.combine import query_vector
 
     if like is not None:
-        vector = _vector_of(table, dataset, like)
+        vector = _vector_of(space.location, dataset, like)
     elif isinstance(query, str):
-        vector = table.encoder.encode_query(query)
+        vector = space.encode(query)
     else:
         vector = np.asarray(query, np.float32)
-    if vector.shape != (table.dim,) or not np.isfinite(vector).all() or not vector.any():
-        raise UsageError(f"a query vector holds {table.dim} finite numbers, not all 0; this one is {vector.shape}")
-    return query_vector(vector, table.spec.combine or "sum", table.halves[0], table.spec.alpha, alpha)
+    dim = cast("pa.FixedSizeListType", dataset.schema.field(VECTOR).type).list_size
+    if vector.shape != (dim,) or not np.isfinite(vector).all() or not vector.any():
+        raise UsageError(f"a query vector holds {dim} finite numbers, not all 0; this one is {vector.shape}")
+    return query_vector(vector, space.spec.combine or "sum", space.halves[0], space.spec.alpha, alpha)
 
 
-def _vector_of(table: VectorTable, dataset: lance.LanceDataset, document: str) -> np.ndarray:
+def _vector_of(location: TableLocation, dataset: lance.LanceDataset, document: str) -> np.ndarray:
     """Its vector, or the mean over its chunks."""
     named = (pc.field("id") == document) | (pc.field(document_column(dataset.schema)) == document)
-    with storage_errors("search", table.location):
+    with storage_errors("search", location):
         found = dataset.to_table(columns=[VECTOR], filter=named).column(VECTOR).combine_chunks()
     if not len(found):
-        raise TableError(f"there is no document {document!r} in {table.location}")
+        raise TableError(f"there is no document {document!r} in {location}")
     return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)
 
 
