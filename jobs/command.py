@@ -21,13 +21,24 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
 
-from pipeline.errors import MoeeError, UsageError
+from pipeline.errors import MoeeError, UsageError, first_line
 from pipeline.garbage import collect_rarely
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
-__all__ = ["Command", "Output", "command_group", "parse_pairs", "printable", "run_command", "snippet"]
+__all__ = [
+    "Command",
+    "Output",
+    "command_group",
+    "parse_pairs",
+    "printable",
+    "run_command",
+    "snippet",
+    "storage_argument",
+    "storage_options",
+    "table_arguments",
+]
 
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
@@ -86,10 +97,8 @@ def run_command(command: Command, arguments: Sequence[str] | None = None, *, pro
     except Exception as error:
         if given.debug:
             raise
-        first = next(iter(str(error).strip().splitlines()), "")
-        output.progress.print(
-            f"error: unexpected {type(error).__name__}: {first} (--debug shows where)", style="red", markup=False
-        )
+        line = f"error: unexpected {type(error).__name__}: {first_line(error)} (--debug shows where)"
+        output.progress.print(line, style="red", markup=False)
         return 1
     return 0
 
@@ -109,6 +118,28 @@ def command_group(name: str, description: str, actions: Sequence[Command], examp
         next(action for action in actions if action.name == arguments.action).run(arguments, output)
 
     return Command(name, description, configure, run, examples)
+
+
+def table_arguments(parser: argparse.ArgumentParser) -> None:
+    """The table, and how to reach it: arguments of every command that works on one."""
+    parser.add_argument("table", metavar="DIR/NAME")
+    storage_argument(parser)
+
+
+def storage_argument(parser: argparse.ArgumentParser) -> None:
+    """``--storage-option``, which `storage_options` reads."""
+    parser.add_argument(
+        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
+    )
+
+
+def storage_options(arguments: argparse.Namespace) -> dict[str, str] | None:
+    """Every ``--storage-option`` that was given; None without one.
+
+    Raises:
+        UsageError: one is not ``NAME=VALUE``.
+    """
+    return parse_pairs(arguments.storage_option, "--storage-option") or None
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jobs.command import Command, Output, parse_pairs, printable, run_command
+from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
 from pipeline.errors import TableError, UsageError
 
 if TYPE_CHECKING:
@@ -21,12 +21,9 @@ _NAMED: Final = 10
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee delete``."""
-    parser.add_argument("table", metavar="DIR/NAME")
+    table_arguments(parser)
     parser.add_argument("id", nargs="*", help="ids of documents; of a document stored in chunks, all chunks go")
     parser.add_argument("--from-file", metavar="FILE", help="more ids, one a line; - reads standard input")
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
-    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
@@ -37,7 +34,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     ids = [*arguments.id, *(_listed(arguments.from_file) if arguments.from_file else ())]
     if not ids:
         raise UsageError("no ID given: name at least one document, or a file of ids with --from-file")
-    table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
+    table = VectorTable.open(arguments.table, storage_options(arguments))
     deleted = delete_documents(table.location, table.dataset(), ids)
     rows = f" ({deleted.rows:,} chunks)" if deleted.rows > deleted.documents else ""
     before = f", {len(deleted.before):,} had been deleted before" if deleted.before else ""

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from typing import Any, Final
 
-from jobs.command import Command, Output, parse_pairs, run_command
+from jobs.command import Command, Output, run_command, storage_argument, storage_options
 
 __all__ = ["COMMAND"]
 
@@ -63,9 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicas", metavar="N|MIN:MAX", help="model replicas (default: one a GPU, or one on CPUs)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--no-text", action="store_true", help="do not store the texts in the table")
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
-    )
+    storage_argument(parser)
     parser.add_argument(
         "--then",
         choices=["topics"],
@@ -119,7 +117,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         "replicas": arguments.replicas,
         "device": arguments.device,
         "with_text": not arguments.no_text,
-        "storage_options": parse_pairs(arguments.storage_option, "--storage-option") or None,
+        "storage_options": storage_options(arguments),
     }
 
 
@@ -144,8 +142,7 @@ def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: O
 def _then_topics(arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
     from jobs.topics.then import topics_if_grown
 
-    options = parse_pairs(arguments.storage_option, "--storage-option") or None
-    return topics_if_grown(arguments.table, output, storage_options=options)
+    return topics_if_grown(arguments.table, output, storage_options=storage_options(arguments))
 
 
 def _positive(text: str) -> int:

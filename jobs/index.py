@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
-from jobs.command import Command, Output, parse_pairs, run_command
+from jobs.command import Command, Output, run_command, storage_options, table_arguments
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +16,7 @@ __all__ = ["COMMAND"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee index``."""
-    parser.add_argument("table", metavar="DIR/NAME")
+    table_arguments(parser)
     parser.add_argument(
         "--clean",
         type=float,
@@ -25,9 +25,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="before cleaning, for a run on this table to end (0)"
-    )
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
     )
 
 
@@ -39,7 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MOST_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MOST_DAYS:,} days")
-    table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
+    table = VectorTable.open(arguments.table, storage_options(arguments))
     indexes = [asdict(index) for index in table.index()]
     for index in indexes:
         output.people.print(", ".join(f"{name} {value}" for name, value in index.items()), markup=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output, parse_pairs, printable, run_command
+from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
 from pipeline.errors import TopicError
 
 if TYPE_CHECKING:
@@ -20,13 +20,10 @@ __all__ = ["COMMAND"]
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee inspect``."""
-    parser.add_argument("table", metavar="DIR/NAME")
+    table_arguments(parser)
     parser.add_argument("--rejects", action="store_true", help="list the rejected documents, each with its reason")
     parser.add_argument("--reason", metavar="REASON", help="list the rejects of this reason only")
     parser.add_argument("-n", type=int, default=50, help="how many rejects to list (50)")
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
-    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
@@ -34,7 +31,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     from pipeline.table import VectorTable
     from pipeline.table.companions.rejects import list_rejects
 
-    table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
+    table = VectorTable.open(arguments.table, storage_options(arguments))
     info: dict[str, Any] = {**table.info(), "topics": _topics(table)}
     if arguments.rejects or arguments.reason is not None:
         listed = list_rejects(table.location, arguments.n, arguments.reason).to_pylist()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from jobs.command import Command, Output, parse_pairs, printable, run_command, snippet
+from jobs.command import Command, Output, parse_pairs, printable, run_command, snippet, storage_options, table_arguments
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ INTERNAL: Final = {"id", "text", "_score", "hs_norm", "rw_norm", "n_tokens", "tr
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee search``."""
-    parser.add_argument("table", metavar="DIR/NAME")
+    table_arguments(parser)
     parser.add_argument("query", nargs="?", help="what to look for; - reads it from stdin")
     parser.add_argument("-k", type=int, default=10, help="how many documents (10)")
     parser.add_argument("--alpha", type=float, help="weight of the routing half (default: the table's own)")
@@ -32,9 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--where-sql", metavar="EXPR", help="only where this SQL condition holds")
     parser.add_argument("--like", metavar="ID", help="the neighbours of this document or chunk, instead of a query")
     parser.add_argument("--by-document", action="store_true", help="each document once, by its best chunk")
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
-    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
@@ -44,7 +41,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     query = sys.stdin.read().strip() if arguments.query == "-" else arguments.query
     if (query is None) == (arguments.like is None):
         raise UsageError("search: give a query, or --like ID")
-    table = VectorTable.open(arguments.table, parse_pairs(arguments.storage_option, "--storage-option") or None)
+    table = VectorTable.open(arguments.table, storage_options(arguments))
     hits = table.search(
         query,
         k=arguments.k,

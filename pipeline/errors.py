@@ -31,6 +31,7 @@ __all__ = [
     "TableNotFoundError",
     "TopicError",
     "UsageError",
+    "first_line",
 ]
 
 
@@ -84,3 +85,8 @@ class TopicError(MoeeError):
 
 class RunError(MoeeError):
     """A job failed as a whole."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what `error` says; the name of its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

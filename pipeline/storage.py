@@ -7,18 +7,27 @@ Table and corpus are given the same storage options. Lance takes the names of th
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import fsspec
 import fsspec.core
 
-from pipeline.errors import SourceError, UsageError
+from pipeline.errors import MoeeError, SourceError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
-__all__ = ["filesystem", "is_local", "lance_uri", "local_path", "object_store_options", "open_binary"]
+__all__ = [
+    "filesystem",
+    "is_local",
+    "lance_uri",
+    "local_path",
+    "object_store_options",
+    "open_binary",
+    "storage_errors",
+]
 
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
 _LANCE_SCHEMES: Final = {"s3a": "s3", "gcs": "gs", "abfs": "az"}
@@ -168,6 +177,23 @@ def _fsspec_options(scheme: str, storage_options: Mapping[str, Any] | None) -> d
     return options
 
 
+@contextmanager
+def storage_errors(problem: str, raised: type[MoeeError] = SourceError) -> Generator[None]:
+    """What fails inside becomes ``raised("PROBLEM: CLASS: MESSAGE")``; a `raised` passes as it is.
+
+    Storage clients raise classes of their own, so any class is meant. A caller to whom a missing file is an answer
+    catches FileNotFoundError inside.
+    """
+    try:
+        yield
+    except raised:
+        raise
+    except MoeeError as error:
+        raise raised(f"{problem}: {error}") from error
+    except Exception as error:
+        raise raised(f"{problem}: {type(error).__name__}: {error}") from error
+
+
 def filesystem(url: str, storage_options: Mapping[str, Any] | None) -> tuple[Any, str]:
     """The fsspec file system of `url`, and the path of `url` in it.
 
@@ -175,15 +201,13 @@ def filesystem(url: str, storage_options: Mapping[str, Any] | None) -> tuple[Any
         SourceError: the scheme is unknown, its driver is not installed, or it refuses the options.
     """
     scheme = _scheme(url)
-    try:
-        fs, path = cast("tuple[Any, str]", fsspec.core.url_to_fs(url, **_fsspec_options(scheme, storage_options)))
-    except ImportError as error:
-        extra = _EXTRAS.get(scheme)
-        hint = f"pip install 'moee-pipeline[{extra}]'" if extra else f"install the fsspec driver of {scheme}://"
-        raise SourceError(f"{url}: no driver for {scheme}:// here; {hint}") from error
-    except Exception as error:  # storage clients raise classes of their own
-        raise SourceError(f"{url}: cannot be reached: {type(error).__name__}: {error}") from error
-    return fs, path
+    with storage_errors(f"{url}: cannot be reached"):
+        try:
+            return cast("tuple[Any, str]", fsspec.core.url_to_fs(url, **_fsspec_options(scheme, storage_options)))
+        except ImportError as error:
+            extra = _EXTRAS.get(scheme)
+            hint = f"pip install 'moee-pipeline[{extra}]'" if extra else f"install the fsspec driver of {scheme}://"
+            raise SourceError(f"{url}: no driver for {scheme}:// here; {hint}") from error
 
 
 def open_binary(uri: str, storage_options: Mapping[str, Any] | None) -> IO[bytes]:
@@ -192,12 +216,8 @@ def open_binary(uri: str, storage_options: Mapping[str, Any] | None) -> IO[bytes
     Raises:
         SourceError: the file cannot be opened.
     """
-    try:
+    with storage_errors(f"{uri}: cannot be opened"):
         if is_local(uri):
             return Path(local_path(uri)).open("rb")
         fs, path = filesystem(uri, storage_options)
         return cast("IO[bytes]", fs.open(path, "rb"))
-    except SourceError:
-        raise
-    except Exception as error:  # storage clients raise classes of their own
-        raise SourceError(f"{uri}: cannot be opened: {type(error).__name__}: {error}") from error

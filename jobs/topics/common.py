@@ -1,30 +1,13 @@
-"""What the actions of ``moee topics`` share: naming a table, and a model as JSON."""
+"""What the actions of ``moee topics`` show: a model and its topics as JSON."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobs.command import parse_pairs
-
 if TYPE_CHECKING:
-    import argparse
-
     from pipeline.topics import Topics, TopicView
 
-__all__ = ["as_json", "storage_options", "table_arguments", "view_json"]
-
-
-def table_arguments(parser: argparse.ArgumentParser) -> None:
-    """The table, and how to reach it: arguments of every action."""
-    parser.add_argument("table", metavar="DIR/NAME")
-    parser.add_argument(
-        "--storage-option", action="append", default=[], metavar="NAME=VALUE", help="for object storage"
-    )
-
-
-def storage_options(arguments: argparse.Namespace) -> dict[str, str] | None:
-    """What `table_arguments` was told of the storage."""
-    return parse_pairs(arguments.storage_option, "--storage-option") or None
+__all__ = ["as_json", "view_json"]
 
 
 def view_json(topic: TopicView) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output, printable
-from jobs.topics.common import storage_options, table_arguments
+from jobs.command import Command, Output, printable, storage_options, table_arguments
 from jobs.topics.naming import endpoint_arguments, label_by_llm, llm_settings
 from pipeline.errors import UsageError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output
-from jobs.topics.common import as_json, storage_options, table_arguments
+from jobs.command import Command, Output, storage_options, table_arguments
+from jobs.topics.common import as_json
 from jobs.topics.naming import label_by_llm, llm_arguments, llm_settings
 from jobs.topics.show import show_topics
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jobs.command import Command, Output
-from jobs.topics.common import storage_options, table_arguments
+from jobs.command import Command, Output, storage_options, table_arguments
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:

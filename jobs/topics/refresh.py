@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
-from jobs.command import Command, Output
-from jobs.topics.common import storage_options, table_arguments
+from jobs.command import Command, Output, storage_options, table_arguments
 from jobs.topics.fit import SAMPLE, mapper_for
 from jobs.topics.naming import label_by_llm, llm_arguments, llm_settings
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
-from jobs.command import Command, Output, printable, snippet
+from jobs.command import Command, Output, printable, snippet, storage_options, table_arguments
 from jobs.topics.breakdown import show_breakdown, show_threshold
-from jobs.topics.common import as_json, storage_options, table_arguments, view_json
+from jobs.topics.common import as_json, view_json
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.corpus.source_file import Compression, Format, SourceFile
 from pipeline.errors import SourceError
-from pipeline.storage import filesystem, is_local, local_path
+from pipeline.storage import filesystem, is_local, local_path, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,14 +84,13 @@ def _expand(source: str, storage_options: Mapping[str, Any] | None, skip: Callab
     if not source.strip():
         raise SourceError("an empty SOURCE: give a path, a directory, a glob or a URL")
     fs, path = filesystem(absolute(source) if is_local(source) else source, storage_options)
-    try:
+    with storage_errors(f"{source}: cannot be listed"):
         fs.invalidate_cache()
-        infos, what = _matches(fs, path)
-    except FileNotFoundError as error:
-        hint = "; a private dataset needs HF_TOKEN" if source.startswith("hf://") else ""
-        raise SourceError(f"{source}: no such file or directory{hint}") from error
-    except Exception as error:  # storage clients raise classes of their own
-        raise SourceError(f"{source}: cannot be listed: {type(error).__name__}: {error}") from error
+        try:
+            infos, what = _matches(fs, path)
+        except FileNotFoundError as error:
+            hint = "; a private dataset needs HF_TOKEN" if source.startswith("hf://") else ""
+            raise SourceError(f"{source}: no such file or directory{hint}") from error
     infos = [info for info in infos if not (what == "directory" and _is_card(fs, info))]
     wanted = [info for info in infos if not (_is_lance(info["name"]) and skip(_uri(fs, info)))]
     files = [file for info in wanted if (file := _source_file(fs, info, storage_options)) is not None]

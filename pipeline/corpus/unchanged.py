@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.corpus.prefetch import ahead
 from pipeline.corpus.sources import version_of
-from pipeline.errors import SourceError
-from pipeline.storage import filesystem, is_local
+from pipeline.storage import filesystem, is_local, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -52,20 +51,17 @@ def has_changed(file: SourceFile, storage_options: Mapping[str, Any] | None = No
     Raises:
         SourceError: its storage failed.
     """
-    try:
+    with storage_errors(f"{file.uri}: cannot be looked at"):
         fs, path = filesystem(file.uri, storage_options)
         fs.invalidate_cache()
-        if version_of(fs, fs.info(path), storage_options) == file.version:
-            return False
-        # Some storages tell more of a file that is asked for than of one that is listed.
-        listed = [] if is_local(file.uri) or file.format == "lance" else fs.ls(path, detail=True)
+        try:
+            if version_of(fs, fs.info(path), storage_options) == file.version:
+                return False
+            # Some storages tell more of a file that is asked for than of one that is listed.
+            listed = [] if is_local(file.uri) or file.format == "lance" else fs.ls(path, detail=True)
+        except FileNotFoundError:
+            return True
         return all(version_of(fs, info, storage_options) != file.version for info in listed)
-    except FileNotFoundError:
-        return True
-    except SourceError:
-        raise
-    except Exception as error:  # storage clients raise classes of their own
-        raise SourceError(f"{file.uri}: cannot be looked at: {type(error).__name__}: {error}") from error
 
 
 def exists(uri: str, storage_options: Mapping[str, Any] | None = None) -> bool:
@@ -74,17 +70,14 @@ def exists(uri: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     Raises:
         SourceError: the storage failed.
     """
-    try:
+    with storage_errors(f"{uri}: cannot be looked at"):
         fs, path = filesystem(uri, storage_options)
         fs.invalidate_cache()
-        fs.info(path)
-    except FileNotFoundError:
-        return False
-    except SourceError:
-        raise
-    except Exception as error:  # storage clients raise classes of their own
-        raise SourceError(f"{uri}: cannot be looked at: {type(error).__name__}: {error}") from error
-    return True
+        try:
+            fs.info(path)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _files_of(batch: DocumentBatch) -> set[str]:

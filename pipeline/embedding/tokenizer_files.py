@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -71,8 +71,7 @@ def _from_transformers(directory: str | Path) -> tuple[Tokenizer, int]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError, KeyError, ImportError) as error:
-        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise ModelError(f"no tokenizer can be read from {directory}: {first[0]}") from error
+        raise ModelError(f"no tokenizer can be read from {directory}: {first_line(error)}") from error
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise ModelError(f"the tokenizer in {directory} has no fast form (tokenizer.json), which tells where texts lie")

@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModel, PreTrainedModel
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_line
 from pipeline.models.quiet import quiet_transformers
 from pipeline.models.weights import read_weights, weight_files
 from pipeline.replica.architecture import read_config, text_part
@@ -73,9 +73,9 @@ def load_model(
                     **options,
                 )
         except SafetensorError as error:
-            raise ModelError(f"model {checkpoint.name!r}: a weight file is damaged: {_first_line(error)}") from error
+            raise ModelError(f"model {checkpoint.name!r}: a weight file is damaged: {first_line(error)}") from error
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = _first_line(error)
+            reason = first_line(error)
             if "conversion of the weights" in reason:  # of transformers, which prints the particulars as a table
                 reason = "some experts' weights are missing, or have another shape than the others"
             raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from error
@@ -95,8 +95,3 @@ def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
             f"model {name!r}: {len(missing)} weights are missing and {len(mismatched)} have another shape, "
             f"{first} among them; the checkpoint is incomplete or not of the architecture that its config.json says"
         )
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, first_line
 from pipeline.models.families import family_of
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.footprint import footprint_of, refuse_unquantized
@@ -201,9 +201,8 @@ class Replica:
             self._use("padded")
             alone = [self.forward(single, "last") for single in _singly(batch)]
         except FORWARD_FAILURES as error:
-            reason = next(iter(str(error).strip().splitlines()), "")
             raise ModelError(
-                f"{kind}: its forward fails on a single sequence ({type(error).__name__}: {reason})"
+                f"{kind}: its forward fails on a single sequence ({type(error).__name__}: {first_line(error)})"
             ) from error
         if not all(np.isfinite(values).all() for pair in alone for values in pair):
             raise ModelError(f"{kind}: its forward gives numbers that are not finite; the weights may be damaged")

@@ -8,7 +8,7 @@ import lance
 import pyarrow as pa
 
 from pipeline.corpus.formats.base import Extent, UnreadableError, require_columns
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, first_line
 from pipeline.storage import is_local, lance_uri, object_store_options
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def open_dataset(uri: str, version: int | None, storage_options: Mapping[str, An
 
 
 def _error(uri: str, error: Exception) -> SourceError:
-    message = f"not readable as a Lance dataset: {str(error).splitlines()[0]}"
+    message = f"not readable as a Lance dataset: {first_line(error)}"
     return UnreadableError(f"{uri}: {message}") if is_local(uri) else SourceError(f"{uri}: {message}")
 
 

@@ -17,7 +17,7 @@ import ray
 from ray.data import DataContext
 from ray.exceptions import RayError
 
-from pipeline.errors import MoeeError, RunError, UsageError
+from pipeline.errors import MoeeError, RunError, UsageError, first_line
 from pipeline.threads import SPIN_BRIEFLY
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def cluster() -> Generator[None]:
             _connect(address)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
-        raise RunError(f"{where} cannot be reached or started: {_first_line(error)}") from error
+        raise RunError(f"{where} cannot be reached or started: {first_line(error)}") from error
     try:
         yield
     finally:
@@ -204,7 +204,7 @@ def unwrapped(error: BaseException) -> MoeeError:
         if current is None or id(current) in seen:
             continue
         if isinstance(current, MoeeError) and not isinstance(current, RayError):  # Ray's wrapper is both
-            return type(current)(_first_line(current))  # Ray adds advice of its own
+            return type(current)(first_line(current))  # Ray adds advice of its own
         seen.add(id(current))
         queue += [getattr(current, "cause", None), current.__cause__, current.__context__]
     cause = getattr(error, "cause", None) or error
@@ -234,10 +234,6 @@ def _silent_stderr() -> Generator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _last_line(error: BaseException) -> str:

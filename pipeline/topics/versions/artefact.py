@@ -11,6 +11,7 @@ Texts are stored as their bytes and where each ends. Nothing here can be execute
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from pipeline.errors import SourceError, TableError
-from pipeline.storage import filesystem, is_local, open_binary
+from pipeline.storage import filesystem, is_local, open_binary, storage_errors
 from pipeline.topics.clustering.geometry import Geometry
 from pipeline.topics.words.counts import TermCounts, Vocabulary
 
@@ -131,14 +132,12 @@ def write_tensors(location: TableLocation, name: str, tensors: Tensors) -> None:
 
     data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
     place = _place(location, name)
-    try:
+    with storage_errors(f"cannot write {place}", TableError):
         if is_local(place):
             _replace(Path(place), data)
         else:
             fs, path = filesystem(place, location.options)
             fs.pipe_file(path, data)
-    except Exception as error:  # storage clients raise classes of their own
-        raise TableError(f"cannot write {place}: {type(error).__name__}: {error}") from error
 
 
 def read_tensors(location: TableLocation, name: str) -> Tensors | None:
@@ -150,17 +149,16 @@ def read_tensors(location: TableLocation, name: str) -> Tensors | None:
     from safetensors.numpy import load
 
     place = _place(location, name)
-    try:
-        with open_binary(place, location.options) as file:
-            return load(file.read())
-    except SourceError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+    with storage_errors(f"cannot read {place}", TableError):
+        try:
+            with open_binary(place, location.options) as file:
+                return load(file.read())
+        except FileNotFoundError:
             return None
-        raise TableError(f"cannot read {place}: {error}") from error
-    except FileNotFoundError:
-        return None
-    except Exception as error:  # storage clients raise classes of their own
-        raise TableError(f"cannot read {place}: {type(error).__name__}: {error}") from error
+        except SourceError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return None
+            raise
 
 
 def artefact_names(location: TableLocation) -> list[str]:
@@ -170,14 +168,13 @@ def artefact_names(location: TableLocation) -> list[str]:
         TableError: the storage refused.
     """
     folder = _folder(location)
-    try:
+    with storage_errors(f"cannot list {folder}", TableError):
         fs, path = filesystem(folder, location.options)
         fs.invalidate_cache()
-        files: list[str] = fs.ls(path, detail=False)
-    except FileNotFoundError:
-        return []
-    except Exception as error:  # storage clients raise classes of their own
-        raise TableError(f"cannot list {folder}: {type(error).__name__}: {error}") from error
+        try:
+            files: list[str] = fs.ls(path, detail=False)
+        except FileNotFoundError:
+            return []
     names = [file.rpartition("/")[2] for file in files]
     return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
 
@@ -189,13 +186,9 @@ def remove_artefact(location: TableLocation, name: str) -> None:
         TableError: the storage refused.
     """
     place = _place(location, name)
-    try:
+    with storage_errors(f"cannot remove {place}", TableError), suppress(FileNotFoundError):
         fs, path = filesystem(place, location.options)
         fs.rm_file(path)
-    except FileNotFoundError:
-        return
-    except Exception as error:  # storage clients raise classes of their own
-        raise TableError(f"cannot remove {place}: {type(error).__name__}: {error}") from error
 
 
 def _folder(location: TableLocation) -> str:
