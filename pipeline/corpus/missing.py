@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.utils import glob_translate
 
-from pipeline.corpus.prefetch import ahead
 from pipeline.corpus.sources import absolute
 from pipeline.corpus.unchanged import exists
+from pipeline.prefetch import map_ahead
 from pipeline.storage import filesystem, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["gone_files"]
+__all__ = ["missing_files"]
 
 
-def gone_files(
+def missing_files(
     known: Iterable[str],
     listed: Iterable[str],
     sources: Sequence[str],
@@ -42,7 +42,7 @@ def gone_files(
     scopes = [_scope(source, storage_options) for source in sources]
     missing = sorted(set(known) - set(listed))
     below = [uri for uri in missing if any(scope(uri) for scope in scopes)]
-    return [uri for uri, is_there in ahead(lambda each: exists(each, storage_options), below) if not is_there]
+    return [uri for uri, is_there in map_ahead(lambda each: exists(each, storage_options), below) if not is_there]
 
 
 def _scope(source: str, storage_options: Mapping[str, Any] | None) -> Callable[[str], bool]:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pipeline.corpus.prefetch import ahead
 from pipeline.corpus.readers import Extent, ReaderOptions, UnreadableError, extents, inflated_size
 from pipeline.corpus.slices import Done, Slice, UnitPart, WorkUnit, slice_ids, sorted_ids
 from pipeline.corpus.source_file import SourceFile
+from pipeline.prefetch import map_ahead
 from pipeline.storage import is_local
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _counts(files: Sequence[SourceFile], count: Count) -> Iterator[tuple[SourceF
 
     if all(is_local(file.uri) for file in files):
         return ((file, known(file)) for file in files)
-    return ahead(known, files)
+    return map_ahead(known, files)
 
 
 def _items(

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from pipeline.corpus.document_checks import check, to_rows
 from pipeline.corpus.planner import MAX_BYTES, MAX_ROWS
-from pipeline.corpus.prefetch import ahead
 from pipeline.corpus.readers import (
     RawRows,
     ReaderOptions,
@@ -29,6 +28,7 @@ from pipeline.corpus.readers import (
     read_stream,
 )
 from pipeline.corpus.slices import Done, FileRecord, Slice, UnitPart, WorkUnit, finished, slice_of
+from pipeline.prefetch import map_ahead
 from pipeline.rejects import UNREADABLE, WHOLE_SLICE, slice_rejects
 from pipeline.storage import is_local
 
@@ -194,7 +194,7 @@ def _parts(unit: WorkUnit, reading: _Reading) -> Iterator[Iterable[_Piece]]:
         is_small = part.slices is not None or inflated_size(part.file) <= _SMALL
         return list(_pieces(part, reading)) if is_small else _pieces(part, reading)
 
-    return (pieces for _, pieces in ahead(read, unit.parts))
+    return (pieces for _, pieces in map_ahead(read, unit.parts))
 
 
 def _pieces(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:

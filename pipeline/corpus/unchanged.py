@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.corpus.prefetch import ahead
 from pipeline.corpus.sources import version_of
+from pipeline.prefetch import map_ahead
 from pipeline.storage import filesystem, is_local, storage_errors
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from pipeline.corpus.slices import WorkUnit
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["exists", "has_changed", "steady"]
+__all__ = ["exists", "has_changed", "without_changed_files"]
 
 logger = logging.getLogger(__name__)
 
 
-def steady(
+def without_changed_files(
     batches: Iterable[DocumentBatch], unit: WorkUnit, storage_options: Mapping[str, Any] | None = None
 ) -> Iterator[DocumentBatch]:
     """The batches of `unit` without the documents, rejects and records of files that are no longer what was planned.
@@ -88,7 +88,7 @@ def _files_of(batch: DocumentBatch) -> set[str]:
 def _changed(files: list[SourceFile], storage_options: Mapping[str, Any] | None) -> list[str]:
     if all(is_local(file.uri) for file in files):
         return [file.uri for file in files if has_changed(file, storage_options)]
-    return [file.uri for file, changed in ahead(lambda each: has_changed(each, storage_options), files) if changed]
+    return [file.uri for file, changed in map_ahead(lambda each: has_changed(each, storage_options), files) if changed]
 
 
 def _without(batch: DocumentBatch, uris: list[str]) -> DocumentBatch:

@@ -22,7 +22,7 @@ from pipeline.corpus import DocumentBatch, ReaderOptions, WorkUnit, documents_sc
 from pipeline.corpus.planner import MAX_BYTES
 from pipeline.corpus.reading import every_row
 from pipeline.corpus.slices import finished
-from pipeline.corpus.unchanged import steady
+from pipeline.corpus.unchanged import without_changed_files
 from pipeline.embedding.chunks import Chunking, chunk_documents
 from pipeline.embedding.reuse import KnownRows
 from pipeline.embedding.table_rows import embed_documents
@@ -140,7 +140,7 @@ class ReadStage:
             if self.chunking is not None:
                 most = min(most, BYTES_PER_WINDOW * self.chunking.window)
             batches = read_unit(unit, self.options, done=self.done, max_rows=self.max_rows, max_bytes=most, **reading)
-        yield from steady(batches, unit, self.storage_options)
+        yield from without_changed_files(batches, unit, self.storage_options)
 
     def _parcel(self, batch: DocumentBatch, careful_unit: str | None) -> Parcel:
         """The batch with its tokens; `careful_unit`: the name of a unit that is taken document by document."""

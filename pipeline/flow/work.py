@@ -27,7 +27,7 @@ from pipeline.corpus import (
     resolve_columns,
     slice_ids,
 )
-from pipeline.corpus.missing import gone_files
+from pipeline.corpus.missing import missing_files
 from pipeline.corpus.planner import MAX_BYTES
 from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.errors import SourceError, UsageError
@@ -257,7 +257,7 @@ def plan_work(
         finished_files=len(complete),
         changed=changed,
         reverted=tuple(sorted({file.uri for file in complete} & history.journaled)),
-        gone=tuple(gone_files(history.versions, listed, sources, storage_options)) if prune else (),
+        gone=tuple(missing_files(history.versions, listed, sources, storage_options)) if prune else (),
         retry=retry,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.corpus import list_sources
-from pipeline.corpus.missing import gone_files
+from pipeline.corpus.missing import missing_files
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def gone(folder, source, *removed):
     for name in removed:
         (folder / name).unlink()
     listed = [file.uri for file in list_sources([str(source)])]
-    return [uri.removeprefix(f"{folder.as_uri()}/") for uri in gone_files(known, listed, [str(source)])]
+    return [uri.removeprefix(f"{folder.as_uri()}/") for uri in missing_files(known, listed, [str(source)])]
 
 
 def test_below_a_directory(folder):

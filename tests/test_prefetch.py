@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.corpus.prefetch import ahead
+from pipeline.prefetch import map_ahead
 
 
 @given(st.lists(st.integers(), max_size=30), st.integers(1, 5))
 def test_answers_come_in_order(questions, most):
-    assert list(ahead(lambda question: question * 2, questions, most)) == [(each, each * 2) for each in questions]
+    assert list(map_ahead(lambda question: question * 2, questions, most)) == [(each, each * 2) for each in questions]
 
 
 def test_as_many_calls_as_allowed_are_under_way_and_no_more():
@@ -31,7 +31,7 @@ def test_as_many_calls_as_allowed_are_under_way_and_no_more():
             under_way -= 1
         return question
 
-    assert [answer for _, answer in ahead(call, range(9), 3)] == list(range(9))
+    assert [answer for _, answer in map_ahead(call, range(9), 3)] == list(range(9))
     assert most == 3
 
 
@@ -41,7 +41,7 @@ def test_an_error_is_raised_at_its_turn():
             raise ValueError("the third")
         return question
 
-    answers = ahead(call, range(5), 4)
+    answers = map_ahead(call, range(5), 4)
     assert [next(answers), next(answers)] == [(0, 0), (1, 1)]
     with pytest.raises(ValueError, match="the third"):
         next(answers)
@@ -49,7 +49,7 @@ def test_an_error_is_raised_at_its_turn():
 
 def test_who_stops_early_asks_little_more():
     asked = []
-    answers = ahead(asked.append, range(1000), 4)
+    answers = map_ahead(asked.append, range(1000), 4)
     next(answers)
     answers.close()
     assert len(asked) <= 4

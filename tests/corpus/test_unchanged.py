@@ -9,7 +9,7 @@ import fsspec
 import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources, plan, read_unit
-from pipeline.corpus.unchanged import has_changed, steady
+from pipeline.corpus.unchanged import has_changed, without_changed_files
 
 OPTIONS = ReaderOptions(text="text", id="id", slice_rows=2)
 
@@ -39,7 +39,7 @@ def test_what_was_read_of_a_changed_file_is_left_out(tmp_path, caplog):
             yield batch
 
     with caplog.at_level(logging.WARNING):
-        found = list(steady(batches(), unit))
+        found = list(without_changed_files(batches(), unit))
     assert ids(found) == ["a0", "a1", "a2"]
     assert [record.uri for batch in found for record in batch.finished_files] == [a.as_uri()]
     assert f"{b.as_uri()} changed while it was read" in caplog.text
@@ -49,7 +49,7 @@ def test_what_came_before_the_change_stays(tmp_path):
     path = tmp_path / "a.jsonl"
     write(path, 6)
     unit = unit_of(path)
-    batches = steady(read_unit(unit, OPTIONS, max_rows=2), unit)
+    batches = without_changed_files(read_unit(unit, OPTIONS, max_rows=2), unit)
     first = next(batches)
     write(path, 2)
     rest = list(batches)
