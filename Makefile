@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup demo test test-slow lint format bench bench-flow bench-topics bench-refresh soak clean
+# torch of test-lowest: the version whose CPU build this project is developed with. PyPI's own builds bring gigabytes of
+# CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
+TORCH ?= 2.13.0
+
+.PHONY: setup demo test test-slow test-lowest lint format bench bench-flow bench-topics bench-refresh soak clean
 
 setup: $(READY)
 
@@ -22,6 +26,16 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+test-lowest: .venv-lowest/.ready
+	.venv-lowest/bin/python -m pytest -m "not cluster and not slow and not soak"
+
+.venv-lowest/.ready: pyproject.toml tests/lowest_versions.py $(READY)
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	$(BIN)/python tests/lowest_versions.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint .venv-lowest/constraints.txt 'torch==$(TORCH)' --editable '.[dev,s3]'
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -52,5 +66,5 @@ soak: $(READY)
 	$(BIN)/python -m pytest tests/soak -m soak -s -p no:randomly $(SOAK)
 
 clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis demo
+	rm -rf .venv .venv-lowest build dist .pytest_cache .ruff_cache .hypothesis demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
