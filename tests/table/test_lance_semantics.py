@@ -2,7 +2,7 @@
 
 A test that fails here names the assumption that a new release breaks, and the module that stands on it. Then change
 the module, or keep the upper bound in pyproject.toml. Everything is plain pylance and lancedb; only `store`, whose
-regular expressions match Lance's error texts, is asked what it makes of them.
+regular expressions match Lance's error texts and which reads its manifest, is asked what it makes of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lance.fragment import DeletionFile, FragmentMetadata, write_fragments
 from lance.optimize import Compaction
 
 from pipeline.table import TableLocation
-from pipeline.table.store import is_conflict, open_dataset, short_reason
+from pipeline.table.store import is_conflict, next_fragment_id, open_dataset, short_reason
 
 SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("text", pa.string())])
 KEYED = pa.schema([SCHEMA.field("id").with_metadata({"lance-schema:unenforced-primary-key": "true"}), SCHEMA.field(1)])
@@ -182,7 +182,7 @@ class TestMergeIsCompareAndSwap:
 
 
 class TestFragmentNumbers:
-    """`fragments.deletion_files`, `known`."""
+    """`fragments.deletion_files`, `known`; `store.next_fragment_id` reads Lance's own manifest for the rule below."""
 
     def test_a_row_address_is_the_fragment_and_the_row(self, dataset):
         found = dataset.scanner(columns=[], with_row_address=True).to_table().column("_rowaddr").to_numpy()
@@ -205,16 +205,17 @@ class TestFragmentNumbers:
         assert numbers(dataset) == [0, 1, 10, 11]
         assert ids(dataset) == [1, 2, 3, 4, 5, 6, 7]
 
-    def test_the_commit_never_gives_a_number_again(self, dataset):
+    def test_the_commit_never_gives_a_number_again_and_the_manifest_tells_which_is_next(self, dataset):
         dataset.delete("id >= 4")
         dataset = lance.dataset(dataset.uri)
+        assert next_fragment_id(dataset) == 2
         merge(dataset, [*present(dataset), staged(dataset, 6)])
         assert numbers(dataset) == [0, 2]
 
     def test_a_number_that_an_index_covers_must_not_be_used_again(self, dataset):
         """Lance takes it, and believes that the new rows are in the index: searches miss them.
 
-        A number of one's own must be above those of all fragments and of all indexes' segments.
+        A number of one's own must be above all that were ever used.
         """
         dataset.create_scalar_index("id", "BTREE")
         dataset = lance.dataset(dataset.uri)
