@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "filesystem",
+    "fsspec_errors",
     "is_local",
     "lance_uri",
     "local_path",
     "object_store_options",
     "open_binary",
-    "storage_errors",
 ]
 
 _EXTRAS: Final = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure", "abfss": "azure"}
@@ -178,7 +178,7 @@ def _fsspec_options(scheme: str, storage_options: Mapping[str, Any] | None) -> d
 
 
 @contextmanager
-def storage_errors(problem: str, raised: type[MoeeError] = SourceError) -> Generator[None]:
+def fsspec_errors(problem: str, raised: type[MoeeError] = SourceError) -> Generator[None]:
     """What fails inside becomes ``raised("PROBLEM: CLASS: MESSAGE")``; a `raised` passes as it is.
 
     Storage clients raise classes of their own, so any class is meant. A caller to whom a missing file is an answer
@@ -201,7 +201,7 @@ def filesystem(url: str, storage_options: Mapping[str, Any] | None) -> tuple[Any
         SourceError: the scheme is unknown, its driver is not installed, or it refuses the options.
     """
     scheme = _scheme(url)
-    with storage_errors(f"{url}: cannot be reached"):
+    with fsspec_errors(f"{url}: cannot be reached"):
         try:
             return cast("tuple[Any, str]", fsspec.core.url_to_fs(url, **_fsspec_options(scheme, storage_options)))
         except ImportError as error:
@@ -216,7 +216,7 @@ def open_binary(uri: str, storage_options: Mapping[str, Any] | None) -> IO[bytes
     Raises:
         SourceError: the file cannot be opened.
     """
-    with storage_errors(f"{uri}: cannot be opened"):
+    with fsspec_errors(f"{uri}: cannot be opened"):
         if is_local(uri):
             return Path(local_path(uri)).open("rb")
         fs, path = filesystem(uri, storage_options)

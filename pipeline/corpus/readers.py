@@ -1,8 +1,6 @@
 """Reading any format: which columns there are, how many rows, and the rows themselves.
 
-Parquet, Lance and text files know their rows beforehand and can be read from any row on (`extents`, `read_rows`).
-JSON lines, delimited text and archives are streams: only their end tells how long they are, and one reader reads all
-of one (`read_stream`).
+What a format does is told by its protocol (`pipeline.corpus.formats.protocols`); here nothing depends on which it is.
 """
 
 from __future__ import annotations
@@ -10,18 +8,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.formats import delimited, json_lines, parquet, plain_text, warc, webdataset
 from pipeline.corpus.formats.base import BadRow, Extent, RawRows, ReaderOptions, Skip, UnreadableError
 from pipeline.corpus.formats.columns import plain_type
+from pipeline.corpus.formats.content import inflated_size
+from pipeline.corpus.formats.protocols import Seekable, Stream
+from pipeline.corpus.formats.registry import FORMATS
+from pipeline.corpus.formats.webdataset import KEY
 from pipeline.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from pipeline.corpus.source_file import Format, SourceFile
+    from pipeline.corpus.source_file import SourceFile
 
 __all__ = [
     "RESERVED_COLUMNS",
@@ -47,22 +47,13 @@ RESERVED_COLUMNS: Final = frozenset(
 )
 """Names that a metadata column cannot have, because the table uses them itself."""
 
-_STREAMS: Final[Mapping[Format, Any]] = {
-    "jsonl": json_lines,
-    "csv": delimited,
-    "tsv": delimited,
-    "warc": warc,
-    "webdataset": webdataset,
-}
-_EXPANSION: Final = 4
-"""How much larger than its file a compressed text is taken to be."""
 _TEXT_NAMES: Final = ("content", "body", "document")
-_ID_NAMES: Final = ("id", webdataset.KEY)
+_ID_NAMES: Final = ("id", KEY)
 
 
 def is_stream(file: SourceFile) -> bool:
     """Whether the file's rows can only be counted by reading all of it."""
-    return file.format in _STREAMS
+    return isinstance(FORMATS[file.format].reader, Stream)
 
 
 def file_schema(file: SourceFile, *, storage_options: Mapping[str, Any] | None = None) -> pa.Schema:
@@ -72,28 +63,18 @@ def file_schema(file: SourceFile, *, storage_options: Mapping[str, Any] | None =
         UnreadableError: the file is damaged.
         SourceError: its storage failed.
     """
-    if file.format == "parquet":
-        return parquet.schema(file, storage_options)
-    if file.format == "lance":
-        return _lance().schema(file, storage_options)
-    if file.format in {"text", "warc"}:
-        return plain_text.SCHEMA if file.format == "text" else warc.SCHEMA
-    return _STREAMS[file.format].schema(file, storage_options)
-
-
-def _lance() -> Any:
-    from pipeline.corpus.formats import lance_table
-
-    return lance_table
+    return FORMATS[file.format].reader.schema(file, storage_options)
 
 
 def _first_schema(files: Sequence[SourceFile], storage_options: Mapping[str, Any] | None) -> tuple[pa.Schema, str]:
-    """The schema of the first file that has one, and its URI. Text files say nothing, unless there are only such."""
-    tabular = [file for file in files if file.format != "text"]
-    if not tabular:
-        return plain_text.SCHEMA, files[0].uri
+    """The schema of the first file that has one, and its URI.
+
+    Text files have no columns but their text: they decide only where no other file does.
+    """
+    tabular = sorted((file for file in files if file.format != "text"), key=lambda each: each.uri)
+    text = next((file for file in files if file.format == "text"), None)
     problem = "it holds no column"
-    for file in sorted(tabular, key=lambda each: each.uri):
+    for file in tabular:
         try:
             schema = file_schema(file, storage_options=storage_options)
         except UnreadableError as error:
@@ -101,9 +82,9 @@ def _first_schema(files: Sequence[SourceFile], storage_options: Mapping[str, Any
             continue
         if schema.names:
             return schema, file.uri
-    if len(tabular) < len(files):
-        return plain_text.SCHEMA, files[0].uri
-    raise SourceError(f"none of {len(tabular)} files can be read; the last one, {tabular[-1].uri}: {problem}")
+    if text is None:
+        raise SourceError(f"none of {len(tabular)} files can be read; the last one, {tabular[-1].uri}: {problem}")
+    return file_schema(text), text.uri
 
 
 def resolve_columns(
@@ -213,16 +194,8 @@ def extents(
         UnreadableError: the file is damaged.
         SourceError: its storage failed.
     """
-    if file.format == "parquet":
-        return parquet.extents(file, options.columns, storage_options)
-    if file.format == "lance":
-        return _lance().extents(file, options.columns, storage_options)
-    return (Extent(1, inflated_size(file)),) if file.format == "text" else None
-
-
-def inflated_size(file: SourceFile) -> int:
-    """About how many bytes of text the file holds."""
-    return file.size * (_EXPANSION if file.compression else 1)
+    reader = FORMATS[file.format].reader
+    return reader.extents(file, options.columns, storage_options) if isinstance(reader, Seekable) else None
 
 
 def read_rows(
@@ -233,20 +206,16 @@ def read_rows(
     *,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Iterator[RawRows]:
-    """The rows ``start`` to ``stop`` of a file that is no stream, in order, at most `slice_rows` at a time.
+    """The rows ``start`` to ``stop`` of a file that is no stream, in order, up to `slice_rows` at a time.
 
     Raises:
         UnreadableError: the file is damaged, or lacks a column; rows before the damage are given first.
         SourceError: its storage failed.
     """
-    if file.format == "text":
-        yield plain_text.read(file, options, storage_options)
-        return
-    read = parquet.read if file.format == "parquet" else _lance().read
-    row = start
-    for table in read(file, options.columns, start, stop, options.slice_rows, storage_options):
-        yield RawRows(row, row + table.num_rows, table, np.arange(row, row + table.num_rows))
-        row += table.num_rows
+    reader = FORMATS[file.format].reader
+    if not isinstance(reader, Seekable):
+        raise TypeError(f"{file.format} is a stream: read_stream reads it")
+    return reader.read(file, options, start, stop, storage_options)
 
 
 def read_stream(
@@ -263,4 +232,7 @@ def read_stream(
         UnreadableError: the file is damaged, or lacks a column; rows before the damage are given first.
         SourceError: its storage failed.
     """
-    return _STREAMS[file.format].stream(file, options, keep, skip, storage_options)
+    reader = FORMATS[file.format].reader
+    if not isinstance(reader, Stream):
+        raise TypeError(f"{file.format} is no stream: read_rows reads it")
+    return reader.stream(file, options, keep, skip, storage_options)

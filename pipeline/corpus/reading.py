@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DocumentBatch", "Only", "every_row", "read_slices", "read_unit"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _SMALL: Final = 1 << 20
 """Bytes of a stream that may be read before its turn: what it holds is only guessed from its size."""
@@ -207,7 +207,7 @@ def _pieces(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:
 
 
 def _unreadable(part: UnitPart, slice_: Slice, error: UnreadableError) -> _Piece:
-    log.warning("%s, rows from %d: unreadable: %s", part.file.uri, slice_.start, error)
+    logger.warning("%s, rows from %d: unreadable: %s", part.file.uri, slice_.start, error)
     rejects = slice_rejects([(WHOLE_SLICE, None, UNREADABLE, str(error))], part.file.uri, slice_.id)
     return _Piece(slice_, rejects=rejects)
 

@@ -6,21 +6,29 @@ import posixpath
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-__all__ = ["Compression", "Format", "SourceFile"]
+__all__ = ["Compression", "SourceFile"]
 
-Format = Literal["parquet", "jsonl", "csv", "tsv", "text", "lance", "warc", "webdataset"]
 Compression = Literal["gzip", "zstd", "bz2", "xz"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One input file, or one Lance directory. `size` is in bytes as stored; `compression` None: not compressed."""
+    """One input file, or one Lance directory."""
 
     uri: str
-    format: Format
+    """Canonical: one file has one URI, however it was named."""
+
+    format: str
+    """A key of `pipeline.corpus.formats.registry.FORMATS`."""
+
     compression: Compression | None
+    """How the file is compressed as a whole; None where it is not."""
+
     size: int
+    """Bytes as stored."""
+
     version: str
+    """Changes when the content does."""
 
     @property
     def name(self) -> str:

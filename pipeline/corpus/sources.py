@@ -15,33 +15,22 @@ import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.corpus.source_file import Compression, Format, SourceFile
+from pipeline.corpus.formats import lance_table
+from pipeline.corpus.formats.base import UnreadableError
+from pipeline.corpus.formats.registry import FORMATS
+from pipeline.corpus.source_file import Compression, SourceFile
 from pipeline.errors import SourceError
-from pipeline.storage import filesystem, is_local, local_path, storage_errors
+from pipeline.storage import filesystem, fsspec_errors, is_local, local_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["SUPPORTED_SUFFIXES", "absolute", "list_sources", "version_of"]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-_FORMATS: Final[Mapping[str, Format]] = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "text",
-    ".md": "text",
-    ".rst": "text",
-    ".lance": "lance",
-    ".warc": "warc",
-    ".wet": "warc",
-    ".tar": "webdataset",
-}
+_NAMES: Final = {suffix: name for name, each in FORMATS.items() for suffix in each.suffixes}
+"""Suffix → name of the format."""
 _COMPRESSIONS: Final[Mapping[str, Compression]] = {
     ".gz": "gzip",
     ".zst": "zstd",
@@ -49,9 +38,8 @@ _COMPRESSIONS: Final[Mapping[str, Compression]] = {
     ".bz2": "bz2",
     ".xz": "xz",
 }
-_COMPRESSED_WHOLE: Final = frozenset({"jsonl", "csv", "tsv", "text", "warc", "webdataset"})
 _ALSO_COMPRESSED: Final = ", ".join(name for name in _COMPRESSIONS if name != ".zstd")
-SUPPORTED_SUFFIXES: Final = f"{', '.join(_FORMATS)}; all but Parquet and Lance also with {_ALSO_COMPRESSED}"
+SUPPORTED_SUFFIXES: Final = f"{', '.join(_NAMES)}; all but Parquet and Lance also with {_ALSO_COMPRESSED}"
 
 _ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "blob_id", "xet_hash", "content_md5")
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
@@ -84,7 +72,7 @@ def _expand(source: str, storage_options: Mapping[str, Any] | None, skip: Callab
     if not source.strip():
         raise SourceError("an empty SOURCE: give a path, a directory, a glob or a URL")
     fs, path = filesystem(absolute(source) if is_local(source) else source, storage_options)
-    with storage_errors(f"{source}: cannot be listed"):
+    with fsspec_errors(f"{source}: cannot be listed"):
         fs.invalidate_cache()
         try:
             infos, what = _matches(fs, path)
@@ -163,13 +151,13 @@ def _is_lance(path: str) -> bool:
     return path.rstrip("/").endswith(".lance")
 
 
-def _format_of(name: str) -> tuple[Format, Compression | None] | None:
+def _format_of(name: str) -> tuple[str, Compression | None] | None:
     stem, suffix = posixpath.splitext(name.lower())
     compression = _COMPRESSIONS.get(suffix)
     if compression is not None:
         suffix = posixpath.splitext(stem)[1]
-    format_ = _FORMATS.get(suffix)
-    if format_ is None or (compression is not None and format_ not in _COMPRESSED_WHOLE):
+    format_ = _NAMES.get(suffix)
+    if format_ is None or (compression is not None and not FORMATS[format_].compressible):
         return None
     return format_, compression
 
@@ -189,7 +177,7 @@ def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, An
     try:
         uri.encode()
     except UnicodeEncodeError:
-        log.warning("skipped %r: its name is not UTF-8; rename it to have it read", uri)
+        logger.warning("skipped %r: its name is not UTF-8; rename it to have it read", uri)
         return None
     if kind[0] == "lance":
         return _lance_source(uri, storage_options)
@@ -202,7 +190,7 @@ def _uri(fs: Any, info: Mapping[str, Any]) -> str:
     return str(fs.unstrip_protocol(info["name"].rstrip("/")))
 
 
-def _local_source(uri: str, format_: Format, compression: Compression | None) -> SourceFile | None:
+def _local_source(uri: str, format_: str, compression: Compression | None) -> SourceFile | None:
     path = Path(local_path(uri))
     if not path.is_file():  # a broken link, a socket, or a link to a directory
         return None
@@ -220,9 +208,6 @@ def _remote_version(info: Mapping[str, Any]) -> str:
 
 def _lance_source(uri: str, storage_options: Mapping[str, Any] | None) -> SourceFile:
     """A Lance directory; its version names the dataset's version, and a hash over its files, whose names are random."""
-    from pipeline.corpus.formats import lance_table
-    from pipeline.corpus.formats.base import UnreadableError
-
     try:
         dataset = lance_table.open_dataset(uri, None, storage_options)
     except UnreadableError:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.corpus.sources import version_of
 from pipeline.prefetch import map_ahead
-from pipeline.storage import filesystem, is_local, storage_errors
+from pipeline.storage import filesystem, fsspec_errors, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -51,7 +51,7 @@ def has_changed(file: SourceFile, storage_options: Mapping[str, Any] | None = No
     Raises:
         SourceError: its storage failed.
     """
-    with storage_errors(f"{file.uri}: cannot be looked at"):
+    with fsspec_errors(f"{file.uri}: cannot be looked at"):
         fs, path = filesystem(file.uri, storage_options)
         fs.invalidate_cache()
         try:
@@ -70,7 +70,7 @@ def exists(uri: str, storage_options: Mapping[str, Any] | None = None) -> bool:
     Raises:
         SourceError: the storage failed.
     """
-    with storage_errors(f"{uri}: cannot be looked at"):
+    with fsspec_errors(f"{uri}: cannot be looked at"):
         fs, path = filesystem(uri, storage_options)
         fs.invalidate_cache()
         try:

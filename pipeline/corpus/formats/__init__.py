@@ -1,4 +1,4 @@
-"""One module a format; what they share is `base`. Only `pipeline.corpus.readers` chooses between them."""
+"""One module a format, listed in `registry`; what they must offer is in `protocols`, what they share in `base`."""
 
 from __future__ import annotations
 

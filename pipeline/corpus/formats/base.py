@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pyarrow as pa
 import zstandard
 
@@ -24,8 +25,6 @@ from pipeline.storage import open_binary
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
-
-    import numpy as np
 
     from pipeline.corpus.source_file import SourceFile
 
@@ -110,6 +109,17 @@ class RawRows:
     table: pa.Table | None
     rows: np.ndarray
     bad: tuple[BadRow, ...] = ()
+
+    @classmethod
+    def numbered(cls, table: pa.Table, start: int) -> RawRows:
+        """All rows of `table`, of which the first is row `start` of the file."""
+        stop = start + table.num_rows
+        return cls(start, stop, table, np.arange(start, stop))
+
+    @classmethod
+    def counted(cls, start: int, stop: int) -> RawRows:
+        """Rows that were only counted."""
+        return cls(start, stop, None, np.empty(0, np.int64))
 
 
 class GuardedFile:

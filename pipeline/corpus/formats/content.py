@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from pipeline.corpus.source_file import Compression, SourceFile
 
-__all__ = ["ForwardFile", "plain_chunks"]
+__all__ = ["ForwardFile", "inflated_size", "plain_chunks"]
 
 _READ_BYTES: Final = 1 << 20
+_USUAL_RATIO: Final = 4
+"""How much larger than its file a compressed text is taken to be."""
 _INFLATE_BYTES: Final = 16 << 10
 """Compressed bytes at a time: at deflate's best ratio (1032) 16 MiB come out."""
 
@@ -33,6 +35,11 @@ _DECOMPRESSORS: Final[Mapping[Compression, Callable[[], Any]]] = {
     "bz2": bz2.BZ2Decompressor,
     "xz": lzma.LZMADecompressor,
 }
+
+
+def inflated_size(file: SourceFile) -> int:
+    """About how many bytes of text the file holds."""
+    return file.size * (_USUAL_RATIO if file.compression else 1)
 
 
 def plain_chunks(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Iterator[bytes]:

@@ -25,6 +25,7 @@ from pipeline.corpus.formats.columns import fit, is_name
 from pipeline.corpus.formats.content import plain_chunks
 from pipeline.corpus.formats.lines import in_blocks, in_groups, in_slices, line_blocks
 from pipeline.corpus.formats.records import column_types
+from pipeline.rejects import MALFORMED, NOT_UTF8, TOO_LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,14 +73,14 @@ def _records(lines: _TextLines, delimiter: str) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
-            yield BadRow(-1, "malformed row", str(error))
+            yield BadRow(-1, MALFORMED, str(error))
             continue
         if lines.exhausted:  # csv asks for another line only inside quotes
-            yield BadRow(-1, "malformed row", "a quote is opened here and not closed before the end of the file")
+            yield BadRow(-1, MALFORMED, "a quote is opened here and not closed before the end of the file")
             return
         if lines.too_long:
             lines.too_long = False
-            yield BadRow(-1, "too long", "a line of more than 64 MiB")
+            yield BadRow(-1, TOO_LONG, "a line of more than 64 MiB")
         elif record:
             yield record
 
@@ -160,7 +161,7 @@ def _to_columns(group: list[Record], start: int, header: list[str], types: Mappi
         strings = pa.array(cells if is_string else [cell or None for cell in cells], pa.large_string())
         columns[name], misfits = fit(strings, to)
         for position, detail in misfits:
-            bad.setdefault(rows[position], BadRow(rows[position], "malformed row", f"{name}: {detail}"))
+            bad.setdefault(rows[position], BadRow(rows[position], MALFORMED, f"{name}: {detail}"))
     good = np.array([row not in bad for row in rows], dtype=bool)
     table = pa.table(columns).filter(pa.array(good))
     return RawRows(start, start + len(group), table, np.array(rows, np.int64)[good], tuple(bad.values()))
@@ -170,11 +171,11 @@ def _problem(record: Record, width: int, wanted: list[int]) -> BadRow | None:
     if isinstance(record, BadRow):
         return record
     if len(record) != width:
-        return BadRow(-1, "malformed row", f"{len(record)} cells; the header has {width}")
+        return BadRow(-1, MALFORMED, f"{len(record)} cells; the header has {width}")
     for index in wanted:
         if not record[index].isascii():
             try:
                 record[index].encode()
             except UnicodeEncodeError as error:
-                return BadRow(-1, "not UTF-8", f"cell {index + 1}: {error.reason}")
+                return BadRow(-1, NOT_UTF8, f"cell {index + 1}: {error.reason}")
     return None

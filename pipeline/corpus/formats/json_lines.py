@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.json as pa_json
 
@@ -17,6 +16,7 @@ from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip, U
 from pipeline.corpus.formats.content import plain_chunks
 from pipeline.corpus.formats.lines import in_groups, in_slices, line_blocks
 from pipeline.corpus.formats.records import Record, column_types, parse_object, records_schema, to_raw_rows
+from pipeline.rejects import TOO_LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ __all__ = ["schema", "stream"]
 
 _SAMPLE_ROWS: Final = 1024
 _LARGEST_BLOCK: Final = 1 << 30
-_TOO_LONG: Final = BadRow(-1, "too long", "a line of more than 64 MiB")
+_TOO_LONG: Final = BadRow(-1, TOO_LONG, "a line of more than 64 MiB")
 
 
 def _lines(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Iterator[list[bytes | None]]:
@@ -64,8 +64,7 @@ def stream(
         table = _parse_at_once(lines, types, options)
         if table is None:
             return to_raw_rows([_parse(line) for line in lines], start, types, options)
-        stop = start + len(lines)
-        return RawRows(start, stop, table, np.arange(start, stop))
+        return RawRows.numbered(table, start)
 
     return in_slices(_lines(file, storage_options), options.slice_rows, skip, read)
 

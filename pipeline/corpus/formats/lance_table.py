@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import lance
 import pyarrow as pa
 
-from pipeline.corpus.formats.base import Extent, UnreadableError, require_columns
+from pipeline.corpus.formats.base import Extent, RawRows, ReaderOptions, UnreadableError, require_columns
 from pipeline.errors import SourceError, first_line
 from pipeline.storage import is_local, lance_uri, object_store_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import lance
 
     from pipeline.corpus.source_file import SourceFile
 
@@ -27,6 +28,9 @@ def open_dataset(uri: str, version: int | None, storage_options: Mapping[str, An
         SourceError: a remote one, of which the cause cannot be told, or a storage that Lance does not know.
         UsageError: an option that cannot be passed on to Lance.
     """
+    # Lance takes longer to import than the readers of all other formats together, which most workers need not spend.
+    import lance
+
     options = object_store_options(uri, storage_options) or None
     try:
         return lance.dataset(lance_uri(uri), version=version, storage_options=options)
@@ -57,21 +61,22 @@ def extents(file: SourceFile, columns: list[str], storage_options: Mapping[str, 
 
 
 def read(
-    file: SourceFile,
-    columns: list[str],
-    start: int,
-    stop: int,
-    batch_rows: int,
-    storage_options: Mapping[str, Any] | None,
-) -> Iterator[pa.Table]:
-    """The rows ``start`` to ``stop`` in tables of at most `batch_rows`."""
+    file: SourceFile, options: ReaderOptions, start: int, stop: int, storage_options: Mapping[str, Any] | None
+) -> Iterator[RawRows]:
+    """The rows ``start`` to ``stop`` in order, up to `options.slice_rows` at a time."""
     dataset = _listed(file, storage_options)
-    require_columns(columns, dataset.schema.names)
+    require_columns(options.columns, dataset.schema.names)
+    row = start
     try:
         scanner = dataset.scanner(
-            columns=columns, offset=start, limit=stop - start, batch_size=batch_rows, scan_in_order=True
+            columns=options.columns,
+            offset=start,
+            limit=stop - start,
+            batch_size=options.slice_rows,
+            scan_in_order=True,
         )
         for batch in scanner.to_batches():
-            yield pa.Table.from_batches([batch])
+            yield RawRows.numbered(pa.Table.from_batches([batch]), row)
+            row += batch.num_rows
     except (ValueError, OSError, RuntimeError) as error:
         raise _error(file.uri, error) from error

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import numpy as np
-
 from pipeline.corpus.formats.base import MAX_TEXT_BYTES, RawRows, Skip, UnreadableError
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def in_slices(
     start = 0
     for items in in_groups(blocks, slice_rows):
         stop = start + len(items)
-        yield RawRows(start, stop, None, np.empty(0, np.int64)) if skip(start) else read(items, start)
+        yield RawRows.counted(start, stop) if skip(start) else read(items, start)
         start = stop
 
 

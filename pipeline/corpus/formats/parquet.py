@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.corpus.formats.base import Extent, GuardedFile, opened, require_columns
+from pipeline.corpus.formats.base import Extent, GuardedFile, RawRows, ReaderOptions, opened, require_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,23 +54,20 @@ def _within(leaf: str, column: str) -> bool:
 
 
 def read(
-    file: SourceFile,
-    columns: list[str],
-    start: int,
-    stop: int,
-    batch_rows: int,
-    storage_options: Mapping[str, Any] | None,
-) -> Iterator[pa.Table]:
-    """The rows ``start`` to ``stop`` in tables of at most `batch_rows`."""
+    file: SourceFile, options: ReaderOptions, start: int, stop: int, storage_options: Mapping[str, Any] | None
+) -> Iterator[RawRows]:
+    """The rows ``start`` to ``stop`` in order, up to `options.slice_rows` at a time."""
+    columns = options.columns
     with opened(file, storage_options) as guard:
         source = _open(guard)
         require_columns(columns, source.schema_arrow.names)
         groups, row = _groups(source.metadata, start, stop)
-        for batch in source.iter_batches(batch_rows, row_groups=groups, columns=columns, use_threads=False):
+        for batch in source.iter_batches(options.slice_rows, row_groups=groups, columns=columns, use_threads=False):
             first, last = max(start - row, 0), min(stop - row, batch.num_rows)
-            row += batch.num_rows
             if first < last:
-                yield pa.Table.from_batches([batch.slice(first, last - first)]).select(columns)
+                wanted = pa.Table.from_batches([batch.slice(first, last - first)]).select(columns)
+                yield RawRows.numbered(wanted, row + first)
+            row += batch.num_rows
             if row >= stop:
                 return
 

@@ -7,37 +7,57 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, RawRows, ReaderOptions, require_columns
-from pipeline.corpus.formats.content import plain_chunks
+from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, Extent, RawRows, ReaderOptions, require_columns
+from pipeline.corpus.formats.content import inflated_size, plain_chunks
+from pipeline.rejects import NOT_UTF8, TOO_LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["SCHEMA", "read"]
+__all__ = ["extents", "read", "schema"]
 
-SCHEMA: Final = pa.schema([("text", pa.string())])
+_SCHEMA: Final = pa.schema([("text", pa.string())])
 
 _ROW: Final = np.zeros(1, np.int64)
 
 
-def read(file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None) -> RawRows:
+def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
+    """One column, the text."""
+    del file, storage_options
+    return _SCHEMA
+
+
+def extents(file: SourceFile, columns: list[str], storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
+    """One row."""
+    del columns, storage_options
+    return (Extent(1, inflated_size(file)),)
+
+
+def read(
+    file: SourceFile, options: ReaderOptions, start: int, stop: int, storage_options: Mapping[str, Any] | None
+) -> Iterator[RawRows]:
     """The file as row 0, in the column that the options call the text."""
-    require_columns(options.keep, SCHEMA.names)
+    if start < 1 <= stop:
+        yield _document(file, options, storage_options)
+
+
+def _document(file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None) -> RawRows:
+    require_columns(options.keep, _SCHEMA.names)
     pieces: list[bytes] = []
     size = 0
     for piece in plain_chunks(file, storage_options):
         size += len(piece)
         if size > MAX_TEXT_BYTES:
-            return _rejected("too long", "a text file of more than 64 MiB")
+            return _rejected(TOO_LONG, "a text file of more than 64 MiB")
         pieces.append(piece)
     try:
         text = b"".join(pieces).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return _rejected("not UTF-8", str(error))
+        return _rejected(NOT_UTF8, str(error))
     return RawRows(0, 1, pa.table({options.text or "text": pa.array([text], pa.large_string())}), _ROW)
 
 
 def _rejected(reason: str, detail: str) -> RawRows:
-    return RawRows(0, 1, SCHEMA.empty_table(), _ROW[:0], (BadRow(0, reason, detail),))
+    return RawRows(0, 1, _SCHEMA.empty_table(), _ROW[:0], (BadRow(0, reason, detail),))

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip
 from pipeline.corpus.formats.columns import fit_python, infer_python, is_name
 from pipeline.corpus.formats.lines import in_blocks, in_slices
+from pipeline.rejects import MALFORMED, NOT_UTF8
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,11 +33,11 @@ def parse_object(text: bytes) -> Record:
     try:
         parsed: object = json.loads(text.decode())
     except UnicodeDecodeError as error:
-        return BadRow(-1, "not UTF-8", str(error))
+        return BadRow(-1, NOT_UTF8, str(error))
     except (ValueError, RecursionError) as error:
-        return BadRow(-1, "malformed row", f"not JSON: {error}")
+        return BadRow(-1, MALFORMED, f"not JSON: {error}")
     if not isinstance(parsed, dict):
-        return BadRow(-1, "malformed row", f"a JSON {type(parsed).__name__}, not an object")
+        return BadRow(-1, MALFORMED, f"a JSON {type(parsed).__name__}, not an object")
     return parsed
 
 
@@ -75,7 +76,7 @@ def to_raw_rows(
         values = [each.get(name) for each in objects]
         columns[name], misfits = fit_python([_id(value) for value in values] if name == options.id else values, to)
         for index, detail in misfits:
-            reason = "not UTF-8" if "surrogate" in detail else "malformed row"
+            reason = NOT_UTF8 if "surrogate" in detail else MALFORMED
             bad.setdefault(rows[index], BadRow(rows[index], reason, f"{name}: {detail}"))
     good = np.array([row not in bad for row in rows], dtype=bool)
     table = pa.table(columns).filter(pa.array(good))
@@ -91,14 +92,14 @@ def _id(value: Any) -> str | None:
 def _wrong_scalar(record: dict[str, Any], options: ReaderOptions) -> BadRow | None:
     text = record.get(options.text or "")
     if not isinstance(text, str | None):
-        return BadRow(-1, "malformed row", f"{options.text}: a {type(text).__name__}, not a string")
+        return BadRow(-1, MALFORMED, f"{options.text}: a {type(text).__name__}, not a string")
     if isinstance(text, str) and not _encodable(text):
-        return BadRow(-1, "not UTF-8", f"{options.text}: half of a surrogate pair")
+        return BadRow(-1, NOT_UTF8, f"{options.text}: half of a surrogate pair")
     identifier = record.get(options.id) if options.id is not None else None
     if isinstance(identifier, dict | list):
-        return BadRow(-1, "malformed row", f"{options.id}: a {type(identifier).__name__}, not a string or number")
+        return BadRow(-1, MALFORMED, f"{options.id}: a {type(identifier).__name__}, not a string or number")
     if isinstance(identifier, str) and not _encodable(identifier):
-        return BadRow(-1, "not UTF-8", f"{options.id}: half of a surrogate pair")
+        return BadRow(-1, NOT_UTF8, f"{options.id}: half of a surrogate pair")
     return None
 
 

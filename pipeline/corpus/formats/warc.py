@@ -25,15 +25,16 @@ from pipeline.corpus.formats.base import (
 )
 from pipeline.corpus.formats.content import ForwardFile, plain_chunks
 from pipeline.corpus.formats.records import Record, stream_records
+from pipeline.rejects import NOT_TEXT, NOT_UTF8, TOO_LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["SCHEMA", "stream"]
+__all__ = ["schema", "stream"]
 
-SCHEMA: Final = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "date", "language")])
+_SCHEMA: Final = pa.schema([(name, pa.string()) for name in ("id", "text", "url", "date", "language")])
 """id without its angle brackets; date as it stands there, ISO 8601; language as the crawler identified it."""
 
 _HEADERS: Final = {"url": "WARC-Target-URI", "date": "WARC-Date", "language": "WARC-Identified-Content-Language"}
@@ -47,6 +48,12 @@ class _Records(WARCIterator):
     INC_RECORD = ""  # said on stderr otherwise; `err_count` tells
 
 
+def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
+    """The same columns for every archive."""
+    del file, storage_options
+    return _SCHEMA
+
+
 def stream(
     file: SourceFile,
     options: ReaderOptions,
@@ -55,7 +62,7 @@ def stream(
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[RawRows]:
     """The file's slices in order; `keep` gives the types of the metadata columns."""
-    require_columns(options.columns, SCHEMA.names)
+    require_columns(options.columns, _SCHEMA.names)
     return stream_records(_rows(plain_chunks(file, storage_options)), options, keep, skip, _BLOCK_ROWS)
 
 
@@ -89,13 +96,13 @@ def _next(archive: _Records) -> Any:
 def _row(record: Any) -> Record:
     media = (record.content_type or "text/plain").split(";")[0].strip().lower()
     if record.rec_type not in _WITH_TEXT or media != "text/plain":
-        return BadRow(-1, "not text", f"{_id(record)} is a {record.rec_type} of {media}; WET files hold the text")
+        return BadRow(-1, NOT_TEXT, f"{_id(record)} is a {record.rec_type} of {media}; WET files hold the text")
     if record.length > MAX_TEXT_BYTES:
-        return BadRow(-1, "too long", f"{_id(record)} has more than 64 MiB")
+        return BadRow(-1, TOO_LONG, f"{_id(record)} has more than 64 MiB")
     try:
         text = record.raw_stream.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return BadRow(-1, "not UTF-8", f"{_id(record)}: {error}")
+        return BadRow(-1, NOT_UTF8, f"{_id(record)}: {error}")
     headers = {name: record.rec_headers.get_header(header) for name, header in _HEADERS.items()}
     return {"id": _id(record), "text": text, **headers}
 

@@ -17,6 +17,7 @@ from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, RawRows, Reader
 from pipeline.corpus.formats.content import ForwardFile, plain_chunks
 from pipeline.corpus.formats.records import Record, parse_object, records_schema, stream_records
 from pipeline.errors import SourceError
+from pipeline.rejects import MALFORMED, NOT_UTF8, TOO_LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,7 +71,7 @@ class _Sample:
         try:
             text = {"text": parts["txt"].decode("utf-8-sig")} if "txt" in parts else {}
         except UnicodeDecodeError as error:
-            return BadRow(-1, "not UTF-8", f"{self.key}.txt: {error}")
+            return BadRow(-1, NOT_UTF8, f"{self.key}.txt: {error}")
         return {KEY: self.key} | found | text | {KEY: self.key}
 
 
@@ -109,7 +110,7 @@ def _rows(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Iterat
                 yield sample.record()
             sample = _Sample(key)
         if kind in sample.parts:
-            sample.parts[kind] = BadRow(-1, "malformed row", "there are two of it")
+            sample.parts[kind] = BadRow(-1, MALFORMED, "there are two of it")
         elif part is not None:
             sample.parts[kind] = part
     if sample is not None:
@@ -140,7 +141,7 @@ def _read(archive: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> bytes
     if kind not in {"txt", "json"}:
         return None
     if member.size > MAX_TEXT_BYTES:
-        return BadRow(-1, "too long", "more than 64 MiB")
+        return BadRow(-1, TOO_LONG, "more than 64 MiB")
     reader = archive.extractfile(member)
     data = b"" if reader is None else reader.read()
     if len(data) < member.size:

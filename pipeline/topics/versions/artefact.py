@@ -21,7 +21,7 @@ from uuid import uuid4
 import numpy as np
 
 from pipeline.errors import SourceError, TableError
-from pipeline.storage import filesystem, is_local, open_binary, storage_errors
+from pipeline.storage import filesystem, fsspec_errors, is_local, open_binary
 from pipeline.topics.clustering.geometry import Geometry
 from pipeline.topics.words.counts import TermCounts, Vocabulary
 
@@ -132,7 +132,7 @@ def write_tensors(location: TableLocation, name: str, tensors: Tensors) -> None:
 
     data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
     place = _place(location, name)
-    with storage_errors(f"cannot write {place}", TableError):
+    with fsspec_errors(f"cannot write {place}", TableError):
         if is_local(place):
             _replace(Path(place), data)
         else:
@@ -149,7 +149,7 @@ def read_tensors(location: TableLocation, name: str) -> Tensors | None:
     from safetensors.numpy import load
 
     place = _place(location, name)
-    with storage_errors(f"cannot read {place}", TableError):
+    with fsspec_errors(f"cannot read {place}", TableError):
         try:
             with open_binary(place, location.options) as file:
                 return load(file.read())
@@ -168,7 +168,7 @@ def artefact_names(location: TableLocation) -> list[str]:
         TableError: the storage refused.
     """
     folder = _folder(location)
-    with storage_errors(f"cannot list {folder}", TableError):
+    with fsspec_errors(f"cannot list {folder}", TableError):
         fs, path = filesystem(folder, location.options)
         fs.invalidate_cache()
         try:
@@ -186,7 +186,7 @@ def remove_artefact(location: TableLocation, name: str) -> None:
         TableError: the storage refused.
     """
     place = _place(location, name)
-    with storage_errors(f"cannot remove {place}", TableError), suppress(FileNotFoundError):
+    with fsspec_errors(f"cannot remove {place}", TableError), suppress(FileNotFoundError):
         fs, path = filesystem(place, location.options)
         fs.rm_file(path)
 
