@@ -62,6 +62,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument("--replicas", metavar="N|MIN:MAX", help="model replicas (default: one a GPU, or one on CPUs)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        choices=["auto", "ray", "local"],
+        help="what executes: Ray, or processes of this machine; auto: Ray on a cluster and for several GPUs",
+    )
     parser.add_argument("--no-text", action="store_true", help="do not store the texts in the table")
     storage_argument(parser)
     parser.add_argument(
@@ -102,23 +108,15 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "text": arguments.text,
-        "id": arguments.id,
-        "keep": tuple(arguments.keep),
-        "limit": arguments.limit,
-        "prune": arguments.prune,
-        "dedup": arguments.dedup,
-        "drop_duplicates": arguments.drop_duplicates,
-        "chunk": arguments.chunk,
-        "retry_rejects": arguments.retry_rejects,
-        "max_rejects": arguments.max_rejects,
-        "wait": arguments.wait,
-        "replicas": arguments.replicas,
-        "device": arguments.device,
+    """The fields of `EmbedOptions` that have an argument: of the same name, but for those of another form."""
+    from pipeline.flow.options import EmbedOptions
+
+    given = {
+        **vars(arguments),
         "with_text": not arguments.no_text,
         "storage_options": storage_options(arguments),
     }
+    return {name: given[name] for name in EmbedOptions.model_fields if name in given}
 
 
 def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: Output) -> None:

@@ -7,23 +7,23 @@ that is all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from pipeline.columns import to_ipc
 from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
 from pipeline.embedding.table_rows import made_table
-from pipeline.flow.poison.items import Item, sift
-from pipeline.flow.poison.tracker import BUILD, CALIBRATION
-from pipeline.flow.work import CANDIDATES
+from pipeline.flow.plan import MAX_CANDIDATES
+from pipeline.flow.poison.items import Item, one_by_one
+from pipeline.flow.poison.tracker import CALIBRATION
+from pipeline.flow.stages import build_watched
 from pipeline.models import reference_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pipeline.corpus import WorkUnit
     from pipeline.embedding.encoder import Encoder
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibrated", "calibrate", "sample_texts"]
 
-LONG: Final = 32_768
-"""Characters from which on a text of the sample is not handed on."""
+MAX_CHARACTERS: Final = 32_768
+"""Longer texts of the sample are not handed on."""
 
-COMPANY: Final = 8
+TEXTS_PER_ITEM: Final = 8
 """Texts that are tried together after a death."""
 
 
 def sample_texts(units: Iterable[WorkUnit], read: ReadStage) -> list[str]:
-    """The calibration sample: the texts with the lowest hash among the plan's first `CANDIDATES` documents or chunks.
+    """The calibration sample: the texts with the lowest hash among the first `MAX_CANDIDATES` documents or chunks.
 
     A corpus with fewer than `SAMPLE_SIZE` distinct texts is topped up from the package's reference texts.
     """
@@ -51,52 +51,47 @@ def sample_texts(units: Iterable[WorkUnit], read: ReadStage) -> list[str]:
     for parcel in (parcel for unit in units for parcel in read.parcels(unit)):
         found.append(parcel.rows.column("text"))
         count += parcel.rows.num_rows
-        if count >= CANDIDATES:
+        if count >= MAX_CANDIDATES:
             break
     chunks = [chunk for column in found for chunk in column.chunks]
-    sample = choose_sample(pa.chunked_array(chunks, pa.large_string()).slice(0, CANDIDATES))
+    sample = choose_sample(pa.chunked_array(chunks, pa.large_string()).slice(0, MAX_CANDIDATES))
     return sample + choose_sample(pa.array(reference_texts()), SAMPLE_SIZE - len(sample))
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A calibration and, as rows of text and vector, its sample, both as Arrow IPC; sizes (H, R) of the halves."""
+    """What calibrating gives."""
 
     calibration: bytes
+    """`Calibration.to_arrow` as Arrow IPC."""
     sample: bytes
+    """Rows of text and vector, made under this calibration, as Arrow IPC."""
     halves: tuple[int, int]
+    """(H, R): sizes of hidden state and routing weights."""
 
 
-def calibrate(
-    encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage, resources: Mapping[str, Any]
-) -> Calibrated:
-    """Calibrate on the cluster, where the replicas will be."""
-    task: Any = ray.remote(_calibrate).options(**resources, max_retries=-1)  # the tracker says when it is enough
-    return ray.get(task.remote(encoder, units, read))
-
-
-def _calibrate(encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage) -> Calibrated:
-    read.watch.begin(f"{BUILD} {CALIBRATION}", BUILD)
-    built = encoder.build()
-    read.watch.end(f"{BUILD} {CALIBRATION}")
+def calibrate(encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage) -> tuple[Calibrated, Encoder]:
+    """Calibrate, in the process of a replica; the calibrated encoder, too, which may go on embedding there."""
+    built = build_watched(encoder, read.watch)
     texts = sample_texts(units, read)
     if read.watch.begin(CALIBRATION, CALIBRATION):
         texts = _harmless(built, texts, read.watch)
     vectors = built.calibrated(texts)
     read.watch.end(CALIBRATION)
-    return Calibrated(to_ipc(built.calibration.to_arrow()), to_ipc(_sample_rows(texts, vectors)), built.halves)
+    made = Calibrated(to_ipc(built.calibration.to_arrow()), to_ipc(_sample_rows(texts, vectors)), built.halves)
+    return made, built
 
 
 def _sample_rows(texts: Sequence[str], vectors: Vectors) -> pa.Table:
     """Rows of the sample that are worth handing on: sound vectors, of texts that do not take much memory."""
     rows = made_table(vectors).add_column(0, "text", pa.array(texts, pa.large_string()))
-    short = pc.less(pc.utf8_length(rows.column("text")), LONG).to_numpy()
+    short = pc.less(pc.utf8_length(rows.column("text")), MAX_CHARACTERS).to_numpy()
     return rows.filter(pa.array(short & np.isfinite(vectors.vectors).all(axis=1)))
 
 
 def _harmless(encoder: Encoder, texts: Sequence[str], watch: Watch) -> list[str]:
-    """The texts without the few in whose company the process died: a sample may lack some, and need not blame one."""
-    starts = range(0, len(texts), COMPANY)
-    items = {Item(CALIBRATION, "", 0, start): range(start, min(start + COMPANY, len(texts))) for start in starts}
-    made, _ = sift(watch, CALIBRATION, items, lambda rows: encoder.encode_raw([texts[row] for row in rows]))
+    """The texts without the few with which the process died: a sample may lack some, and need not blame one."""
+    starts = range(0, len(texts), TEXTS_PER_ITEM)
+    items = {Item(CALIBRATION, "", 0, start): range(start, min(start + TEXTS_PER_ITEM, len(texts))) for start in starts}
+    made, _ = one_by_one(watch, CALIBRATION, items, lambda rows: encoder.encode_raw([texts[row] for row in rows]))
     return [texts[row] for row in sorted(row for rows, _ in made for row in rows)]

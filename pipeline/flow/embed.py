@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
-from pipeline.flow.engines.cluster import cluster, quiet_data
-from pipeline.flow.job import Job, report
+from pipeline.flow.engines.choice import choose_engine
+from pipeline.flow.job import Job
 from pipeline.flow.options import EmbedOptions
 from pipeline.flow.progress import Listener, Quiet
-from pipeline.flow.work import Work, open_if_there, plan_work
+from pipeline.flow.report import Totals, report
+from pipeline.flow.work import Work, open_if_there, plan_gone, plan_work
 from pipeline.models import resolve_spec
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.changes.pruning import prune
 from pipeline.table.companions.lease import Lease
 from pipeline.table.companions.runs import new_run, record_collected
-from pipeline.table.store import refuse_unwritable, table_version
+from pipeline.table.store import refuse_unwritable
 from pipeline.table.upkeep.after_crashes import tidy, tidy_if_needed
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from pipeline.spec import Meaning
 
 __all__ = ["embed", "plan_embed"]
+
+logger = logging.getLogger(__name__)
 
 Source = str | os.PathLike[str]
 
@@ -67,29 +70,24 @@ def embed(
         RunError: the job failed as a whole; what was committed stays, and the next run goes on from there.
         LeaseError: another driver is at work on the table.
     """
-    chosen = EmbedOptions(**options)
-    listener = listener or Quiet()
-    started = time.monotonic()
+    chosen, listener, totals = EmbedOptions(**options), listener or Quiet(), Totals()
     location = TableLocation.parse(table, chosen.storage_options)
     run = new_run()
-    version = table_version(location)
     task = _prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
         tidy_if_needed(location, run)
-        return report(task.existing, task.work, started)
+        return report(task.existing, task.work, totals)
     with Lease(location, run, wait=chosen.wait) as lease:
         collected = tidy(location, run)
-        if table_version(location) != version or lease.waited:
-            task = _prepare(source, location, spec, chosen, listener)
-        pruned = prune(location, task.work.gone)
-        if pruned.files:
-            task = _prepare(source, location, spec, chosen, listener)
+        pruned = prune(location, _gone(source, location, chosen))
+        task = _prepare(source, location, spec, chosen, listener)
         if task.existing is not None and task.work.units.is_empty:
-            return report(task.existing, task.work, started, pruned=pruned)
-        listener.phase("starting Ray")
-        with cluster(), quiet_data():
-            job = Job(run, lease, location, task.work, task.spec, task.meaning, task.options, listener, started)
-            done = job.run(task.existing, pruned)
+            return report(task.existing, task.work, totals, pruned=pruned)
+        engine, why = choose_engine(task.options)
+        listener.phase(f"starting the {engine.name} engine" + (f" ({why})" if why else ""))
+        with engine:
+            job = Job(run, lease, location, task.spec, task.meaning, task.options, engine, listener, totals)
+            done = job.run(task.work, task.existing, pruned)
         record_collected(location, run, collected + tidy(location, run))
         return done
 
@@ -124,14 +122,22 @@ def _prepare(
     return _Task(existing, resolved, meaning, options, _plan(source, location, existing, options))
 
 
-def _plan(
-    source: Source | Sequence[Source], location: TableLocation, existing: VectorTable | None, options: EmbedOptions
-) -> Work:
+def _gone(source: Source | Sequence[Source], location: TableLocation, options: EmbedOptions) -> tuple[str, ...]:
+    return plan_gone(_listed(source), location, options.storage_options) if options.prune else ()
+
+
+def _listed(source: Source | Sequence[Source]) -> list[str]:
     sources = [os.fspath(each) for each in ([source] if isinstance(source, str | os.PathLike) else source)]
     if not sources:
         raise UsageError("no SOURCE given: name at least one path, directory, glob or URL")
+    return sources
+
+
+def _plan(
+    source: Source | Sequence[Source], location: TableLocation, existing: VectorTable | None, options: EmbedOptions
+) -> Work:
     return plan_work(
-        sources,
+        _listed(source),
         location,
         existing,
         options.reader,
@@ -157,11 +163,11 @@ def _asked(spec: EmbeddingSpec | str | Mapping[str, Any] | None, table: VectorTa
 
 def _refuse_wide(options: EmbedOptions, spec: EmbeddingSpec, checkpoint: Checkpoint) -> None:
     """Say before anything starts that the windows of a table to be made do not fit its prompt."""
-    if options.chunking is not None:
+    if options.chunk is not None:
         from pipeline.embedding.tokens import Tokenizer
 
         assert spec.prompt is not None  # resolved
-        options.chunking.refuse_unless_fits(Tokenizer(checkpoint.path, spec.prompt, spec.max_tokens))
+        options.chunk.refuse_unless_fits(Tokenizer(checkpoint.path, spec.prompt, spec.max_tokens))
 
 
 def _refuse_other(table: VectorTable, meaning: dict[str, Any], options: EmbedOptions) -> None:

@@ -17,17 +17,17 @@ __all__ = ["EncoderPlan"]
 
 @dataclass(frozen=True, slots=True)
 class EncoderPlan:
-    """How to build an encoder elsewhere.
-
-    `spec` is resolved; `meaning` is what it meant where it was planned; `threads`: CPU threads, None: leave them alone;
-    `calibration`: Arrow IPC of `Calibration.to_arrow`, None: none yet.
-    """
+    """How to build an encoder elsewhere."""
 
     spec: EmbeddingSpec
+    """Resolved."""
     meaning: Meaning
+    """What the spec meant where it was planned."""
     device: str
     threads: int | None
+    """CPU threads; None: as many as torch takes."""
     calibration: bytes | None = None
+    """Arrow IPC of `Calibration.to_arrow`; None: none yet."""
 
     def build(self) -> Encoder:
         """Load the model in this process.

@@ -1,10 +1,10 @@
-"""When a run has gone wrong as a whole: more rejects than anybody expected."""
+"""When a run has gone wrong as a whole: more rejects than its caller allows."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.errors import RunError, UsageError
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MaxRejects"]
 
-ENOUGH: Final = 1000
+MIN_ROWS_FOR_SHARE: Final = 1000
 """Rows of input below which a share says nothing yet; at the end of a run it always does."""
 
 _WRITTEN: Final = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
@@ -21,18 +21,22 @@ _WRITTEN: Final = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*%")
 
 @dataclass(frozen=True, slots=True)
 class MaxRejects:
-    """At most so many rows of a run's input, or so much of it (0 to 1), may be rejected; None: no limit."""
+    """How much of a run's input may be rejected; by default all of it."""
 
     rows: int | None = None
+    """Rows at most."""
     share: float | None = None
+    """Of the rows read, 0 to 1, at most."""
 
     @classmethod
-    def parse(cls, written: str | int | None) -> Self:
-        """From ``N``, ``P%`` or None.
+    def parse(cls, written: Any) -> MaxRejects:
+        """From ``N``, ``P%``, None or what is one already.
 
         Raises:
             UsageError: it is neither.
         """
+        if isinstance(written, MaxRejects):
+            return written
         if written is None:
             return cls()
         found = _WRITTEN.fullmatch(str(written).strip())
@@ -50,7 +54,7 @@ class MaxRejects:
             RunError: it has.
         """
         too_many = self.rows is not None and rejected > self.rows
-        too_much = self.share is not None and (at_end or read >= ENOUGH) and rejected > self.share * read
+        too_much = self.share is not None and (at_end or read >= MIN_ROWS_FOR_SHARE) and rejected > self.share * read
         if too_many or too_much:
             raise RunError(
                 f"stopped: {rejected:,} of {read:,} rows read were rejected, more than --max-rejects {self} allows; "

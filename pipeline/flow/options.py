@@ -2,71 +2,95 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.corpus import ReaderOptions
 from pipeline.embedding.chunks import Chunking
 from pipeline.errors import UsageError
-from pipeline.flow.engines.cluster import Replicas
+from pipeline.flow.engines.base import Replicas
 from pipeline.flow.max_rejects import MaxRejects
 from pipeline.table.schema import CHUNKS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pipeline.table import VectorTable
 
 __all__ = ["SLICE_ROWS", "EmbedOptions"]
 
 SLICE_ROWS: Final = 256
-"""Rows in a slice, the ledger's unit, fixed in a table when it is made: 8 bytes of memory for so many rows."""
+"""Rows in a slice, the ledger's unit, fixed in a table when it is made: 8 bytes of memory for each slice."""
 
 CHUNKED_SLICE_ROWS: Final = 32
 """The same where rows become chunks: documents are long then, and each gives many rows of the table."""
 
-_DEVICE: Final = re.compile(r"auto|cpu|cuda(:\d+)?")
+ENGINES: Final = ("auto", "ray", "local")
 
 
-@dataclass(frozen=True, slots=True)
-class EmbedOptions:
+def _known_engine(given: Any) -> Any:
+    if isinstance(given, str) and given not in ENGINES:
+        raise UsageError(f"engine={given!r}: {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+    return given
+
+
+def _columns(given: Any) -> Any:
+    return (given,) if isinstance(given, str) else given
+
+
+class EmbedOptions(BaseModel):
     """How an `embed` runs.
 
-    text, id, keep: columns of the input (None: found by name) · limit: stop after so many rows of input, rounded up to
-    whole slices · chunk: ``WINDOW`` or ``WINDOW:OVERLAP`` in tokens, into which documents are split; None: as the table
-    has it, else texts are cut at the spec's limit · replicas: ``N``, ``MIN:MAX`` or None · with_text: store the texts ·
-    prune: remove what the table has of files below the sources that are gone · dedup: take vectors over from documents
-    of the table with the same text · drop_duplicates: reject documents whose text the table has · max_rejects: stop
-    when a run rejects more than so many rows of input, ``N`` or ``P%`` · retry_rejects: try those rejected documents
-    again whose reason can pass · wait: seconds to wait for another driver that is at work on the table · commit_rows,
-    commit_seconds: a commit is made after so many rows or seconds.
-
     Raises:
-        UsageError: a value that cannot be meant.
+        UsageError: a value that cannot be meant, or a field that is not there.
     """
 
-    text: str | None = None
-    id: str | None = None
-    keep: tuple[str, ...] = ()
-    limit: int | None = None
-    chunk: Chunking | str | int | tuple[int, int] | None = None
-    replicas: str | int | tuple[int, int] | Replicas | None = None
-    device: str = "auto"
-    with_text: bool = True
-    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
-    prune: bool = False
-    dedup: bool = False
-    drop_duplicates: bool = False
-    max_rejects: str | int | None = None
-    retry_rejects: bool = False
-    wait: float = 0.0
-    commit_rows: int = 65_536
-    commit_seconds: float = 10.0
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keep", (self.keep,) if isinstance(self.keep, str) else tuple(self.keep))
-        object.__setattr__(self, "chunk", Chunking.parse(self.chunk))
+    text: str | None = None
+    """The column of the input that holds the texts; None: found by name."""
+    id: str | None = None
+    """The column that holds the ids; None: found by name, or derived from file and row."""
+    keep: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ()
+    """Metadata columns to keep."""
+    limit: int | None = Field(None, ge=1)
+    """Stop after about that many rows of input, rounded up to whole slices."""
+    chunk: Annotated[Chunking | None, BeforeValidator(Chunking.parse)] = None
+    """``WINDOW`` or ``WINDOW:OVERLAP`` in tokens, into which documents are split; None: as the table has it, else texts
+    are cut at the spec's limit."""
+    engine: Annotated[Any, BeforeValidator(_known_engine)] = "auto"
+    """Who executes: Ray, processes of this machine, the one that suits (`pipeline.flow.engines.choice`), or an `Engine`."""
+    replicas: Annotated[Replicas | None, BeforeValidator(Replicas.parse)] = None
+    """``N``, ``MIN:MAX``; None: one for each GPU, or a single one on CPUs."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    with_text: bool = True
+    """Store the texts."""
+    storage_options: Mapping[str, Any] | None = Field(None, repr=False)
+    prune: bool = False
+    """Remove what the table has of files below the sources that are gone."""
+    dedup: bool = False
+    """Take vectors over from documents of the table with the same text."""
+    drop_duplicates: bool = False
+    """Reject documents whose text the table has."""
+    max_rejects: Annotated[MaxRejects, BeforeValidator(MaxRejects.parse)] = MaxRejects()
+    """Stop when a run rejects more than that many rows of its input, ``N`` or ``P%``."""
+    retry_rejects: bool = False
+    """Try those rejected documents again whose reason can pass."""
+    wait: float = Field(0.0, ge=0)
+    """Seconds to wait for another driver that is at work on the table."""
+    commit_rows: int = 65_536
+    """Rows after which a commit is made."""
+    commit_seconds: float = 10.0
+    """Seconds after which a commit is made."""
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise UsageError(_said(error)) from error
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
         taken = sorted({*self.keep} & {*CHUNKS.names}) if self.chunk else []
         if taken:
             raise UsageError(f"column {taken[0]!r} cannot be kept: chunks have a column of that name of their own")
@@ -74,25 +98,13 @@ class EmbedOptions:
             raise UsageError("texts cannot be compared with those of a table that stores none: leave --no-text out")
         if self.drop_duplicates and self.chunk:
             raise UsageError("--drop-duplicates compares whole texts, which a table of chunks does not hold")
-        Replicas.parse(self.replicas)
-        MaxRejects.parse(self.max_rejects)
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit={self.limit}: at least one row")
-        if not self.wait >= 0:
-            raise UsageError(f"wait={self.wait}: seconds, at least 0")
-        if not _DEVICE.fullmatch(self.device):
-            raise UsageError(f"device={self.device!r}: auto, cpu, cuda or cuda:N")
+        return self
 
     @property
     def reader(self) -> ReaderOptions:
-        """What of it concerns reading."""
+        """The reader's options."""
         slice_rows = SLICE_ROWS if self.chunk is None else CHUNKED_SLICE_ROWS
         return ReaderOptions(text=self.text, id=self.id, keep=self.keep, slice_rows=slice_rows)
-
-    @property
-    def chunking(self) -> Chunking | None:
-        """`chunk` as it was understood."""
-        return Chunking.parse(self.chunk)
 
     def fixed_by(self, table: VectorTable) -> Self:
         """These options with the chunking of the table.
@@ -104,4 +116,22 @@ class EmbedOptions:
         if self.chunk is not None and self.chunk != fixed:
             made = "without chunks" if fixed is None else f"with chunks of {fixed}"
             raise UsageError(f"--chunk {self.chunk}: {table.location} was made {made}, which is fixed")
-        return replace(self, chunk=fixed)
+        return self.model_copy(update={"chunk": fixed})
+
+
+_WORDS: Final = {
+    "limit": "at least one row",
+    "wait": "seconds, at least 0",
+    "device": "auto, cpu, cuda or cuda:N",
+}
+"""What can be meant, where pydantic's own words would not say it well."""
+
+
+def _said(error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = str(first["loc"][0]) if first["loc"] else "options"
+    if first["type"] == "extra_forbidden":
+        return f"{field}: there is no such option; there are: {', '.join(EmbedOptions.model_fields)}"
+    if field == "storage_options":
+        return f"{field}: {first['msg']}"  # what was given may hold keys
+    return f"{field}={first['input']!r}: {_WORDS.get(field, first['msg'])}"

@@ -1,50 +1,118 @@
-"""What a run did, in figures and in a line."""
+"""What a run did: counted while it goes on, told in figures and in a line when it is done."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.table.changes.pruning import Pruned
+from pipeline.table.companions.journal import count_waiting
+from pipeline.table.companions.rejects import reject_counts
+from pipeline.table.info import count_documents
 
-__all__ = ["EmbedReport"]
+if TYPE_CHECKING:
+    from pipeline.flow.parcel import Parcel
+    from pipeline.flow.work import Work
+    from pipeline.table import Committer, VectorTable
+
+__all__ = ["EmbedReport", "Totals", "report"]
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a run has done so far."""
+
+    started: float = field(default_factory=time.monotonic)
+    """When `embed` was called, on the monotonic clock."""
+    ready: float | None = None
+    """When a replica first took up a parcel, on the same clock."""
+    read: int = 0
+    """Rows of input."""
+    tokens: int = 0
+    """Embedded."""
+    rejected: int = 0
+    """In the parcels that have come out of the engine."""
+    retried: int = 0
+    """Rejects that this run has itself written before it tried them again."""
+    settled_version: int | None = None
+    """The table's version in which no duplicate lacks its original; None: not found out."""
+    committers: list[Committer] = field(default_factory=list["Committer"])
+    """One for each pass."""
+
+    @property
+    def documents(self) -> int:
+        """Added so far."""
+        return sum(committer.totals.documents for committer in self.committers)
+
+    @property
+    def rejects(self) -> int:
+        """Added so far, less those that were tried again."""
+        return sum(committer.totals.rejects for committer in self.committers) - self.retried
+
+    @property
+    def rejected_so_far(self) -> int:
+        """Rejects that are known of, committed or not."""
+        return max(self.rejected, self.rejects)
+
+    def figures(self) -> dict[str, int]:
+        """What the record of the run keeps."""
+        return {"documents": self.documents, "tokens": self.tokens, "rejects": self.rejects}
+
+    def count(self, parcel: Parcel) -> None:
+        """Add a parcel that has come out of the engine."""
+        self.tokens += parcel.n_tokens
+        self.read += parcel.n_read
+        self.rejected += parcel.rejects.num_rows
+
+    def replica_began(self, when: float) -> None:
+        """A replica took up its first parcel, in seconds since 1970; infinite: it had none."""
+        if self.ready is None:
+            self.ready = max(time.monotonic() - max(time.time() - when, 0.0), self.started)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedReport:
-    """The outcome of an `embed`.
-
-    documents, tokens, rejects: added by this run, less the rejects that it tried again · seconds: of the whole run;
-    startup_seconds: of it, until the first replica began · changed_files: seen in another version before;
-    replaced_files: those whose older rows (replaced_rows) went; kept_files: those that cannot be read to their end ·
-    unfinished_files: changed while they were read · pruned: what went with files that are gone · table_rows,
-    table_rejects: in the table afterwards; table_documents: documents in it, where its rows are chunks of them ·
-    reasons: all its rejects by reason · staged_slices: of changed files, which wait for the others to be exchanged.
-    """
+    """The outcome of an `embed`."""
 
     table: str
     run: str
+    """Empty: there was nothing to do."""
     documents: int
+    """Added by this run."""
     tokens: int
     rejects: int
+    """Added by this run, less those that it tried again."""
     seconds: float
     startup_seconds: float
+    """Until the first replica began."""
     table_rows: int
+    """In the table afterwards."""
     table_rejects: int
+    """Beside the table afterwards."""
     version: int
     files: int
     finished_files: int
+    """Those that were finished before."""
     fingerprint: str
     model: str
     reasons: dict[str, int] = field(default_factory=dict[str, int])
+    """All rejects of the table, by reason."""
     changed_files: tuple[str, ...] = ()
+    """Seen in another version before."""
     replaced_files: tuple[str, ...] = ()
+    """Those whose older rows went."""
     replaced_rows: int = 0
     kept_files: tuple[str, ...] = ()
+    """Changed files that cannot be read to their end: their older rows stay."""
     unfinished_files: tuple[str, ...] = ()
+    """Changed while they were read."""
     pruned: Pruned = field(default_factory=Pruned)
+    """What went with files that are gone."""
     table_documents: int | None = None
+    """Documents in the table, where its rows are chunks of them."""
     staged_slices: int = 0
+    """Slices of changed files that wait for the others to be exchanged."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -111,3 +179,34 @@ def _files(count: int) -> str:
 
 def _count(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def report(
+    table: VectorTable, work: Work, totals: Totals, *, run: str = "", pruned: Pruned | None = None
+) -> EmbedReport:
+    """The report of a run, or without `run` of a call that found nothing to do."""
+    reasons = reject_counts(table.location)
+    dataset = table.dataset()
+    now = time.monotonic()
+    return EmbedReport(
+        table=str(table.location),
+        run=run,
+        **totals.figures(),
+        seconds=now - totals.started,
+        startup_seconds=(totals.ready or now) - totals.started,
+        table_rows=dataset.count_rows(),
+        table_documents=count_documents(dataset),
+        table_rejects=sum(reasons.values()),
+        version=dataset.version,
+        files=len(work.files),
+        finished_files=work.finished_files,
+        fingerprint=table.fingerprint,
+        model=table.spec.model,
+        reasons=reasons,
+        changed_files=tuple(file.uri for file in work.changed),
+        replaced_files=tuple(uri for committer in totals.committers for uri in committer.totals.replaced_files),
+        replaced_rows=sum(committer.totals.outdated_rows for committer in totals.committers),
+        kept_files=tuple(uri for committer in totals.committers for uri in committer.totals.unreadable_files),
+        pruned=pruned or Pruned(),
+        staged_slices=count_waiting(table.location, [file.uri for file in work.changed]),
+    )

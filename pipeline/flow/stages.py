@@ -1,8 +1,8 @@
-"""The stages of the graph: read and tokenize (tasks), embed (actors), stage (tasks). Each is a plain callable.
+"""What an engine executes: reading with tokenizing, embedding, writing. Each stage is a plain callable.
 
-    work units ─read─▶ documents + tokens ─embed─▶ table rows ─stage─▶ fragments ─▶ the driver's commits
+    work units ─read─▶ documents + tokens ─embed─▶ table rows ─write─▶ fragments ─▶ the driver's commits
 
-Every stage takes and gives blocks of parcels; called in a Python loop they do the same without Ray. Each tells the
+Every stage takes and gives blocks of parcels and knows no engine: a Python loop over them does the same. Each tells the
 tracker what it takes up; what has killed its process before is taken item by item (`pipeline.flow.poison.tracker`).
 """
 
@@ -15,7 +15,6 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
-import ray
 
 from pipeline.columns import from_ipc
 from pipeline.corpus import DocumentBatch, ReaderOptions, WorkUnit, documents_schema, read_unit
@@ -27,28 +26,29 @@ from pipeline.embedding.chunks import Chunking, chunk_documents
 from pipeline.embedding.reuse import KnownRows
 from pipeline.embedding.table_rows import embed_documents
 from pipeline.embedding.tokens import Tokenizer, Tokens
+from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.parcel import Parcel, concat
 from pipeline.flow.poison.careful_reader import READ, CarefulReader
-from pipeline.flow.poison.items import items_of, killed, sift
-from pipeline.flow.poison.tracker import BUILD, Tracker, process_name
+from pipeline.flow.poison.items import items_of, killed, one_by_one
+from pipeline.flow.poison.tracker import BUILD, Tracker
 from pipeline.models import locate
 from pipeline.rejects import REJECTS
 from pipeline.table import stage
 from pipeline.table.known.texts import KnownTexts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
 
-    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.embedding.encoder import Encoder
     from pipeline.flow.poison.items import Watch
     from pipeline.spec import EmbeddingSpec
     from pipeline.table import Staged, TableLocation
     from pipeline.table.changes.retry import Retry
 
-__all__ = ["EmbedStage", "ReadStage", "StageStage"]
+__all__ = ["EmbedStage", "ReadStage", "Stages", "WriteStage", "build_watched"]
 
 EMBED: Final = "embed"
 COMMIT: Final = "commit"
@@ -70,21 +70,22 @@ def _tokenizer(directory: Path, prompt: str, max_tokens: int) -> Tokenizer:
 
 @dataclass(frozen=True, slots=True)
 class ReadStage:
-    """Work units (JSON, column ``unit``) → parcels of checked, tokenized documents, or of their chunks.
-
-    `done`: finished slices, which streams must skip; `max_rows`, `max_bytes`: most in a parcel; `keep`: the table's
-    metadata columns; `retry`: the rejected rows of finished slices that are tried again.
-    """
+    """Work units (JSON, column ``unit``) → parcels of checked, tokenized documents, or of their chunks."""
 
     spec: EmbeddingSpec
     options: ReaderOptions
     keep: pa.Schema
+    """The table's metadata columns."""
     done: np.ndarray
+    """Finished slices, which streams skip."""
     storage_options: Mapping[str, Any] | None = None
     max_rows: int = 1024
+    """Most rows in a parcel."""
     max_bytes: int = MAX_BYTES
+    """About the most bytes of text in a parcel."""
     chunking: Chunking | None = None
     retry: Retry | None = None
+    """The rejected rows of finished slices that are tried again."""
     watch: Watch = field(default_factory=_unwatched)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
@@ -149,7 +150,7 @@ class ReadStage:
             rows, tokens = self._tokenized(documents)
         else:
             items = items_of(documents, READ)
-            made, bad = sift(self.watch, careful_unit, items, lambda at: self._tokenized(documents.take(at)))
+            made, bad = one_by_one(self.watch, careful_unit, items, lambda at: self._tokenized(documents.take(at)))
             parts = zip(self._tokenized(documents.slice(0, 0)), *(each for _, each in made), strict=True)
             rows, tokens = (pa.concat_tables(part) for part in parts)
             rejects = pa.concat_tables([rejects, killed(bad)])
@@ -166,14 +167,14 @@ class ReadStage:
 
 
 class EmbedStage:
-    """Parcels of tokenized documents → parcels of table rows. Holds the replica; one to an actor.
+    """Parcels of tokenized documents → parcels of table rows. Holds the replica.
 
     Args:
-        encoder: how to build it, calibration included.
+        encoder: how to build it, calibration included; an encoder that is built already is taken as it is.
         with_text: whether rows keep their text.
         watch: the tracker.
         reuse: a table whose vectors are taken over for equal texts.
-        sample: an object of Ray's, rows that are taken over as well, as Arrow IPC (`pipeline.flow.calibrate`).
+        sample: rows that are taken over as well, as Arrow IPC (`pipeline.flow.calibrate`).
 
     Raises:
         RunError: the replica's process has died too often while it was being built.
@@ -181,20 +182,18 @@ class EmbedStage:
 
     def __init__(
         self,
-        encoder: EncoderPlan,
+        encoder: EncoderPlan | Encoder,
         *,
         with_text: bool,
         watch: Watch | None = None,
         reuse: TableLocation | None = None,
-        sample: Any = None,
+        sample: bytes | None = None,
     ) -> None:
         self._with_text = with_text
         self._watch = watch or _unwatched()
-        self._watch.begin(process_name(), BUILD)
-        self._encoder = encoder.build()
+        self._encoder = build_watched(encoder, self._watch) if isinstance(encoder, EncoderPlan) else encoder
         self._stored = None if reuse is None else KnownTexts(reuse)
-        self._known = self._stored if sample is None else KnownRows(from_ipc(ray.get(sample)), self._stored)
-        self._watch.end(process_name())
+        self._known = self._stored if sample is None else KnownRows(from_ipc(sample), self._stored)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yields one block for each parcel."""
@@ -217,14 +216,25 @@ class EmbedStage:
         return embed_documents(self._encoder, parcel.rows, parcel.tokens, with_text=self._with_text, known=self._known)
 
     def _carefully(self, parcel: Parcel, name: str) -> tuple[pa.Table, pa.Table]:
-        made, bad = sift(self._watch, name, items_of(parcel.rows, EMBED), lambda rows: self._embed(parcel.take(rows)))
+        made, bad = one_by_one(
+            self._watch, name, items_of(parcel.rows, EMBED), lambda rows: self._embed(parcel.take(rows))
+        )
         nothing = self._embed(parcel.take([]))
         rows, rejects = zip(nothing, *(each for _, each in made), strict=True)
         return pa.concat_tables(rows), pa.concat_tables([*rejects, killed(bad)])
 
 
+def build_watched(encoder: EncoderPlan, watch: Watch) -> Encoder:
+    """Build an encoder, of which the tracker knows in case that the process dies of it."""
+    name = f"{BUILD} {watch.process}"
+    watch.begin(name, BUILD)
+    built = encoder.build()
+    watch.end(name)
+    return built
+
+
 @dataclass(frozen=True, slots=True)
-class StageStage:
+class WriteStage:
     """Parcels of table rows → one parcel that describes the fragments in which they wait for their commit."""
 
     location: TableLocation
@@ -237,7 +247,7 @@ class StageStage:
             return parcel.staged(self.write(parcel.rows).to_table()).to_block()
         name = _name(COMMIT, parcel.rows)
         if self.watch.begin(name, COMMIT, _slices(parcel.rows)):
-            parcel = self._sifted(parcel, name)
+            parcel = self._harmless(parcel, name)
         staged = self.write(parcel.rows)
         self.watch.end(name)
         return parcel.staged(staged.to_table()).to_block()
@@ -246,11 +256,32 @@ class StageStage:
         """Stage some rows."""
         return stage(self.location, rows)
 
-    def _sifted(self, parcel: Parcel, name: str) -> Parcel:
+    def _harmless(self, parcel: Parcel, name: str) -> Parcel:
         """The parcel without the rows that kill when they are written; what is written to find out becomes orphans."""
         items = items_of(parcel.rows, COMMIT)
-        _, bad = sift(self.watch, name, items, lambda rows: self.write(parcel.rows.take(rows)))
+        _, bad = one_by_one(self.watch, name, items, lambda rows: self.write(parcel.rows.take(rows)))
         return parcel.without(killed(bad)) if bad else parcel
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The stages of a run, as they travel to the processes that execute them."""
+
+    read: ReadStage
+    encoder: EncoderPlan
+    write: WriteStage
+    with_text: bool = True
+    reuse: TableLocation | None = None
+    """A table whose vectors are taken over for equal texts."""
+    sample: bytes | None = None
+    """Rows that were made while this table was calibrated."""
+    embed: Callable[..., EmbedStage] = EmbedStage
+    """Builds the stage that embeds, where the replica is."""
+
+    @property
+    def embed_arguments(self) -> dict[str, Any]:
+        """Arguments of `embed` that are the same for all replicas, besides `encoder`, `watch` and `sample`."""
+        return {"with_text": self.with_text, "reuse": self.reuse}
 
 
 def _name(stage: str, rows: pa.Table) -> str:

@@ -1,15 +1,10 @@
-"""What a run has to do: the table it is for, the files it reads, the units that are left.
-
-Units are planned while they are read (`pipeline.flow.engines.feed`) and never held together: what is kept of a plan is
-its files and, as one sorted array, its finished slices.
-"""
+"""What a run has to do: which files it reads, what the table has of them already, which units are left."""
 
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,19 +14,15 @@ from pipeline.corpus import (
     FileRecord,
     ReaderOptions,
     SourceFile,
-    Taper,
-    WorkUnit,
     keep_schema,
     list_sources,
-    plan,
     resolve_columns,
     slice_ids,
 )
 from pipeline.corpus.missing import missing_files
-from pipeline.corpus.planner import MAX_BYTES
-from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.errors import SourceError, UsageError
 from pipeline.flow.known_files import History
+from pipeline.flow.plan import Plan
 from pipeline.storage import is_local, lance_uri
 from pipeline.table import Ledger, VectorTable
 from pipeline.table.changes.duplicates import missing_originals
@@ -42,143 +33,33 @@ from pipeline.table.location import COMPANIONS
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.table import TableLocation
     from pipeline.table.companions.files import FileRecord as AnyRecord
 
-__all__ = [
-    "CANDIDATES",
-    "MAX_ROWS",
-    "Plan",
-    "PlanSize",
-    "Work",
-    "moved_work",
-    "open_if_there",
-    "plan_work",
-    "slices_of",
-]
-
-MAX_ROWS: Final = 1024
-"""Rows in a work unit: some seconds of a small model on a laptop's CPU, half a second of a large one on a GPU."""
-
-PLENTY: Final = 64
-"""About so many units make a plan, within these bounds: a large corpus of short texts pays little for a unit's way
-through Ray."""
-
-SHARES: Final = 3
-"""For each replica, a unit holds at most one of so many shares of what is left, so that all are busy to the end. Longer
-ones are worth having: texts of similar length are computed together, 2.5 % more tokens/s with 1,024 than with 256."""
-
-LEAST_ROWS: Final = 256
-"""With a large model on a CPU even these take minutes."""
-
-LARGE_ROWS: Final = 4096
-LARGE_BYTES: Final = 2 << 20
-"""About the most bytes in a unit of more than `MAX_ROWS` rows: of long texts fewer rows are work enough."""
-
-CANDIDATES: Final = 4 * SAMPLE_SIZE
-"""Documents among which the calibration sample is drawn, in the order of the plan."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlanSize:
-    """A plan in figures, as far as they are known beforehand; `rows` None: streams tell theirs when they are read."""
-
-    units: int
-    slices: int
-    rows: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Work units, planned anew, and alike, each time they are iterated over; travels to wherever that is done.
-
-    `files` may have something left, `done` are finished slices. `limit`: rows after which to stop; None: all.
-    `unit_rows`: most rows in a unit, and `taper`, how they get fewer toward the end: from `fitted`; None: `MAX_ROWS`.
-    """
-
-    files: tuple[SourceFile, ...]
-    options: ReaderOptions
-    done: np.ndarray
-    limit: int | None = None
-    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
-    unit_rows: int | None = None
-    taper: Taper | None = None
-
-    def __iter__(self) -> Iterator[WorkUnit]:
-        """Reads the metadata of a file when its turn comes.
-
-        Raises:
-            SourceError: a storage failed.
-        """
-        units = plan(
-            self.files,
-            self.options,
-            done=self.done,
-            max_rows=self.max_rows if self.limit is None else min(self.max_rows, self.limit),
-            max_bytes=self.max_bytes,
-            taper=self.taper,
-            storage_options=self.storage_options,
-        )
-        return units if self.limit is None else _holding(units, self.limit)
-
-    @property
-    def max_rows(self) -> int:
-        """Most rows in a unit."""
-        return self.unit_rows or MAX_ROWS
-
-    @property
-    def max_bytes(self) -> int:
-        """About the most bytes in a unit."""
-        return MAX_BYTES if self.max_rows <= MAX_ROWS else LARGE_BYTES
-
-    def fitted(self, rows: int, replicas: int = 1, *, quick: bool = True) -> Plan:
-        """The plan with units fit for `rows` rows in all and so many replicas, each of which is `quick` or is not."""
-        least = min(LEAST_ROWS, MAX_ROWS)
-        most = min(max(rows // PLENTY, MAX_ROWS if quick else least), LARGE_ROWS)
-        return replace(self, unit_rows=most, taper=Taper(rows, SHARES * replicas, least))
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is left to do."""
-        return next(iter(self), None) is None
-
-    def unlimited(self) -> Plan:
-        """The plan without its limit."""
-        return replace(self, limit=None)
-
-    def size(self, seconds: float | None = None) -> PlanSize | None:
-        """Count what is planned; None if that takes longer than `seconds`."""
-        began = time.monotonic()
-        units = slices = rows = 0
-        streams = False
-        for unit in self:
-            units, slices, rows = units + 1, slices + len(unit.slices), rows + unit.rows
-            streams = streams or any(part.slices is None for part in unit.parts)
-            if seconds is not None and time.monotonic() - began > seconds:
-                return None
-        return PlanSize(units, slices, None if streams else rows)
+__all__ = ["Work", "moved_work", "open_if_there", "plan_gone", "plan_work", "slices_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is left to do, and what was found already done.
-
-    `changed`: files that the table knows in another version than the one that is there now; their rows are exchanged.
-    `reverted`: files that are finished, but of which the journal holds another version. `gone`: files to be pruned.
-    `retry`: rejected documents that are tried again, None: none.
-    """
+    """What is left to do, and what was found already done."""
 
     options: ReaderOptions
     keep: pa.Schema
+    """The metadata columns that the table keeps."""
     files: tuple[SourceFile, ...]
+    """All that the sources hold."""
     units: Plan
     finished_files: int
     changed: tuple[SourceFile, ...]
+    """Files that the table knows in another version than the one that is there now; their rows are exchanged."""
     reverted: tuple[str, ...] = ()
+    """Files that are finished, but of which the journal holds another version."""
     gone: tuple[str, ...] = ()
+    """Files to be pruned."""
     retry: Retry | None = None
+    """Rejected documents that are tried again; None: none."""
 
     @property
     def is_empty(self) -> bool:
@@ -262,6 +143,19 @@ def plan_work(
     )
 
 
+def plan_gone(
+    sources: Sequence[str], location: TableLocation, storage_options: Mapping[str, Any] | None = None
+) -> tuple[str, ...]:
+    """The files below `sources` that a table knows and that are no longer there.
+
+    Raises:
+        SourceError: a source cannot be listed, so that nobody can say.
+    """
+    files = list_sources(sources, storage_options=storage_options, skip=_owned_by(location))
+    listed = [file.uri for file in files]
+    return tuple(missing_files(History.load(location).versions, listed, sources, storage_options))
+
+
 def moved_work(work: Work, location: TableLocation, missing: pa.Table) -> Work | None:
     """What of `work`, which is done, is taken up again because originals are `missing` (REJECTS); None: nothing."""
     ledger = Ledger.load(location)
@@ -329,13 +223,3 @@ def _fixed_options(table: VectorTable, asked: ReaderOptions) -> ReaderOptions:
         names = ", ".join(fixed.keep) or "no metadata columns"
         raise UsageError(f"--keep {' '.join(asked.keep)}: {table.location} was made with {names}; that is fixed")
     return fixed
-
-
-def _holding(units: Iterable[WorkUnit], rows: int) -> Iterator[WorkUnit]:
-    """The first units that together hold `rows` rows; streams count as none, since nobody knows."""
-    held = 0
-    for unit in units:
-        yield unit
-        held += unit.rows
-        if held >= rows:
-            return

@@ -10,7 +10,6 @@ import sys
 import threading
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import ray
@@ -18,30 +17,31 @@ from ray.data import DataContext
 from ray.exceptions import RayError
 
 from pipeline.errors import MoeeError, RunError, UsageError, first_line
+from pipeline.flow.engines.base import Replicas
 from pipeline.threads import SPIN_BRIEFLY
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-__all__ = ["Replicas", "cluster", "light_cpus", "quiet_data", "replica_resources", "unwrapped"]
+__all__ = ["cluster", "light_cpus", "quiet_data", "replica_resources", "unwrapped"]
 
 logger = logging.getLogger(__name__)
 
 FULL_SHARE_CPUS: Final = 16
-LEAST_SHARE: Final = 0.18
+MIN_SHARE: Final = 0.18
 """Reading asks for one CPU on machines with `FULL_SHARE_CPUS` of them, and for proportionally less on smaller ones:
-there a few readers must find room beside a replica, which they wait for most of the time. Staging asks for the same.
+there a few readers must find room beside a replica, which they wait for most of the time. Writing asks for the same.
 
 Stub replica on two cores: 12,000 documents/s with one reader at a time, 22,000 with three.
 """
 
-RESERVED: Final = 0.1
+RESERVED_SHARE: Final = 0.1
 """The part of a cluster that Ray Data divides equally among the stages beforehand; the rest goes where there is work.
-With Ray's own half, two replicas on two cores would leave staging less than it asks for."""
+With Ray's own half, two replicas on two cores would leave writing less than it asks for."""
 
 BLOCK_BYTES: Final = 1
 """Ray Data holds rows back until they make a block of this size. Ours are units and parcels, and each goes on as soon
-as it is there: the feed would wait for ever for the end of units that lie in a buffer."""
+as it is there: the feed would wait forever for the end of units that lie in a buffer."""
 
 LOCAL_STORE_BYTES: Final = 1 << 30
 """Object store of a cluster of our own: holds the parcels in flight, never the corpus."""
@@ -65,32 +65,6 @@ ended and started them all the time, 5 s of imports each: 1,400 documents/s with
 Ray Data's default autoscaler grants a pipeline what it estimates that this needs, and of the rest whole CPUs only: of
 two cores it took up to one away, for seconds, although nobody else was there.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Replicas:
-    """How many replicas: between `least` and `most`; None: one for each GPU, or a single one on CPUs."""
-
-    least: int
-    most: int
-
-    @classmethod
-    def parse(cls, text: str | int | tuple[int, int] | Replicas | None) -> Replicas | None:
-        """From ``N``, ``MIN:MAX`` or what is one already.
-
-        Raises:
-            UsageError: not numbers, or not 1 ≤ MIN ≤ MAX.
-        """
-        if text is None or isinstance(text, Replicas):
-            return text
-        parts = text if isinstance(text, tuple) else str(text).split(":")
-        try:
-            numbers = [int(part) for part in parts]
-        except ValueError:
-            numbers = []
-        if len(numbers) not in {1, 2} or not 1 <= numbers[0] <= numbers[-1]:
-            raise UsageError(f"replicas={text!r}: give N or MIN:MAX, with 1 ≤ MIN ≤ MAX")
-        return cls(numbers[0], numbers[-1])
 
 
 @contextmanager
@@ -145,7 +119,7 @@ def quiet_data() -> Generator[DataContext]:
         "enable_progress_bars": False,
         "raise_original_map_exception": True,
         "target_max_block_size": BLOCK_BYTES,
-        "op_resource_reservation_ratio": RESERVED,
+        "op_resource_reservation_ratio": RESERVED_SHARE,
     }
     kept = {name: getattr(context, name) for name in ours}
     _set(context, ours)
@@ -187,8 +161,8 @@ def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas,
 
 
 def light_cpus() -> float:
-    """What a reading or a staging task asks for: on two cores so little that three of them run beside a replica."""
-    return min(1.0, max(LEAST_SHARE, _largest_node() / FULL_SHARE_CPUS))
+    """What a reading or a writing task asks for: on two cores so little that three of them run beside a replica."""
+    return min(1.0, max(MIN_SHARE, _largest_node() / FULL_SHARE_CPUS))
 
 
 def _largest_node() -> int:
@@ -213,7 +187,7 @@ def unwrapped(error: BaseException) -> MoeeError:
 
 @contextmanager
 def _own_sigterm() -> Generator[None]:
-    """Ray answers SIGTERM with a dump of its stack; how a process ends is for whoever has started it to say."""
+    """Ray answers SIGTERM with a dump of its stack; how the driver ends is for the driver to say."""
     kept = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -25,12 +24,9 @@ from ray.data import TaskPoolStrategy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.flow.work import Plan
+    from pipeline.flow.plan import Plan, SizedPlan
 
 __all__ = ["Feed", "Gate", "PlanStage"]
-
-COUNT_SECONDS: Final = 2.0
-"""A plan's rows are counted beforehand, for the time that is left, if that takes no longer."""
 
 PATIENCE_SECONDS: Final = 60.0
 """A gate that has never heard of a release lets one more unit in after so long: it may have been restarted when all
@@ -42,43 +38,34 @@ _PLANNING_CPUS: Final = 0.01
 
 @dataclass(slots=True)
 class Feed:
-    """What a graph reads: units, how many of them (None: very many) and of how many rows (None: unknown)."""
+    """What a graph reads."""
 
-    plan: Plan
+    sized: SizedPlan
     width: int
-    units: int | None
-    rows: int | None
-    _head: tuple[str, ...] = ()
+    """Units in flight at most."""
     _gate: Any = None
     _released: int = 0
 
     @classmethod
-    def of(cls, plan: Plan, width: int, replicas: int = 1, *, quick: bool = True) -> Feed:
-        """Count the units, choose how large they are to be (`Plan.fitted`), and plan the first `width` of them."""
-        size = plan.size(COUNT_SECONDS)
-        if size is not None and size.rows is not None:
-            plan = plan.fitted(size.rows, replicas, quick=quick)
-        units = iter(plan)
-        head = tuple(unit.to_json() for unit in islice(units, width + 1))
-        rows = None if size is None else size.rows
-        if len(head) <= width:
-            return cls(plan, width, len(head), rows, head)
-        count = None if size is None else len(head) + sum(1 for _ in units)
-        return cls(plan, width, count, rows, (), _gate_actor(width))
+    def of(cls, sized: SizedPlan, width: int) -> Feed:
+        """A feed with a gate, if the plan needs one."""
+        fits = sized.units is not None and sized.units <= width
+        return cls(sized, width, None if fits else _gate_actor(width))
 
     def dataset(self) -> ray.data.Dataset:
         """Blocks of one row, column ``unit``: a work unit as JSON."""
         if self._gate is None:
-            return ray.data.from_items([{"unit": line} for line in self._head], override_num_blocks=len(self._head))
+            lines = [{"unit": unit.to_json()} for unit in self.sized.plan]
+            return ray.data.from_items(lines, override_num_blocks=len(lines))
         return ray.data.from_items([0]).map_batches(
-            PlanStage(self.plan, self.width, self._gate),
+            PlanStage(self.sized.plan, self.width, self._gate),
             batch_format="pyarrow",
             compute=TaskPoolStrategy(size=1),
             num_cpus=_PLANNING_CPUS,
         )
 
     def release(self, units: int) -> None:
-        """So many units have come out of the graph and are in the committer's hands."""
+        """That many units have come out of the graph and are in the committer's hands."""
         self._released += units
         if units and self._gate is not None:
             ray.get(self._gate.release.remote(self._released))

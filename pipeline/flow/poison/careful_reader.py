@@ -51,7 +51,7 @@ class CarefulReader:
             item = Item(READ, part.file.uri, each.id, -1)
             if self.is_done(each.id):
                 continue
-            if self.watch.alone(self.unit, item) >= STRIKES:
+            if self.watch.announce(self.unit, item) >= STRIKES:
                 yield self._quarantined([item])
             else:
                 yield from self._slices(replace(part, slices=(each,)), self.is_done)
@@ -103,7 +103,7 @@ class _Steps:
         return Item(READ, self.part.file.uri, slice_of(self.part.file, self.start, self.reader.options).id, -1)
 
     def announce(self) -> None:
-        self.strikes = self.reader.watch.alone(self.reader.unit, self.item)
+        self.strikes = self.reader.watch.announce(self.reader.unit, self.item)
         if self.strikes > STRIKES:
             raise _CannotPassError
 

@@ -1,7 +1,7 @@
-"""Item by item: how a worker goes through a unit that has killed its process, once the tracker says so.
+"""Items, and how a worker goes through them one by one after its process has died.
 
-What an item is, what the tracker is told (`Watch`), and what becomes of quarantined items. Why, and the rules by which
-something is quarantined: `pipeline.flow.poison.tracker`.
+An item is a document or a slice at a stage. A worker tells the tracker of each item before it touches it (`Watch`);
+what the tracker has quarantined becomes a reject. The rules by which it does: `pipeline.flow.poison.tracker`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pipeline.rejects import KILLER, REJECTS, slice_rejects
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["STRIKES", "Item", "Watch", "items_of", "killed", "reject_of", "sift"]
+__all__ = ["STRIKES", "Item", "Watch", "items_of", "killed", "one_by_one", "reject_of"]
 
 T = TypeVar("T")
 
@@ -36,15 +36,20 @@ class Item(NamedTuple):
 class Watch(Protocol):
     """What a worker tells the tracker. All calls return only when the tracker knows."""
 
+    @property
+    def process(self) -> str:
+        """The name of the process that tells: the same before and after it died."""
+        ...
+
     def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
         """A unit, of these slices or of whole `sources`, is taken up; whether it must be taken item by item."""
         ...
 
-    def alone(self, unit: str, item: Item) -> int:
+    def announce(self, unit: str, item: Item) -> int:
         """`item`, and nothing else, is about to be worked on: how often it died of that; -1: it got through before."""
         ...
 
-    def together(self, unit: str) -> None:
+    def announce_many(self, unit: str) -> None:
         """From here on several items are worked on at once."""
         ...
 
@@ -53,7 +58,7 @@ class Watch(Protocol):
         ...
 
 
-def sift(
+def one_by_one(
     watch: Watch, unit: str, items: Mapping[Item, Sequence[int]], work: Callable[[Sequence[int]], T]
 ) -> tuple[list[tuple[Sequence[int], T]], list[Item]]:
     """Work item by item.
@@ -72,14 +77,14 @@ def sift(
     quarantined: list[Item] = []
     known: list[int] = []
     for item, rows in items.items():
-        strikes = watch.alone(unit, item)
+        strikes = watch.announce(unit, item)
         if strikes >= STRIKES:
             quarantined.append(item)
         elif strikes < 0:
             known += rows
         else:
             made.append((rows, work(rows)))
-    watch.together(unit)
+    watch.announce_many(unit)
     if known:
         made.append((known, work(known)))
     return made, quarantined

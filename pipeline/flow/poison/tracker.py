@@ -1,16 +1,16 @@
-"""The hunt for documents that kill the process that works on them (segmentation fault, out of memory, exit).
+"""Finding the documents that kill the process that works on them (segmentation fault, out of memory, exit, hang).
 
-Ray starts a dead process again and gives it the same task, for ever. So before a worker touches a unit it tells the
-`Tracker`, an actor beside the driver, which outlives it. A unit that comes back without having ended has lost its
-process; from then on its documents are taken one by one, and the tracker knows which of them was alone in flight at
-each further death:
+An engine starts a dead process again and gives it the same unit, forever. So a worker tells the `Tracker` of each unit
+before it touches it. The tracker lives in or beside the driver and outlives the workers. A unit that is begun again
+without having ended has lost its process. From then on its documents are taken one by one
+(`pipeline.flow.poison.items`), and the tracker knows which of them was alone in flight at each further death:
 
     dies with a unit in flight             the unit is taken document by document
     dies with one document in flight       a strike: it may have been an accident (a lost machine, a neighbour's memory)
     strikes again                          quarantined: it goes to the rejects, the rest of the unit goes on
 
 One by one and not by halves, because a death costs far more than a document alone: a replica is loaded again. Strikes
-are written among the rejects at once, so a driver that is killed in the middle of a hunt does not begin it anew; what
+are written among the rejects at once, so a run after a driver that is killed goes on with the search where it was; what
 turns out harmless after all is removed when the run closes (`pipeline.table.companions.rejects`).
 
 Bounded: where a unit keeps dying and no document gets through, the run stops.
@@ -20,11 +20,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
-import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.errors import MoeeError, RunError
 from pipeline.flow.poison.items import STRIKES, Item, reject_of
@@ -32,22 +30,13 @@ from pipeline.rejects import KILLED_ONCE, KILLER, as_of_run
 from pipeline.table.companions.rejects import read_rejects, write_rejects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pipeline.flow.poison.items import Watch
     from pipeline.table import TableLocation
 
-__all__ = ["BUILD", "CALIBRATION", "Tracker", "process_name", "start_tracker"]
+__all__ = ["BUILD", "CALIBRATION", "Tracker"]
 
 logger = logging.getLogger(__name__)
-
-_FOR_EVER: Final[Mapping[str, Any]] = {"max_restarts": -1, "max_task_retries": -1}
-"""The tracker outlives whatever dies.
-
-Ray Data gives its pools the same and its tasks ``max_retries=-1`` by itself: what dies is started again and given the
-same work again, and the tracker sees to it that this ends. Nothing of ours repeats these names, which 2.60 deprecates
-in `map_batches` and 2.64 removes.
-"""
 
 PATIENCE: Final = 16
 """Deaths of one unit, with no document getting through in between, after which the run stops..."""
@@ -74,13 +63,16 @@ class _Unit:
 
 
 class Tracker:
-    """See above. One for a run; a lost one starts again from the strikes among the rejects.
+    """The strikes of one run; a tracker that is lost starts again from those among the rejects.
 
     Args:
         location: the table whose rejects keep the strikes; None: they are kept in memory only.
         run: the run, named with each strike.
         forgive: whether to forget the strikes of earlier runs.
     """
+
+    process = "here"
+    """For a worker that shares this process."""
 
     def __init__(self, location: TableLocation | None, run: str, *, forgive: bool = False) -> None:
         self._location, self._run = location, run
@@ -109,7 +101,7 @@ class Tracker:
         self._units[unit] = _Unit(careful=not known.isdisjoint(self._suspects))
         return self._units[unit].careful
 
-    def alone(self, unit: str, item: Item) -> int:
+    def announce(self, unit: str, item: Item) -> int:
         """See `Watch`."""
         at = self._units[unit]
         self._got_through(at)
@@ -118,7 +110,7 @@ class Tracker:
         at.item = item
         return self._strikes.get(_key(item), 0)
 
-    def together(self, unit: str) -> None:
+    def announce_many(self, unit: str) -> None:
         """See `Watch`."""
         self._got_through(self._units[unit])
 
@@ -180,44 +172,6 @@ class Tracker:
     def _suspect(self, item: Item) -> None:
         """From now on units with this item are taken item by item from the start."""
         self._suspects |= {(item.stage, item.slice), (item.stage, item.source)}
-
-
-class _Remote:
-    """The tracker as the workers see it; travels to them."""
-
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
-
-    def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
-        return _answer(self._actor.begin.remote(unit, stage, list(slices), list(sources)))
-
-    def alone(self, unit: str, item: Item) -> int:
-        return _answer(self._actor.alone.remote(unit, item))
-
-    def together(self, unit: str) -> None:
-        _answer(self._actor.together.remote(unit))
-
-    def end(self, unit: str) -> None:
-        _answer(self._actor.end.remote(unit))
-
-
-def _answer(call: Any) -> Any:
-    """Wait without `ray.get`, which would lend this worker's CPU to others until the answer is there."""
-    return call.future().result()
-
-
-def start_tracker(location: TableLocation, run: str, *, forgive: bool = False) -> Watch:
-    """Start the tracker beside the driver; it ends with it."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": here, **_FOR_EVER}
-    actor: Any = ray.remote(Tracker)
-    return _Remote(actor.options(**options).remote(location, run, forgive=forgive))
-
-
-def process_name() -> str:
-    """The actor that this process is: the same before and after it died."""
-    actor = ray.get_runtime_context().get_actor_id() if ray.is_initialized() else None
-    return f"{BUILD} {actor or 'here'}"
 
 
 def _key(item: Item) -> Item:
