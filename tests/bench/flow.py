@@ -36,11 +36,17 @@ from rich.table import Table
 
 from jobs.docstrings import collect_docstrings
 from pipeline import EmbeddingSpec, Encoder, embed
+from pipeline.flow.engines.base import Replicas
+from pipeline.flow.engines.local_engine import LocalEngine
+from pipeline.flow.engines.ray_engine import RayEngine
 from pipeline.flow.progress import Quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.flow.engines.base import Engine
+
+ENGINES = {"ray": RayEngine, "local": LocalEngine}
 WORDS = 4096
 FILES = 8
 
@@ -92,17 +98,20 @@ def run(corpus: Path, table: Path, **options: object) -> dict[str, float]:
     }
 
 
+def engine(given: argparse.Namespace, replicas: int = 1) -> Engine:
+    """Ray's or this machine's."""
+    return ENGINES[given.engine](Replicas(replicas, replicas))
+
+
 def stub_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
     write_words(folder / "corpus", given.documents)
     model = stub.checkpoint(folder / "model", vocabulary())
-    with stub.planted():
-        return run(folder / "corpus", folder / "lake" / "docs", spec=model)
+    return run(folder / "corpus", folder / "lake" / "docs", spec=model, engine=stub.planted(engine(given)))
 
 
 def mini_tok_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
     write_words(folder / "corpus", given.documents // 2)
-    with stub.planted():
-        return run(folder / "corpus", folder / "lake" / "docs")
+    return run(folder / "corpus", folder / "lake" / "docs", engine=stub.planted(engine(given)))
 
 
 def memory_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
@@ -132,7 +141,7 @@ def ratio_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
     tokens = int(encoder.tokenize(texts).lengths.sum())
     encoder.encode_raw(texts[:200])
     before = tokens / seconds_of(lambda: encoder.encode_raw(texts))
-    through = run(folder / "corpus", calibrated(folder, "docs"))
+    through = run(folder / "corpus", calibrated(folder, "docs"), engine=engine(given))
     after = tokens / seconds_of(lambda: encoder.encode_raw(texts))
     bare = 2 / (1 / before + 1 / after)
     return {
@@ -159,9 +168,10 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def scaling_part(folder: Path, given: argparse.Namespace) -> dict[str, float]:
     texts_of(folder, given)
-    with stub.planted(stub.OneThread):
-        one = run(folder / "corpus", calibrated(folder, "one"), replicas=1)
-        two = run(folder / "corpus", calibrated(folder, "two"), replicas=2)
+    one, two = (
+        run(folder / "corpus", calibrated(folder, str(count)), engine=stub.on_one_thread(engine(given, count)))
+        for count in (1, 2)
+    )
     return {
         "one_tokens_per_second": one["tokens_per_second"],
         "two_tokens_per_second": two["tokens_per_second"],
@@ -175,7 +185,13 @@ PARTS = {"stub": stub_part, "mini-tok": mini_tok_part, "memory": memory_part, "r
 
 def in_a_process(part: str, given: argparse.Namespace, documents: int | None = None) -> dict[str, float]:
     command = [sys.executable, __file__, "--only", part, "--documents", str(documents or given.documents)]
-    command += ["--texts", str(given.texts), *(["--source", str(given.source)] if given.source else [])]
+    command += [
+        "--engine",
+        given.engine,
+        "--texts",
+        str(given.texts),
+        *(["--source", str(given.source)] if given.source else []),
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env={**os.environ, "NO_COLOR": "1"})
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -187,6 +203,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="Parquet whose `text` is embedded instead of docstrings")
     parser.add_argument("--memory-sizes", type=int, nargs=2, default=(100_000, 1_000_000))
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--engine", choices=["ray", "local"], default="ray")
     parser.add_argument("--only", choices=PARTS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.only:

@@ -1,6 +1,6 @@
 """A replica that costs next to nothing: 256-d vectors from the tokens' own numbers. It measures everything else.
 
-It enters where every replica does, at `EncoderPlan.build`: `planted` puts a plan that builds a stub in the job's place.
+It enters where every replica does, at `EncoderPlan.build`: `planted` is an engine whose plans build stubs.
 """
 
 from __future__ import annotations
@@ -8,29 +8,28 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from ray import cloudpickle
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
+from pipeline.columns import from_ipc
 from pipeline.embedding.calibration import Calibration
 from pipeline.embedding.vectors import Vectors
-from pipeline.flow import job
 from pipeline.flow.encoder_plan import EncoderPlan
-from pipeline.flow.parcel import from_ipc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pipeline.embedding.encoder import Encoder
     from pipeline.embedding.tokens import Tokens
+    from pipeline.flow.engines.base import Engine
 
 HALVES = (192, 64)
 POOL = 4096
@@ -94,14 +93,72 @@ def checkpoint(directory: Path, vocabulary: Sequence[str]) -> str:
     return str(directory)
 
 
-@contextmanager
-def planted(plan: Callable[..., EncoderPlan] = StubPlan) -> Generator[None]:
-    """Every `embed` inside builds its encoders by `plan`; its code travels to the workers by value."""
-    module, original = sys.modules[__name__], job.EncoderPlan
-    cloudpickle.register_pickle_by_value(module)
-    job.EncoderPlan = plan
-    try:
-        yield
-    finally:
-        job.EncoderPlan = original
-        cloudpickle.unregister_pickle_by_value(module)
+class Rigged:
+    """An engine that is given other stages than the job's.
+
+    Args:
+        engine: executes them.
+        parts: for some fields of `Stages`, what makes of the job's the one to be executed.
+    """
+
+    def __init__(self, engine: Engine, **parts: Callable[[Any], Any]) -> None:
+        self.engine, self.parts = engine, parts
+        self._modules: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def __enter__(self) -> Self:
+        if self.engine.name == "Ray":
+            self._travel_by_value()
+        self.engine.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.engine.__exit__(*error)
+        while self._modules:
+            unregister(self._modules.pop())
+
+    def calibrate(self, encoder: EncoderPlan, plan: Any, read: Any) -> Any:
+        return self.engine.calibrate(self._part("encoder", encoder), plan, self._part("read", read))
+
+    def parcels(self, sized: Any, stages: Any) -> Any:
+        changed = {name: self._part(name, getattr(stages, name)) for name in self.parts}
+        return self.engine.parcels(sized, replace(stages, **changed))
+
+    def _part(self, name: str, part: Any) -> Any:
+        return self.parts[name](part) if name in self.parts else part
+
+    def _travel_by_value(self) -> None:
+        """Ray's workers cannot import what is not in the package; the local engine's have the driver's path."""
+        from ray import cloudpickle
+
+        for name in ("stub", "deadly", "bench_stub"):
+            if name in sys.modules:
+                cloudpickle.register_pickle_by_value(sys.modules[name])
+                self._modules.append(sys.modules[name])
+
+
+def unregister(module: Any) -> None:
+    from ray import cloudpickle
+
+    cloudpickle.unregister_pickle_by_value(module)
+
+
+def as_a(kind: type[Any], part: Any) -> Any:
+    """A dataclass with the fields of another one."""
+    return kind(**{each.name: getattr(part, each.name) for each in fields(part)})
+
+
+def planted(engine: Engine, delay: float = 0.0) -> Rigged:
+    """The engine with stubs for replicas."""
+    return Rigged(engine, encoder=partial(_stub_plan, delay=delay))
+
+
+def _stub_plan(encoder: EncoderPlan, delay: float) -> StubPlan:
+    return replace(as_a(StubPlan, encoder), delay=delay)
+
+
+def on_one_thread(engine: Engine) -> Rigged:
+    """The engine with real replicas of one thread each."""
+    return Rigged(engine, encoder=partial(as_a, OneThread))

@@ -20,6 +20,7 @@ from ray._private.internal_api import get_memory_info_reply
 
 from pipeline import embed
 from pipeline.flow.engines import cluster
+from pipeline.flow.engines.ray_engine import RayEngine
 from pipeline.table import TableLocation
 from pipeline.table.store import open_dataset
 
@@ -46,9 +47,10 @@ def main():
     corpus, table, store = sys.argv[1:]
     cluster.LOCAL_STORE_BYTES = int(store)
     watch = Watch(table)
-    with cluster.cluster(), stub.planted():
+    spec = {"max_tokens": 24, "pooling": "last"}
+    with cluster.cluster():
         watch.start()
-        report = embed(corpus, table, {"max_tokens": 24, "pooling": "last"}, with_text=False)
+        report = embed(corpus, table, spec, with_text=False, engine=stub.planted(RayEngine()))
         watch.ended.set()
         watch.join()
         spilled = get_memory_info_reply(state.state).store_stats.spilled_bytes_total

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-if TYPE_CHECKING:
-    from pathlib import Path
+# Workers of the local engine have the path of the process that starts them: what tests give them must be importable.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "bench")]
+
+
+SILENCE = 3.0
+"""Seconds after which a process is taken to hang; as short as a busy machine allows."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,29 @@ class Mixed:
     report: Any
     accepted: dict[str, dict[str, str]]
     rejected: set[tuple[str, int, str]]
+
+
+@pytest.fixture(scope="session")
+def stub():
+    import stub
+
+    return stub
+
+
+@pytest.fixture(scope="session")
+def stub_model(stub, tmp_path_factory):
+    """A model directory for stubs: some words of the tests' documents, which are split at white space."""
+    return stub.checkpoint(tmp_path_factory.mktemp("stub") / "model", [f"w{number}" for number in range(40)])
+
+
+@pytest.fixture
+def local():
+    """A local engine that starts quickly, since nothing heavy is imported beforehand; stopped at the end of the test."""
+    from pipeline.flow.engines.local_engine import LocalEngine
+
+    with LocalEngine(max_silence=SILENCE) as engine:
+        engine.replica_modules = ()
+        yield engine
 
 
 @pytest.fixture(scope="session")

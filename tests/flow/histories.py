@@ -1,8 +1,8 @@
-"""Random histories of a corpus and its table, in one process, where every write may be the last one of its run.
+"""Random histories of a corpus and its table, where every write of the driver may be the last one of its run.
 
-`embed` runs as it is, but for Ray: its stages are called in a loop, with a replica that costs nothing
-(`tests/bench/stub.py`), and without leases, since those who die here leave a living process. A death is raised where
-Lance is about to write, or has just written, and nothing is cleaned up behind it. A history takes a second or two.
+`embed` runs as it is, on any engine, with a replica that costs nothing (`tests/bench/stub.py`), and without leases,
+since a driver that dies here leaves a living process. A death is raised where Lance is about to write, or has just
+written, and nothing is cleaned up behind it. In one process a history takes a second or two.
 """
 
 from __future__ import annotations
@@ -20,11 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import VectorTable, embed
-from pipeline.flow import calibrate, job
-from pipeline.flow.engines import feed
-from pipeline.flow.engines.cluster import Replicas
-from pipeline.flow.poison.tracker import Tracker
-from pipeline.flow.stages import EmbedStage, StageStage
+from pipeline.flow import job
 from pipeline.table import TableLocation
 from pipeline.table.commit.committer import Committer
 
@@ -45,14 +41,6 @@ class NoLease(contextlib.nullcontext):
         pass
 
 
-class Watch:
-    """A tracker in this process."""
-
-    def __init__(self, location, run, *, forgive=False):
-        tracker = Tracker(location, run, forgive=forgive)
-        self.begin, self.alone, self.together, self.end = tracker.begin, tracker.alone, tracker.together, tracker.end
-
-
 class Fate:
     """When the process dies: after so many more touches of Lance, None: it lives."""
 
@@ -65,38 +53,8 @@ class Fate:
                 raise DeathError
 
 
-def without_ray(monkeypatch, stub, fate):
-    """Let `embed` run in this process, and die by `fate`."""
-
-    def plan_of(encoder):
-        fields = (encoder.spec, encoder.meaning, encoder.device, encoder.threads, encoder.calibration)
-        return stub.StubPlan(*fields)
-
-    def graph(self, fed, table, encoder, pool, resources, watch):
-        read, staging = self._read_stage(fed.plan, watch), StageStage(self.location, watch)
-        known = self.location if self.options.dedup or self.options.drop_duplicates else None
-        embedding = EmbedStage(plan_of(encoder), with_text=True, watch=watch, reuse=known)
-        for unit in fed.plan:
-            for block in read(pa.table({"unit": [unit.to_json()]})):
-                for made in embedding(block):
-                    yield staging(made)
-
-    def fed(plan, width, replicas=1, *, quick=True):
-        size = plan.size()
-        return feed.Feed(plan, width, size.units, size.rows)
-
-    def calibrated(encoder, plan, read, resources):
-        return calibrate._calibrate(plan_of(encoder), plan, read)
-
-    monkeypatch.setattr(job.Job, "_graph", graph)
-    monkeypatch.setattr(job.Feed, "of", fed)
-    monkeypatch.setattr(job, "start_tracker", Watch)
-    monkeypatch.setattr(job, "calibrate", calibrated)
-    monkeypatch.setattr(job.ray, "put", lambda _: None)
-    monkeypatch.setattr(job, "replica_resources", lambda *_: (Replicas(1, 1), {}, None))
-    monkeypatch.setattr("pipeline.flow.stages.process_name", lambda: "build here")
-    for name in ("cluster", "quiet_data"):
-        monkeypatch.setattr(f"pipeline.flow.embed.{name}", contextlib.nullcontext)
+def mortal(monkeypatch, fate):
+    """Let what happens in this process die by `fate`."""
     for module in ("flow.embed", "table.upkeep.after_crashes", "table.upkeep.old_versions"):
         monkeypatch.setattr(f"pipeline.{module}.Lease", NoLease)
     _make_mortal(monkeypatch, fate)
@@ -135,8 +93,8 @@ def _deadly(method, fate):
 class History:
     """One corpus, one table, and what has become of them, step by step; `seed` decides all of it."""
 
-    def __init__(self, folder, spec, seed, fate):
-        self.random, self.spec, self.fate = random.Random(seed), spec, fate
+    def __init__(self, folder, spec, seed, fate, engine):
+        self.random, self.spec, self.fate, self.engine = random.Random(seed), spec, fate, engine
         self.corpus, self.table = Path(folder) / "corpus", str(Path(folder) / "lake" / "docs")
         self.corpus.mkdir(parents=True)
         self.files, self.deleted, self.doubtful, self.log, self.clock = {}, set(), set(), [], 10**18
@@ -146,7 +104,7 @@ class History:
         choose = self.random.choice
         return {
             "pipeline.flow.options.SLICE_ROWS": choose([2, 4, 8]),
-            "pipeline.flow.work.MAX_ROWS": choose([4, 8, 64]),
+            "pipeline.flow.plan.MAX_ROWS": choose([4, 8, 64]),
             "pipeline.table.commit.committer.MAX_FRAGMENTS": choose([0, 3, 5000]),
             "pipeline.table.commit.collector.SPACING": choose([0.0, 0.0, 9.0]),
             "pipeline.table.changes.replacement.MAX_WAITING_SLICES": choose([1, 4, 8192]),
@@ -232,13 +190,15 @@ class History:
         some = self.random.sample(filled, self.random.randrange(len(filled) + 1)) if self.random.random() < 0.25 else []
         sources = [str(self.corpus / name) for name in some] or str(self.corpus)
         with self.mortal("embed", sources, options):
-            self.log.append(embed(sources, self.table, self.spec, commit_seconds=1e6, **options).summary())
+            self.log.append(
+                embed(sources, self.table, self.spec, commit_seconds=1e6, engine=self.engine, **options).summary()
+            )
 
     def settle(self):
         """A run that nothing happens to; then nothing is left to do, and every row is accounted for."""
         if self.is_readable:
             self.log.append(("settle",))
-            embed(str(self.corpus), self.table, self.spec, commit_seconds=1e6)
+            embed(str(self.corpus), self.table, self.spec, commit_seconds=1e6, engine=self.engine)
             assert embed(str(self.corpus), self.table).nothing_to_do, "a run that ended well left something to do"
             self.check()
 

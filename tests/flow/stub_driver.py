@@ -1,7 +1,7 @@
 """A run in small slices and commits, with a replica that costs next to nothing; it is there to be killed.
 
 python stub_driver.py TABLE SOURCE... [--replicas N|MIN:MAX] [--rows N] [--delay S] [--pause S] [--wait S]
-    [--clock S] [--retry-rejects] [--storage-option NAME=VALUE]
+    [--clock S] [--retry-rejects] [--storage-option NAME=VALUE] [--engine ray|local]
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import sys
 import time
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))
@@ -19,7 +18,9 @@ import stub
 
 from pipeline import embed
 from pipeline.errors import MoeeError
-from pipeline.flow import options, work
+from pipeline.flow import options, plan
+from pipeline.flow.engines.base import Replicas
+from pipeline.flow.engines.local_engine import LocalEngine
 from pipeline.flow.progress import Quiet
 from pipeline.table.companions import lease, runs
 
@@ -44,6 +45,15 @@ def set_clock(wrong):
         runs.datetime = lease.datetime = Shifted
 
 
+def engine(given):
+    replicas = Replicas.parse(given.replicas)
+    if given.engine == "local":
+        return LocalEngine(replicas)
+    from pipeline.flow.engines.ray_engine import RayEngine
+
+    return RayEngine(replicas)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("table")
@@ -56,22 +66,22 @@ def main():
     parser.add_argument("--clock", type=float, default=0.0, help="seconds by which this process's clock is wrong")
     parser.add_argument("--retry-rejects", action="store_true")
     parser.add_argument("--storage-option", action="append", default=[])
+    parser.add_argument("--engine", choices=["ray", "local"], default="ray")
     given = parser.parse_args()
     set_clock(given.clock)
-    options.SLICE_ROWS = work.MAX_ROWS = given.rows
-    with stub.planted(partial(stub.StubPlan, delay=given.delay)):
-        report = embed(
-            given.source,
-            given.table,
-            {"max_tokens": 24, "pooling": "last"},
-            listener=Slow(given.pause),
-            replicas=given.replicas,
-            commit_rows=4 * given.rows,
-            commit_seconds=0.5,
-            wait=given.wait,
-            retry_rejects=given.retry_rejects,
-            storage_options=dict(option.split("=", 1) for option in given.storage_option) or None,
-        )
+    options.SLICE_ROWS = plan.MAX_ROWS = given.rows
+    report = embed(
+        given.source,
+        given.table,
+        {"max_tokens": 24, "pooling": "last"},
+        listener=Slow(given.pause),
+        engine=stub.planted(engine(given), given.delay),
+        commit_rows=4 * given.rows,
+        commit_seconds=0.5,
+        wait=given.wait,
+        retry_rejects=given.retry_rejects,
+        storage_options=dict(option.split("=", 1) for option in given.storage_option) or None,
+    )
     sys.stdout.write(report.summary())
 
 

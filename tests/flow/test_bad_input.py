@@ -1,4 +1,4 @@
-"""What cannot work is refused with one clear line before a cluster starts, and leaves nothing behind."""
+"""What cannot work is refused with one clear line before an engine starts, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import pytest
 
 from pipeline import embed
 from pipeline.errors import ModelError, RunError, SourceError, TableError, UsageError
-from pipeline.flow.engines.cluster import Replicas, unwrapped
+from pipeline.flow.engines.base import Replicas
+from pipeline.flow.engines.cluster import unwrapped
 
 
 @pytest.fixture(autouse=True)
-def no_cluster(monkeypatch):
-    """No refusal may need a cluster."""
-    monkeypatch.setattr("pipeline.flow.embed.cluster", None)
+def no_engine(monkeypatch):
+    """No refusal may need an engine."""
+    monkeypatch.setattr("pipeline.flow.embed.choose_engine", None)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_model_that_does_not_exist(tmp_path, good):
 
 
 def test_an_option_that_does_not_exist(tmp_path, good):
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(UsageError, match="colour: there is no such option; there are: text, "):
         embed(good, str(tmp_path / "lake" / "docs"), colour="red")
 
 

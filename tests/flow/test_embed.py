@@ -81,7 +81,7 @@ def test_plain_lancedb_opens_the_table(mixed):
 
 
 def test_a_second_run_changes_nothing_and_says_so(mixed, lab, monkeypatch):
-    monkeypatch.setattr("pipeline.flow.embed.cluster", None)  # not even a cluster is asked for
+    monkeypatch.setattr("pipeline.flow.embed.choose_engine", None)  # not even an engine is asked for
     before = VectorTable.open(mixed.table)
     report = embed(str(mixed.corpus), mixed.table, lab.SPEC, keep=("theme",))
     after = VectorTable.open(mixed.table)

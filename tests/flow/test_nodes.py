@@ -121,5 +121,5 @@ def replicas(nodes):
     found = 0
     for process in psutil.Process(nodes.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            found += "MapWorker(MapBatches(EmbedStage" in " ".join(process.cmdline())
+            found += "MapWorker(MapBatches(RayEmbedStage" in " ".join(process.cmdline())
     return found

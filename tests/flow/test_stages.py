@@ -6,10 +6,11 @@ import pyarrow as pa
 import pytest
 
 from pipeline import VectorTable
+from pipeline.columns import from_ipc, to_ipc
 from pipeline.corpus import ReaderOptions
 from pipeline.flow.encoder_plan import EncoderPlan
-from pipeline.flow.parcel import Parcel, concat, from_ipc, to_ipc
-from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
+from pipeline.flow.parcel import Parcel, concat
+from pipeline.flow.stages import EmbedStage, ReadStage, WriteStage
 from pipeline.flow.work import plan_work, slices_of
 from pipeline.table import Committer, Staged, TableLocation
 
@@ -38,7 +39,7 @@ def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
     read = ReadStage(spec=spec, options=work.options, keep=work.keep, done=work.units.done)
     encoder = EncoderPlan(spec, twin.meaning, "cpu", None, to_ipc(twin.calibration.to_arrow()))
     embed = EmbedStage(encoder, with_text=True)
-    write = StageStage(location)
+    write = WriteStage(location)
     tokens = 0
     with Committer(location, "loop", slices_of=lambda record: slices_of(record, work.options)) as committer:
         for unit in work.units:

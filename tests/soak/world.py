@@ -25,7 +25,7 @@ TESTS = Path(__file__).parents[1]
 DISK_BYTES = 256 << 20
 NULL = {"id": "a-null", "text": None, "theme": "none"}
 EMPTY = {"id": "b-empty", "text": " ", "theme": ""}
-STAGES = {"replica": "EmbedStage", "reader": "ReadStage", "stager": "StageStage"}
+STAGES = {"replica": "EmbedStage", "reader": "ReadStage", "stager": "WriteStage"}
 
 
 @dataclass

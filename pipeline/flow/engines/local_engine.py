@@ -14,11 +14,12 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from pipeline.columns import from_ipc
 from pipeline.flow.engines.base import Pool, Replicas
 from pipeline.flow.engines.devices import available_cores, count_gpus
 from pipeline.flow.engines.local_process import Worker, listen
 from pipeline.flow.engines.local_worker import Applying, Calibrating, Embedding, Reading
-from pipeline.flow.parcel import Parcel, from_ipc
+from pipeline.flow.parcel import Parcel
 from pipeline.flow.poison.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ MAX_WAITING_PARCELS: Final = 2
 MAX_SILENCE: Final = 1800.0
 """Seconds; as long as Ray Data waits for a graph that does not move."""
 
-_READER_MODULES: Final = ("pipeline.flow.stages",)
-_REPLICA_MODULES: Final = ("pipeline.embedding.encoder", "pipeline.flow.calibrate")
-
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
@@ -57,6 +55,9 @@ class LocalEngine:
     """
 
     name = "local"
+    reader_modules: Sequence[str] = ("pipeline.flow.stages",)
+    replica_modules: Sequence[str] = ("pipeline.embedding.encoder", "pipeline.flow.calibrate")
+    """What its processes import as soon as they are there, while the driver is busy with other things."""
 
     def __init__(
         self, replicas: Replicas | None = None, device: str = "auto", *, max_silence: float = MAX_SILENCE
@@ -156,10 +157,10 @@ class LocalEngine:
                 yield from worker.hear(self._tracker)
 
     def _reader(self) -> Worker:
-        return self._worker("reader", _READER_MODULES)
+        return self._worker("reader", self.reader_modules)
 
     def _replica(self, at: int) -> Worker:
-        return self._worker(f"replica {at}", _REPLICA_MODULES)
+        return self._worker(f"replica {at}", self.replica_modules)
 
     def _worker(self, name: str, modules: Sequence[str] = ()) -> Worker:
         if name not in self._workers:

@@ -66,8 +66,8 @@ class Reading:
 
     def start(self, watch: Watch, _kept: dict[str, Any], /) -> Callable[[str], Iterator[Any]]:
         """See `Service`."""
+        from pipeline.columns import to_ipc
         from pipeline.corpus import WorkUnit
-        from pipeline.flow.parcel import to_ipc
 
         read = replace(self.read, watch=watch)
         return lambda unit: (to_ipc(parcel.to_block()) for parcel in read.parcels(WorkUnit.from_json(unit)))
@@ -81,7 +81,7 @@ class Embedding:
 
     def start(self, watch: Watch, kept: dict[str, Any], /) -> Callable[[Any], Iterator[Any]]:
         """See `Service`. The encoder that calibrated goes on, if the table has that calibration."""
-        from pipeline.flow.parcel import from_ipc, to_ipc
+        from pipeline.columns import from_ipc, to_ipc
 
         stages = self.stages
         calibrated = kept.pop("calibrated", None)

@@ -139,7 +139,7 @@ class RayEngine:
             replace(stages.read, watch=self._watch), compute=TaskPoolStrategy(size=readers), batch_size=1, **light
         )
         dataset = dataset.map_batches(
-            _Replica,
+            RayEmbedStage,
             fn_constructor_args=(replace(stages, sample=None), self._watch),
             fn_constructor_kwargs={"sample": None if stages.sample is None else _InStore(ray.put(stages.sample))},
             compute=ActorPoolStrategy(min_size=min(replicas.least, most), max_size=min(replicas.most, most)),
@@ -179,7 +179,7 @@ class RayEngine:
                 ray.cancel(each, force=True)
 
 
-class _Replica:
+class RayEmbedStage:
     """`Stages.embed` as the class of an actor."""
 
     def __init__(self, stages: Stages, watch: Watch, *, sample: _InStore | None) -> None:

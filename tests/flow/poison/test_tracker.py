@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import RunError, UsageError
 from pipeline.flow.max_rejects import MaxRejects
-from pipeline.flow.poison.items import STRIKES, Item, sift
+from pipeline.flow.poison.items import STRIKES, Item, one_by_one
 from pipeline.flow.poison.tracker import BUILD, BUILDS, FIRST_PATIENCE, PATIENCE, Tracker
 from pipeline.rejects import KILLED_ONCE, KILLER
 from pipeline.table import TableLocation
@@ -30,7 +30,7 @@ def attempt(tracker, count, killers, together=frozenset()):
         return list(rows)
 
     if tracker.begin("unit", "embed", [7]):
-        made, bad = sift(tracker, "unit", items(count), work)
+        made, bad = one_by_one(tracker, "unit", items(count), work)
         done, quarantined = [row for rows, _ in made for row in rows], [item.row for item in bad]
     else:
         done, quarantined = work(range(count)), []
@@ -64,7 +64,7 @@ def test_one_accident_quarantines_nobody():
     tracker = Tracker(None, "run")
     tracker.begin("unit", "embed", [7])  # dies of something else
     tracker.begin("unit", "embed", [7])
-    tracker.alone("unit", next(iter(items(1))))  # and again, with a harmless document in flight
+    tracker.announce("unit", next(iter(items(1))))  # and again, with a harmless document in flight
     assert attempt(tracker, 3, frozenset()) == ([0, 1, 2], [])
 
 

@@ -16,13 +16,13 @@ import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources
 from pipeline.flow.engines.feed import Feed, Gate, PlanStage
-from pipeline.flow.work import LARGE_BYTES, MAX_BYTES, MAX_ROWS, Plan
+from pipeline.flow.plan import LARGE_BYTES, MAX_BYTES, MAX_ROWS, Plan, SizedPlan
 
 STORE, TIMES, TEXT = 80 << 20, 20, 16_000
 STAGED = 65_536 // 256 + 72 + 8
 """Files of 256 rows that may wait for a commit: what makes one due, the feed's width, a few in the making."""
 
-DRIVER = Path(__file__).with_name("bounded_driver.py")
+DRIVER = Path(__file__).parents[1] / "bounded_driver.py"
 
 
 @pytest.fixture
@@ -66,8 +66,9 @@ def test_a_plan_is_the_same_each_time_and_in_the_graph(plan, monkeypatch):
     assert [unit.to_json() for unit in plan] == units
     stage = PlanStage(plan, width=100, gate=None)
     assert [block.column("unit")[0].as_py() for block in stage(pa.table({}))] == units
-    feed = Feed.of(plan, width=100)
-    assert (feed.units, feed.rows) == (len(units), 40)
+    sized = SizedPlan.of(plan)
+    assert (sized.units, sized.rows) == (1, 40)
+    assert Feed.of(sized, width=100)._gate is None
 
 
 def test_a_limit_ends_the_plan(plan):

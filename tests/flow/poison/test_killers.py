@@ -15,7 +15,7 @@ from pipeline import VectorTable, embed
 from pipeline.errors import RunError
 from pipeline.flow import job, options
 from pipeline.flow.encoder_plan import EncoderPlan
-from pipeline.flow.stages import EmbedStage, ReadStage, StageStage
+from pipeline.flow.stages import EmbedStage, ReadStage, WriteStage
 from pipeline.rejects import KILLER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -41,7 +41,7 @@ class KillingRead(ReadStage):
         return super().tokenize(documents)
 
 
-class KillingStage(StageStage):
+class KillingStage(WriteStage):
     __slots__ = ()
 
     def write(self, rows):
@@ -86,7 +86,7 @@ def by_value():
 def deadly(monkeypatch):
     monkeypatch.setattr(job, "EmbedStage", KillingEmbed)
     monkeypatch.setattr(job, "ReadStage", KillingRead)
-    monkeypatch.setattr(job, "StageStage", KillingStage)
+    monkeypatch.setattr(job, "WriteStage", KillingStage)
     monkeypatch.setattr(job, "EncoderPlan", Sensitive)
     monkeypatch.setattr(options, "SLICE_ROWS", 8)
 

@@ -1,0 +1,113 @@
+"""Stages that end their process, or hang, at texts that hold a certain word; workers import this module."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+from stub import Rigged, as_a
+
+from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.stages import EmbedStage, ReadStage, WriteStage
+
+HOW = {
+    "segfault": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit": lambda: os._exit(3),
+    "hang": lambda: time.sleep(3600),
+}
+WORDS = {"read": "xxvenom", "embed": "xxpoison", "commit": "xxbane", "calibration": "xxgas"}
+"""For each stage the word of which it dies."""
+
+
+def die_of(texts, word, how="kill", log=None):
+    if any(word in text for text in texts):
+        if log:
+            with Path(log).open("a", encoding="ascii") as file:
+                file.write("died\n")
+        HOW[how]()
+
+
+class KillingRead(ReadStage):
+    __slots__ = ()
+    how = "kill"
+
+    def tokenize(self, documents):
+        die_of(documents.column("text").to_pylist(), WORDS["read"], self.how)
+        return super().tokenize(documents)
+
+
+class KillingEmbed(EmbedStage):
+    def __init__(self, *arguments, how="kill", log=None, **more):
+        self._how, self._log = how, log
+        super().__init__(*arguments, **more)
+
+    def _embed(self, parcel):
+        die_of(parcel.rows.column("text").to_pylist(), WORDS["embed"], self._how, self._log)
+        return super()._embed(parcel)
+
+
+class KillingWrite(WriteStage):
+    __slots__ = ()
+    how = "kill"
+
+    def write(self, rows):
+        die_of(rows.column("text").to_pylist(), WORDS["commit"], self.how)
+        return super().write(rows)
+
+
+class Sensitive(EncoderPlan):
+    """Builds an encoder that dies of some texts while it is calibrated."""
+
+    __slots__ = ()
+    how = "kill"
+
+    def build(self):
+        encoder = super().build()
+        calibrated, encode, how = encoder.calibrated, encoder.encode_raw, self.how
+        word = WORDS["calibration"]
+        encoder.calibrated = lambda texts, **more: die_of(texts, word, how) or calibrated(texts, **more)
+        encoder.encode_raw = lambda texts, **more: die_of(texts, word, how) or encode(texts, **more)
+        return encoder
+
+
+class Unbuildable(EncoderPlan):
+    """A model whose process dies each time that it is loaded."""
+
+    __slots__ = ()
+
+    def build(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _ways(kind):
+    """A class for each way to die: what travels is a class by its name."""
+    made = {}
+    for how in HOW:
+        name = f"{kind.__name__}By{how.capitalize()}"
+        made[how] = type(name, (kind,), {"__slots__": (), "how": how, "__module__": __name__})
+        setattr(sys.modules[__name__], name, made[how])
+    return made
+
+
+READS, WRITES, ENCODERS = _ways(KillingRead), _ways(KillingWrite), _ways(Sensitive)
+
+
+def deadly(engine, how="kill", log=None):
+    """An engine whose stages die of `WORDS`."""
+    return Rigged(
+        engine,
+        read=partial(as_a, READS[how]),
+        write=partial(as_a, WRITES[how]),
+        encoder=partial(as_a, ENCODERS[how]),
+        embed=lambda _: partial(KillingEmbed, how=how, log=log),
+    )
+
+
+def unbuildable(engine):
+    """An engine whose replicas die while they are built."""
+    return Rigged(engine, encoder=partial(as_a, Unbuildable))
