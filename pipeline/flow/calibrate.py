@@ -17,8 +17,7 @@ from pipeline.columns import to_ipc
 from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
 from pipeline.embedding.table_rows import made_table
 from pipeline.flow.plan import MAX_CANDIDATES
-from pipeline.flow.poison.items import Item, one_by_one
-from pipeline.flow.poison.tracker import CALIBRATION
+from pipeline.flow.poison.items import CALIBRATION, Item, one_by_one
 from pipeline.flow.stages import build_watched
 from pipeline.models import reference_texts
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 — pydantic asks for it
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -59,7 +59,7 @@ class EmbedOptions(BaseModel):
     """``WINDOW`` or ``WINDOW:OVERLAP`` in tokens, into which documents are split; None: as the table has it, else texts
     are cut at the spec's limit."""
     engine: Annotated[Any, BeforeValidator(_known_engine)] = "auto"
-    """Who executes: Ray, processes of this machine, the one that suits (`pipeline.flow.engines.choice`), or an `Engine`."""
+    """``ray``, ``local`` (processes of this machine), ``auto`` (`pipeline.flow.engines.choice`), or an `Engine`."""
     replicas: Annotated[Replicas | None, BeforeValidator(Replicas.parse)] = None
     """``N``, ``MIN:MAX``; None: one for each GPU, or a single one on CPUs."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from pipeline.columns import from_ipc, to_ipc
 from pipeline.corpus import FileRecord
 from pipeline.rejects import REJECTS
-from pipeline.table.places import is_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,6 +107,8 @@ class Parcel:
 
     def without(self, rejects: pa.Table) -> Parcel:
         """The parcel with the rows of the same slice and row as `rejects` among its rejects."""
+        from pipeline.table.places import is_among
+
         kept = self.rows.filter(pa.array(~is_among(self.rows, rejects)))
         return replace(self, rows=kept, rejects=pa.concat_tables([self.rejects, rejects]))
 

@@ -191,7 +191,9 @@ def report(
     return EmbedReport(
         table=str(table.location),
         run=run,
-        **totals.figures(),
+        documents=totals.documents,
+        tokens=totals.tokens,
+        rejects=totals.rejects,
         seconds=now - totals.started,
         startup_seconds=(totals.ready or now) - totals.started,
         table_rows=dataset.count_rows(),

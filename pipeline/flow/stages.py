@@ -4,6 +4,7 @@
 
 Every stage takes and gives blocks of parcels and knows no engine: a Python loop over them does the same. Each tells the
 tracker what it takes up; what has killed its process before is taken item by item (`pipeline.flow.poison.tracker`).
+A process that only reads imports neither torch nor Lance.
 """
 
 from __future__ import annotations
@@ -29,12 +30,9 @@ from pipeline.embedding.tokens import Tokenizer, Tokens
 from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.parcel import Parcel, concat
 from pipeline.flow.poison.careful_reader import READ, CarefulReader
-from pipeline.flow.poison.items import items_of, killed, one_by_one
-from pipeline.flow.poison.tracker import BUILD, Tracker
+from pipeline.flow.poison.items import BUILD, items_of, killed, one_by_one
 from pipeline.models import locate
 from pipeline.rejects import REJECTS
-from pipeline.table import stage
-from pipeline.table.known.texts import KnownTexts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +45,7 @@ if TYPE_CHECKING:
     from pipeline.spec import EmbeddingSpec
     from pipeline.table import Staged, TableLocation
     from pipeline.table.changes.retry import Retry
+    from pipeline.table.known.texts import KnownTexts
 
 __all__ = ["EmbedStage", "ReadStage", "Stages", "WriteStage", "build_watched"]
 
@@ -55,6 +54,8 @@ COMMIT: Final = "commit"
 
 
 def _unwatched() -> Watch:
+    from pipeline.flow.poison.tracker import Tracker
+
     return Tracker(None, "")
 
 
@@ -192,7 +193,7 @@ class EmbedStage:
         self._with_text = with_text
         self._watch = watch or _unwatched()
         self._encoder = build_watched(encoder, self._watch) if isinstance(encoder, EncoderPlan) else encoder
-        self._stored = None if reuse is None else KnownTexts(reuse)
+        self._stored = None if reuse is None else _texts_of(reuse)
         self._known = self._stored if sample is None else KnownRows(from_ipc(sample), self._stored)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
@@ -224,6 +225,12 @@ class EmbedStage:
         return pa.concat_tables(rows), pa.concat_tables([*rejects, killed(bad)])
 
 
+def _texts_of(location: TableLocation) -> KnownTexts:
+    from pipeline.table.known.texts import KnownTexts
+
+    return KnownTexts(location)
+
+
 def build_watched(encoder: EncoderPlan, watch: Watch) -> Encoder:
     """Build an encoder, of which the tracker knows in case that the process dies of it."""
     name = f"{BUILD} {watch.process}"
@@ -253,7 +260,9 @@ class WriteStage:
         return parcel.staged(staged.to_table()).to_block()
 
     def write(self, rows: pa.Table) -> Staged:
-        """Stage some rows."""
+        """Write some rows."""
+        from pipeline.table import stage
+
         return stage(self.location, rows)
 
     def _harmless(self, parcel: Parcel, name: str) -> Parcel:

@@ -50,6 +50,9 @@ class StubEncoder:
         counts = np.ones(len(texts), np.int32)
         return Vectors(np.full_like(made, np.nan), counts, counts, counts, counts > 1)
 
+    def encode_raw(self, texts: Sequence[str]) -> None:
+        """What comes out of it is not asked for."""
+
     def vectors_of(self, tokens: Tokens) -> Vectors:
         time.sleep(self._delay * len(tokens))
         ends = np.cumsum(tokens.lengths)
@@ -146,8 +149,9 @@ def unregister(module: Any) -> None:
 
 
 def as_a(kind: type[Any], part: Any) -> Any:
-    """A dataclass with the fields of another one."""
-    return kind(**{each.name: getattr(part, each.name) for each in fields(part)})
+    """A dataclass with the fields that it has in common with another one."""
+    names = {each.name for each in fields(kind)} & {each.name for each in fields(part)}
+    return kind(**{name: getattr(part, name) for name in names})
 
 
 def planted(engine: Engine, delay: float = 0.0) -> Rigged:

@@ -44,7 +44,7 @@ def stub_model(stub, tmp_path_factory):
 
 @pytest.fixture
 def local():
-    """A local engine that starts quickly, since nothing heavy is imported beforehand; stopped at the end of the test."""
+    """A local engine that starts quickly, since nothing heavy is imported beforehand; it stops with the test."""
     from pipeline.flow.engines.local_engine import LocalEngine
 
     with LocalEngine(max_silence=SILENCE) as engine:

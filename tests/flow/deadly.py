@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 import time
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from stub import Rigged, as_a
 
+from pipeline.errors import SourceError
 from pipeline.flow.encoder_plan import EncoderPlan
 from pipeline.flow.stages import EmbedStage, ReadStage, WriteStage
 
@@ -60,15 +63,20 @@ class KillingWrite(WriteStage):
         return super().write(rows)
 
 
+@dataclass(frozen=True, slots=True)
 class Sensitive(EncoderPlan):
-    """Builds an encoder that dies of some texts while it is calibrated."""
+    """Builds the encoder of another plan, which then dies of some texts while it is calibrated."""
 
-    __slots__ = ()
-    how = "kill"
+    plan: EncoderPlan | None = None
+    how: str = "kill"
+
+    @classmethod
+    def of(cls, plan, how):
+        return replace(as_a(cls, plan), plan=plan, how=how)
 
     def build(self):
-        encoder = super().build()
-        calibrated, encode, how = encoder.calibrated, encoder.encode_raw, self.how
+        encoder, how = self.plan.build(), self.how
+        calibrated, encode = encoder.calibrated, encoder.encode_raw
         word = WORDS["calibration"]
         encoder.calibrated = lambda texts, **more: die_of(texts, word, how) or calibrated(texts, **more)
         encoder.encode_raw = lambda texts, **more: die_of(texts, word, how) or encode(texts, **more)
@@ -94,7 +102,7 @@ def _ways(kind):
     return made
 
 
-READS, WRITES, ENCODERS = _ways(KillingRead), _ways(KillingWrite), _ways(Sensitive)
+READS, WRITES = _ways(KillingRead), _ways(KillingWrite)
 
 
 def deadly(engine, how="kill", log=None):
@@ -103,7 +111,7 @@ def deadly(engine, how="kill", log=None):
         engine,
         read=partial(as_a, READS[how]),
         write=partial(as_a, WRITES[how]),
-        encoder=partial(as_a, ENCODERS[how]),
+        encoder=partial(Sensitive.of, how=how),
         embed=lambda _: partial(KillingEmbed, how=how, log=log),
     )
 
@@ -111,3 +119,38 @@ def deadly(engine, how="kill", log=None):
 def unbuildable(engine):
     """An engine whose replicas die while they are built."""
     return Rigged(engine, encoder=partial(as_a, Unbuildable))
+
+
+class NoWrite(WriteStage):
+    """Passes parcels through."""
+
+    __slots__ = ()
+
+    def __call__(self, block):
+        return block
+
+
+def squared(number):
+    return number**2
+
+
+def refuse(_):
+    raise SourceError("not this one")
+
+
+def divide(number):
+    return 1 / number
+
+
+def end(_):
+    HOW["kill"]()
+
+
+def oom_score(_):
+    return Path("/proc/self/oom_score_adj").read_text(encoding="ascii").strip()
+
+
+def imports_ray(modules):
+    for module in modules:
+        importlib.import_module(module)
+    return "ray" in sys.modules

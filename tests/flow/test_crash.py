@@ -28,7 +28,7 @@ def driver(lab, tmp_path):
     started = []
 
     def start(corpus, table, *more):
-        command = [sys.executable, str(DRIVER), str(corpus), table, *map(str, more)]
+        command = [sys.executable, str(DRIVER), str(corpus), table, "ray", *map(str, more)]
         process = subprocess.Popen(
             command,
             env=lab.environment(tmp_path / "home"),

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 1.0
 """How often silent workers are looked at."""
 
+START_SECONDS: Final = 120.0
+"""Time for a process to start and import, at least, before it says its first word."""
+
 MAX_MUTE_DEATHS: Final = 3
 """Deaths in a row of a worker that said nothing, after which the run stops: the tracker cannot count these."""
 
@@ -60,7 +63,9 @@ class Worker:
         self._waiting: deque[tuple[str, Any]] = deque()
         self._is_at_work = False
         self._silent = 0.0
+        self._has_spoken = False
         self._mute_deaths = 0
+        self._connection: Any = None
         self._start()
 
     @property
@@ -101,6 +106,7 @@ class Worker:
         except (EOFError, OSError):
             self._restart()
             return []
+        self._has_spoken = True
         if kind != DONE or not self._waiting:  # that a service stands again is no progress
             self._mute_deaths = 0
         if kind == TELL:
@@ -118,7 +124,7 @@ class Worker:
     def was_silent(self, seconds: float) -> None:
         """It was waited for in vain; one that hangs is killed, which counts as a death."""
         self._silent += seconds
-        if self._silent > self._max_silence:
+        if self._silent > (self._max_silence if self._has_spoken else max(self._max_silence, START_SECONDS)):
             logger.warning("a worker (%s) has not moved for %.0f s: it is started again", self.name, self._silent)
             self._process.kill()
 
@@ -137,10 +143,11 @@ class Worker:
         self._process.wait()
 
     def _start(self) -> None:
+        self._silent, self._has_spoken = 0.0, False
         self._connection, theirs = Pipe()
         words = None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
         arguments = [str(theirs.fileno()), str(os.getpid()), self.name, os.pathsep.join(sys.path), *self._modules]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 — nothing of it comes from outside
             [sys.executable, "-c", _COMMAND, *arguments],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,

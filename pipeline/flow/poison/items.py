@@ -15,9 +15,13 @@ from pipeline.rejects import KILLER, REJECTS, slice_rejects
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["STRIKES", "Item", "Watch", "items_of", "killed", "one_by_one", "reject_of"]
+__all__ = ["BUILD", "CALIBRATION", "STRIKES", "Item", "Watch", "items_of", "killed", "one_by_one", "reject_of"]
 
 T = TypeVar("T")
+
+BUILD: Final = "build"
+CALIBRATION: Final = "calibration"
+"""Stages of the tracker that are none of a document."""
 
 STRIKES: Final = 2
 """Deaths alone in flight after which an item is quarantined."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow.compute as pc
 
 from pipeline.errors import MoeeError, RunError
-from pipeline.flow.poison.items import STRIKES, Item, reject_of
+from pipeline.flow.poison.items import BUILD, CALIBRATION, STRIKES, Item, reject_of
 from pipeline.rejects import KILLED_ONCE, KILLER, as_of_run
 from pipeline.table.companions.rejects import read_rejects, write_rejects
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pipeline.table import TableLocation
 
-__all__ = ["BUILD", "CALIBRATION", "Tracker"]
+__all__ = ["Tracker"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +46,6 @@ FIRST_PATIENCE: Final = 8
 
 BUILDS: Final = 3
 """Deaths of replicas while they are built, with none built in between, after which the run stops."""
-
-BUILD: Final = "build"
-CALIBRATION: Final = "calibration"
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import TopicError
-from pipeline.flow.engines.topic_mapper import on_ray
+from pipeline.flow.engines.local_engine import LocalEngine
+from pipeline.flow.engines.topic_mapper import EngineMapper, on_ray
 from pipeline.topics import fit_topics
 from pipeline.topics.operations import assign, fit
 from pipeline.topics.versions.tables import TopicTables
@@ -30,9 +31,17 @@ def tables(lab, tmp_path, monkeypatch):
     return str(tmp_path / "here" / "docs"), str(tmp_path / "there" / "docs")
 
 
-def test_tasks_assign_what_one_process_does(ray_cluster, tables):
+@pytest.fixture(params=["ray", "local"])
+def mapper(request):
+    if request.param == "local":
+        return EngineMapper(LocalEngine())
+    request.getfixturevalue("ray_cluster")
+    return on_ray
+
+
+def test_an_engine_assigns_what_one_process_does(mapper, tables):
     one, other = (
-        fit_topics(table, limit=90, **how) for table, how in zip(tables, ({}, {"mapper": on_ray}), strict=True)
+        fit_topics(table, limit=90, **how) for table, how in zip(tables, ({}, {"mapper": mapper}), strict=True)
     )
     assert other.tables.open("topic_assignments").count_rows() == 300
     assert len(other.tables.open("topic_assignments").get_fragments()) == 6
@@ -43,11 +52,11 @@ def test_tasks_assign_what_one_process_does(ray_cluster, tables):
     assert sum(view.size for view in other.overview()) + other.model.outliers == 300
 
 
-def test_what_a_task_raises_comes_out_and_leaves_no_model(ray_cluster, tables):
+def test_what_the_work_raises_comes_out_and_leaves_no_model(mapper, tables):
     def renumbered(work, units):
-        return on_ray(work, [*units, (99,)])
+        return mapper(work, [*units, (99,)])
 
     with pytest.raises(TopicError, match="has no fragment 99"):
         fit_topics(tables[0], limit=90, mapper=renumbered)
     assert TopicTables.of(tables[0]).models() == []
-    assert fit_topics(tables[0], limit=90, mapper=on_ray).model.documents == 300
+    assert fit_topics(tables[0], limit=90, mapper=mapper).model.documents == 300

@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.errors import RunError, UsageError
 from pipeline.flow.max_rejects import MaxRejects
-from pipeline.flow.poison.items import STRIKES, Item, one_by_one
-from pipeline.flow.poison.tracker import BUILD, BUILDS, FIRST_PATIENCE, PATIENCE, Tracker
+from pipeline.flow.poison.items import BUILD, STRIKES, Item, one_by_one
+from pipeline.flow.poison.tracker import BUILDS, FIRST_PATIENCE, PATIENCE, Tracker
 from pipeline.rejects import KILLED_ONCE, KILLER
 from pipeline.table import TableLocation
 from pipeline.table.companions.rejects import read_rejects
