@@ -25,7 +25,11 @@ TESTS = Path(__file__).parents[1]
 DISK_BYTES = 256 << 20
 NULL = {"id": "a-null", "text": None, "theme": "none"}
 EMPTY = {"id": "b-empty", "text": " ", "theme": ""}
-STAGES = {"replica": "EmbedStage", "reader": "ReadStage", "stager": "WriteStage"}
+STAGES = {
+    "ray": {"replica": "EmbedStage", "reader": "ReadStage", "writer": "WriteStage"},
+    "local": {"replica": "replica 0", "reader": "reader", "writer": "replica 0"},
+}
+"""Words of a worker's command line."""
 
 
 @dataclass
@@ -35,6 +39,7 @@ class World:
     lab: object
     folder: Path
     random: random.Random
+    engine: str = "ray"
     host: subprocess.Popen = None
     nodes: int = 0
     disk: Path = None
@@ -48,7 +53,8 @@ class World:
         command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(self.disk)]
         mounted = subprocess.run(command, check=False, capture_output=True)
         self.can_fill = mounted.returncode == 0
-        self.open_cluster()
+        if self.engine == "ray":
+            self.open_cluster()
 
     def open_cluster(self):
         """The head, which lives as long as the soak, and a node."""
@@ -74,6 +80,12 @@ class World:
         self.nodes += 1 if what == "add" else -1
 
     def close(self):
+        if self.host is not None:
+            self.close_cluster()
+        if self.can_fill:
+            subprocess.run(["umount", "-l", str(self.disk)], check=False)
+
+    def close_cluster(self):
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self.host.pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -82,8 +94,6 @@ class World:
         self.host.wait()
         self.host.stdin.close()
         self.host.stdout.close()
-        if self.can_fill:
-            subprocess.run(["umount", "-l", str(self.disk)], check=False)
 
     def make_corpus(self, number, rows):
         """Files of several formats with trouble in them; (folder, everything that is in it by file name and row)."""
@@ -120,7 +130,8 @@ class World:
     def start(self, corpus, table, *more, **variables):
         """A driver; its words go to a file of its own."""
         log = self.folder / f"driver-{len(self.happened)}-{time.monotonic_ns()}.log"
-        command = [sys.executable, str(TESTS / "flow" / "stub_driver.py"), str(table), str(corpus), *map(str, more)]
+        command = [sys.executable, str(TESTS / "flow" / "stub_driver.py"), str(table), str(corpus)]
+        command += ["--engine", self.engine, *map(str, more)]
         with log.open("w") as words:
             process = subprocess.Popen(
                 command,
@@ -132,18 +143,20 @@ class World:
         process.log = log
         return process
 
-    def workers(self, stage):
-        """Living processes of one kind."""
+    def workers(self, stage, driver):
+        """Living processes of one kind: of the cluster, or of the driver itself."""
         found = []
-        for process in psutil.Process(self.host.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if STAGES[stage] in " ".join(process.cmdline()):
-                    found.append(process)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parent = psutil.Process(self.host.pid if self.engine == "ray" else driver.pid)
+            for process in parent.children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if STAGES[self.engine][stage] in " ".join(process.cmdline()):
+                        found.append(process)
         return found
 
-    def kill_worker(self, stage):
+    def kill_worker(self, stage, driver):
         """SIGKILL for one of them; whether there was one."""
-        living = self.workers(stage)
+        living = self.workers(stage, driver)
         if not living:
             return False
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -77,8 +77,8 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._workers:
-            self._workers.popitem()[1].stop()
+        for worker in list(self._workers.values()):
+            self._stop(worker)
 
     def track(self, location: TableLocation, run: str, *, forgive: bool) -> None:
         """See `Engine`. Processes are started, too: they import while the driver prepares."""
@@ -108,7 +108,8 @@ class LocalEngine:
                 yield from Parcel.from_block(from_ipc(block))
         finally:
             for worker in (reader, *replicas):
-                worker.reset()
+                if worker.is_busy:
+                    self._stop(worker)
 
     def _through(self, reader: Worker, replicas: Sequence[Worker], units: Iterator[str]) -> Iterator[bytes]:
         """What the replicas make of what the reader makes of the units."""
@@ -142,7 +143,7 @@ class LocalEngine:
             yield from self._until_done(workers, left)
         finally:
             for worker in workers:
-                self._workers.pop(worker.name).stop()
+                self._stop(worker)
 
     def _until_done(self, workers: Sequence[Worker], left: deque[Any] | None = None) -> Iterator[Any]:
         """What busy workers make; each that is free is given something of what is `left`."""
@@ -166,6 +167,10 @@ class LocalEngine:
         if name not in self._workers:
             self._workers[name] = Worker(name, modules, self._max_silence)
         return self._workers[name]
+
+    def _stop(self, worker: Worker) -> None:
+        del self._workers[worker.name]
+        worker.stop()
 
     def _placed(self, encoder: EncoderPlan, at: int) -> EncoderPlan:
         """The encoder of the replica with number `at`, on a device of its own where there are several."""

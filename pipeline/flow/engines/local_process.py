@@ -128,14 +128,6 @@ class Worker:
             logger.warning("a worker (%s) has not moved for %.0f s: it is started again", self.name, self._silent)
             self._process.kill()
 
-    def reset(self) -> None:
-        """Give up what it is doing, if anything."""
-        if self.is_busy:
-            self.stop()
-            self._service, self._item, self._is_at_work = None, None, False
-            self._waiting.clear()
-            self._start()
-
     def stop(self) -> None:
         """End the process; it has nothing to lose."""
         self._connection.close()

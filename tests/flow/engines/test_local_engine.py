@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from pipeline import VectorTable, embed
+from pipeline.columns import to_ipc
 from pipeline.corpus import ReaderOptions, list_sources
 from pipeline.errors import RunError, SourceError
 from pipeline.flow import options
@@ -179,8 +180,6 @@ def lab_stages(stub, folder, planned):
     read = ReadStage(spec=spec, options=reader, keep=pa.schema([]), done=plan.done)
     calibration = stub.StubEncoder(None)
     calibration.calibrated(["a", "b"])
-    from pipeline.columns import to_ipc
-
     encoder = stub.StubPlan(spec, meaning, "cpu", None, to_ipc(calibration.calibration.to_arrow()))
     sized = SizedPlan(Counted(plan, planned), 40, 160)
     return sized, Stages(read=read, encoder=encoder, write=deadly.NoWrite(None))
@@ -209,9 +208,11 @@ def test_workers_are_the_first_to_go_when_memory_ends(local):
     assert score == "1000"
 
 
-def test_several_replicas_share_the_work(lab, stub, spec, small_slices, tmp_path):
+def test_several_replicas_share_the_work(lab, stub, spec, small_slices, monkeypatch, tmp_path):
+    monkeypatch.setattr("pipeline.flow.plan.MAX_ROWS", 4)
     source, table = lab.write(tmp_path / "a.parquet", lab.documents(60)), str(tmp_path / "lake" / "docs")
     engine = LocalEngine(local_engine.Replicas(1, 2))
+    engine.replica_modules = ()
     seen = set()
 
     def look():

@@ -1,0 +1,66 @@
+"""The job on an engine in this process: what it does where another run is in its way."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from in_process import InProcessEngine
+
+from pipeline import VectorTable, embed
+from pipeline.columns import from_ipc, to_ipc
+from pipeline.embedding.calibration import Calibration
+
+
+@pytest.fixture
+def spec(stub_model):
+    return {"model": stub_model, "max_tokens": 24, "pooling": "last"}
+
+
+def test_what_was_calibrated_for_a_table_that_another_run_made_is_dropped(lab, stub, spec, tmp_path):
+    """Both planned the same; the other one had other texts in its sample."""
+    source, table = lab.write(tmp_path / "a.parquet", lab.documents(12)), str(tmp_path / "lake" / "docs")
+    seen = []
+
+    class Late(InProcessEngine):
+        def calibrate(self, encoder, plan, read):
+            made = super().calibrate(encoder, plan, read)
+            if not seen:
+                seen.append(made)
+                winner = VectorTable.open(other)
+                VectorTable.create(
+                    table,
+                    spec=winner.spec,
+                    meaning=winner.meaning,
+                    calibration=winner.calibration,
+                    halves=winner.halves,
+                    reader=winner.reader,
+                )
+            return made
+
+        def parcels(self, sized, stages):
+            seen.append(stages)
+            return super().parcels(sized, stages)
+
+    other = str(tmp_path / "lake" / "other")
+    embed(str(lab.write(tmp_path / "b.parquet", lab.documents(5, "b", 50))), other, spec, engine=shifted(stub))
+    report = embed(str(source), table, spec, engine=stub.planted(Late()))
+    made, stages = seen
+    winner = VectorTable.open(other)
+    assert report.fingerprint == winner.fingerprint
+    assert Calibration.from_arrow(from_ipc(made.calibration)).hash != winner.calibration_hash
+    assert Calibration.from_arrow(from_ipc(stages.encoder.calibration)).hash == winner.calibration_hash
+    assert stages.sample is None, "vectors of the calibration that lost would have been taken over"
+
+
+def shifted(stub):
+    """An engine whose calibration is another one than that of the stub."""
+
+    class Shifted(InProcessEngine):
+        def calibrate(self, encoder, plan, read):
+            made = super().calibrate(encoder, plan, read)
+            usual = Calibration.from_arrow(from_ipc(made.calibration))
+            other = dataclasses.replace(usual, hidden_mean=usual.hidden_mean + 1)
+            return dataclasses.replace(made, calibration=to_ipc(other.to_arrow()))
+
+    return stub.planted(Shifted())
