@@ -21,10 +21,12 @@ __all__ = ["History"]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`versions`: URI → the versions that were begun; `_slices`: (URI, version) → slices that wait in the journal."""
+    """The files that a table has seen."""
 
     versions: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    """URI → the versions that were begun."""
     _slices: dict[tuple[str, str], list[int]] = field(default_factory=dict[tuple[str, str], list[int]])
+    """(URI, version) → slices that wait in the journal."""
 
     @classmethod
     def load(cls, location: TableLocation) -> Self:

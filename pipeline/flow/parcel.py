@@ -1,4 +1,4 @@
-"""The parcel: a batch of whole slices as one row of a Ray dataset, so that Ray can neither split nor merge it.
+"""The parcel: a batch of whole slices as one row of a table, so that an engine can neither split nor merge it.
 
 Tables travel as Arrow IPC bytes in binary columns: whatever metadata columns a corpus has, all parcels have the same
 schema, and nothing is converted on the way.
@@ -39,21 +39,23 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What happened to a batch of slices so far.
-
-    `rows`: documents, then table rows, then the staged fragment's description. `tokens`: the tokenized documents, until
-    they are embedded. `n_units`: work units that end with it; `n_read`: rows of input that it stands for; `n_tokens`:
-    tokens embedded; `begun`: when a replica took it up, in seconds since 1970; infinite until then.
-    """
+    """What happened to a batch of slices so far."""
 
     rows: pa.Table
+    """Documents, then table rows, then the description of written fragments."""
     rejects: pa.Table
     files: tuple[FileRecord, ...] = ()
+    """Files that end with it."""
     tokens: pa.Table | None = None
+    """The tokenized documents, until they are embedded."""
     n_units: int = 0
+    """Work units that end with it."""
     n_read: int = 0
+    """Rows of input that it stands for."""
     n_tokens: int = 0
+    """Tokens embedded."""
     begun: float = math.inf
+    """When a replica took it up, in seconds since 1970; infinite until then."""
 
     def to_block(self) -> pa.Table:
         """One row of a dataset."""
@@ -112,8 +114,8 @@ class Parcel:
         kept = self.rows.filter(pa.array(~is_among(self.rows, rejects)))
         return replace(self, rows=kept, rejects=pa.concat_tables([self.rejects, rejects]))
 
-    def staged(self, description: pa.Table) -> Parcel:
-        """The parcel with the description of staged fragments in place of its rows."""
+    def written(self, description: pa.Table) -> Parcel:
+        """The parcel with the description of written fragments in place of its rows."""
         return replace(self, rows=description)
 
 

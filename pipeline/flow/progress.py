@@ -21,7 +21,7 @@ LOG_SECONDS: Final = 30.0
 
 
 class Listener(Protocol):
-    """Who wants to know how a run is going."""
+    """Is told how a run is going."""
 
     def phase(self, name: str) -> None:
         """A new phase of the run begins: listing, calibrating, loading, embedding."""
@@ -32,7 +32,7 @@ class Listener(Protocol):
         ...
 
     def advance(self, rows: int, tokens: int, rejects: int) -> None:
-        """So much more input was read, embedded and rejected."""
+        """More input was read, embedded and rejected."""
         ...
 
 

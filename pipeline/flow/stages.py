@@ -251,13 +251,13 @@ class WriteStage:
         """Takes any number of parcels, gives one."""
         parcel = concat(list(Parcel.from_block(block)))
         if not parcel.rows.num_rows:
-            return parcel.staged(self.write(parcel.rows).to_table()).to_block()
+            return parcel.written(self.write(parcel.rows).to_table()).to_block()
         name = _name(COMMIT, parcel.rows)
         if self.watch.begin(name, COMMIT, _slices(parcel.rows)):
             parcel = self._harmless(parcel, name)
-        staged = self.write(parcel.rows)
+        written = self.write(parcel.rows)
         self.watch.end(name)
-        return parcel.staged(staged.to_table()).to_block()
+        return parcel.written(written.to_table()).to_block()
 
     def write(self, rows: pa.Table) -> Staged:
         """Write some rows."""

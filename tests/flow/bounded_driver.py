@@ -1,10 +1,11 @@
-"""A run with a stub replica in a small object store, whose memory is watched. Prints one line of JSON.
+"""A run with a stub replica, on Ray in a small object store, whose memory is watched. Prints one line of JSON.
 
-python bounded_driver.py CORPUS TABLE STORE_BYTES
+python bounded_driver.py CORPUS TABLE STORE_BYTES ray|local
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -20,9 +21,12 @@ from ray._private.internal_api import get_memory_info_reply
 
 from pipeline import embed
 from pipeline.flow.engines import cluster
+from pipeline.flow.engines.local_engine import LocalEngine
 from pipeline.flow.engines.ray_engine import RayEngine
 from pipeline.table import TableLocation
 from pipeline.table.store import open_dataset
+
+SPEC = {"max_tokens": 24, "pooling": "last"}
 
 
 class Watch(threading.Thread):
@@ -44,16 +48,18 @@ class Watch(threading.Thread):
 
 
 def main():
-    corpus, table, store = sys.argv[1:]
+    corpus, table, store, engine = sys.argv[1:]
     cluster.LOCAL_STORE_BYTES = int(store)
     watch = Watch(table)
-    spec = {"max_tokens": 24, "pooling": "last"}
-    with cluster.cluster():
+    spilled = 0
+    with cluster.cluster() if engine == "ray" else contextlib.nullcontext():
         watch.start()
-        report = embed(corpus, table, spec, with_text=False, engine=stub.planted(RayEngine()))
+        made = RayEngine() if engine == "ray" else LocalEngine()
+        report = embed(corpus, table, SPEC, with_text=False, engine=stub.planted(made))
         watch.ended.set()
         watch.join()
-        spilled = get_memory_info_reply(state.state).store_stats.spilled_bytes_total
+        if engine == "ray":
+            spilled = get_memory_info_reply(state.state).store_stats.spilled_bytes_total
     figures = {"documents": report.documents, "driver": watch.driver, "staged": watch.staged}
     sys.stdout.write(json.dumps({**figures, "spilled": spilled}))
 

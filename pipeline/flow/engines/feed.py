@@ -1,10 +1,10 @@
 """The feed: work units enter the graph as they are planned, and never far ahead of what the driver has taken out.
 
-    plan ─▶ [width units in flight: read, embedded, staged, waiting] ─▶ driver ─ release ─▶ the gate lets more in
+    plan ─▶ [width units in flight: read, embedded, written, waiting] ─▶ driver ─ release ─▶ the gate lets more in
 
 A plan of at most `width` units is simply handed over. A longer one is drawn up by the graph's first task, one unit at
-a time, and a gate (an actor) keeps that task from running ahead. So reading, staging and the driver's memory are
-bounded by a count, whatever the sizes of Ray's blocks: descriptions of staged fragments are too small for Ray's own
+a time, and a gate (an actor) keeps that task from running ahead. So reading, writing and the driver's memory are
+bounded by a count, whatever the sizes of Ray's blocks: descriptions of written fragments are too small for Ray's own
 back-pressure, which counts bytes in the object store, to hold back the files that they stand for.
 
 The gate knows positions in the plan and totals only: a task that is repeated asks for the same positions, and an actor
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Feed", "Gate", "PlanStage"]
 
 PATIENCE_SECONDS: Final = 60.0
-"""A gate that has never heard of a release lets one more unit in after so long: it may have been restarted when all
+"""A gate that has never heard of a release lets one more unit in after that time: it may have been restarted when all
 that it had let in was done."""
 
 _PLANNING_CPUS: Final = 0.01

@@ -13,7 +13,7 @@ from pipeline.corpus import DocumentBatch, FileRecord, WorkUnit, read_slices
 from pipeline.corpus.document_checks import documents_schema
 from pipeline.corpus.reading import every_row
 from pipeline.corpus.slices import slice_of
-from pipeline.flow.poison.items import STRIKES, Item, killed
+from pipeline.flow.poison.items import MAX_STRIKES, Item, killed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +51,7 @@ class CarefulReader:
             item = Item(READ, part.file.uri, each.id, -1)
             if self.is_done(each.id):
                 continue
-            if self.watch.announce(self.unit, item) >= STRIKES:
+            if self.watch.announce(self.unit, item) >= MAX_STRIKES:
                 yield self._quarantined([item])
             else:
                 yield from self._slices(replace(part, slices=(each,)), self.is_done)
@@ -104,7 +104,7 @@ class _Steps:
 
     def announce(self) -> None:
         self.strikes = self.reader.watch.announce(self.reader.unit, self.item)
-        if self.strikes > STRIKES:
+        if self.strikes > MAX_STRIKES:
             raise _CannotPassError
 
     def is_done(self, identity: int) -> bool:
@@ -113,9 +113,9 @@ class _Steps:
         finished = self.reader.is_done(identity)
         if identity != item.slice:  # the reader asks about the end of a damaged stream
             return finished
-        if self.strikes >= STRIKES and not finished:
+        if self.strikes >= MAX_STRIKES and not finished:
             self.killed.append(item)
-        passed_over = finished or self.strikes >= STRIKES
+        passed_over = finished or self.strikes >= MAX_STRIKES
         self.start += self.reader.options.slice_rows
         if passed_over:
             self.announce()

@@ -15,7 +15,7 @@ from pipeline.rejects import KILLER, REJECTS, slice_rejects
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["BUILD", "CALIBRATION", "STRIKES", "Item", "Watch", "items_of", "killed", "one_by_one", "reject_of"]
+__all__ = ["BUILD", "CALIBRATION", "MAX_STRIKES", "Item", "Watch", "items_of", "killed", "one_by_one", "reject_of"]
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ BUILD: Final = "build"
 CALIBRATION: Final = "calibration"
 """Stages of the tracker that are none of a document."""
 
-STRIKES: Final = 2
+MAX_STRIKES: Final = 2
 """Deaths alone in flight after which an item is quarantined."""
 
 
@@ -82,7 +82,7 @@ def one_by_one(
     known: list[int] = []
     for item, rows in items.items():
         strikes = watch.announce(unit, item)
-        if strikes >= STRIKES:
+        if strikes >= MAX_STRIKES:
             quarantined.append(item)
         elif strikes < 0:
             known += rows

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow.compute as pc
 
 from pipeline.errors import MoeeError, RunError
-from pipeline.flow.poison.items import BUILD, CALIBRATION, STRIKES, Item, reject_of
+from pipeline.flow.poison.items import BUILD, CALIBRATION, MAX_STRIKES, Item, reject_of
 from pipeline.rejects import KILLED_ONCE, KILLER, as_of_run
 from pipeline.table.companions.rejects import read_rejects, write_rejects
 
@@ -38,25 +38,30 @@ __all__ = ["Tracker"]
 
 logger = logging.getLogger(__name__)
 
-PATIENCE: Final = 16
+MAX_DEATHS: Final = 16
 """Deaths of one unit, with no document getting through in between, after which the run stops..."""
 
-FIRST_PATIENCE: Final = 8
+MAX_FIRST_DEATHS: Final = 8
 """...and as long as nothing at all has got through in this run."""
 
-BUILDS: Final = 3
+MAX_BUILD_DEATHS: Final = 3
 """Deaths of replicas while they are built, with none built in between, after which the run stops."""
 
 
 @dataclass(slots=True)
 class _Unit:
-    """A unit in work: deaths since something new got through, what is alone in flight, what got through alone."""
+    """A unit in work."""
 
     careful: bool
+    """Whether it is taken item by item."""
     deaths: int = 0
+    """Since something new got through."""
     item: Item | None = None
+    """The one that is alone in flight."""
     passed: set[Item] = field(default_factory=set[Item])
+    """Those that got through alone since the unit last died with several in flight."""
     ever: set[Item] = field(default_factory=set[Item])
+    """Those that ever got through alone."""
 
 
 class Tracker:
@@ -90,7 +95,7 @@ class Tracker:
         at = self._units.get(unit)
         if at is not None:
             self._died(stage, at)
-        if self._unbuilt >= BUILDS and stage == BUILD:
+        if self._unbuilt >= MAX_BUILD_DEATHS and stage == BUILD:
             raise RunError(_hopeless(stage, self._unbuilt))
         if at is not None:
             return at.careful
@@ -122,7 +127,7 @@ class Tracker:
     def _got_through(self, at: _Unit) -> None:
         """What was alone in flight is no longer; it got through, unless it was in quarantine."""
         item, at.item = at.item, None
-        if item is None or self._strikes.get(_key(item), 0) >= STRIKES:
+        if item is None or self._strikes.get(_key(item), 0) >= MAX_STRIKES:
             return
         if _key(item) not in at.ever:
             at.deaths, self._progress = 0, True
@@ -140,7 +145,7 @@ class Tracker:
             at.passed.clear()  # each of them got through alone, together they did not
         else:
             self._strike(item)
-        if at.deaths >= (PATIENCE if self._progress else FIRST_PATIENCE):
+        if at.deaths >= (MAX_DEATHS if self._progress else MAX_FIRST_DEATHS):
             raise RunError(_hopeless(stage, at.deaths))
 
     def _strike(self, item: Item) -> None:
@@ -149,7 +154,7 @@ class Tracker:
         logger.warning("%s:%d killed the process at stage %s (%d)", item.source, item.row, item.stage, strikes)
         if self._location is None or item.stage == CALIBRATION:
             return
-        reason = KILLER if strikes >= STRIKES else KILLED_ONCE
+        reason = KILLER if strikes >= MAX_STRIKES else KILLED_ONCE
         try:
             write_rejects(self._location, as_of_run(reject_of(item, reason), self._run))
         except MoeeError as error:
@@ -163,7 +168,7 @@ class Tracker:
             return
         for row in rows:
             item = Item(row["stage"], row["source"], row["slice"], row["row"])
-            self._strikes[_key(item)] = STRIKES if row["reason"] == KILLER else 1
+            self._strikes[_key(item)] = MAX_STRIKES if row["reason"] == KILLER else 1
             self._suspect(item)
 
     def _suspect(self, item: Item) -> None:

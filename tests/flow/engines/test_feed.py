@@ -93,16 +93,18 @@ def test_units_are_as_large_as_the_corpus_bears(plan, rows, quick, unit):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.cluster
-def test_a_corpus_many_times_the_object_store_passes_with_flat_memory(lab, tmp_path):
+@pytest.mark.parametrize("engine", ["ray", "local"])
+def test_a_corpus_many_times_the_object_store_passes_with_flat_memory(lab, tmp_path, engine):
     """Twenty times what the object store holds; four times the corpus takes no more of the driver or the disk."""
-    small, large = (measured(lab, tmp_path / name, share) for name, share in (("part", 0.25), ("whole", 1.0)))
+    shares = ("part", 0.25), ("whole", 1.0)
+    small, large = (measured(lab, tmp_path / name, share, engine) for name, share in shares)
     assert small["documents"] * 4 == large["documents"]
     assert large["driver"] <= 1.1 * small["driver"], (small, large)
     assert large["staged"] <= STAGED, (small, large)
     assert large["spilled"] == 0, (small, large)
 
 
-def measured(lab, folder, share):
+def measured(lab, folder, share, engine):
     """What a run over so much of the corpus took, at most, at any time."""
     rows = int(4 * share) * int(TIMES * STORE / TEXT / 32)
     random = np.random.default_rng(0)
@@ -111,7 +113,7 @@ def measured(lab, folder, share):
         texts = [random.bytes(TEXT // 2).hex() for _ in range(rows)]
         table = pa.table({"id": [f"{number}-{row}" for row in range(len(texts))], "text": texts})
         pq.write_table(table, folder / "corpus" / f"{number}.parquet", row_group_size=512, compression="zstd")
-    command = [sys.executable, str(DRIVER), str(folder / "corpus"), str(folder / "lake" / "docs"), str(STORE)]
+    command = [sys.executable, str(DRIVER), str(folder / "corpus"), str(folder / "lake" / "docs"), str(STORE), engine]
     environment = {**lab.environment(folder / "home"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr

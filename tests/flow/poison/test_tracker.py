@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.errors import RunError, UsageError
 from pipeline.flow.max_rejects import MaxRejects
-from pipeline.flow.poison.items import BUILD, STRIKES, Item, one_by_one
-from pipeline.flow.poison.tracker import BUILDS, FIRST_PATIENCE, PATIENCE, Tracker
+from pipeline.flow.poison.items import BUILD, MAX_STRIKES, Item, one_by_one
+from pipeline.flow.poison.tracker import MAX_BUILD_DEATHS, MAX_DEATHS, MAX_FIRST_DEATHS, Tracker
 from pipeline.rejects import KILLED_ONCE, KILLER
 from pipeline.table import TableLocation
 from pipeline.table.companions.rejects import read_rejects
@@ -55,7 +55,7 @@ def test_a_unit_without_killers_is_taken_at_once():
 @pytest.mark.parametrize("killers", [(0,), (2,), (4,), (0, 1), (1, 3, 4)])
 def test_each_killer_costs_two_deaths_and_the_first_one_more(killers):
     number, done, quarantined = lives(Tracker(None, "run"), 5, killers)
-    assert number == 1 + STRIKES * len(killers) + 1
+    assert number == 1 + MAX_STRIKES * len(killers) + 1
     assert quarantined == list(killers)
     assert done == sorted(set(range(5)) - set(killers))
 
@@ -103,7 +103,7 @@ def test_units_end_one_by_one_and_others_are_left_alone():
 
 def test_a_run_in_which_nothing_gets_through_stops():
     tracker = Tracker(None, "run")
-    for _ in range(FIRST_PATIENCE):
+    for _ in range(MAX_FIRST_DEATHS):
         tracker.begin("unit", "embed", [7])
     with pytest.raises(RunError, match="no document got through") as caught:
         tracker.begin("unit", "embed", [7])
@@ -113,7 +113,7 @@ def test_a_run_in_which_nothing_gets_through_stops():
 def test_a_run_of_nothing_but_killers_stops_later_if_something_got_through_before():
     tracker = Tracker(None, "run")
     assert attempt(tracker, 2, frozenset()) == ([0, 1], [])
-    for _ in range(PATIENCE):
+    for _ in range(MAX_DEATHS):
         with pytest.raises(DiedError):
             attempt(tracker, 100, frozenset(range(100)))
     with pytest.raises(RunError):
@@ -122,7 +122,7 @@ def test_a_run_of_nothing_but_killers_stops_later_if_something_got_through_befor
 
 def test_a_replica_that_cannot_be_built_stops_the_run_whoever_tries():
     tracker = Tracker(None, "run")
-    for _ in range(BUILDS):
+    for _ in range(MAX_BUILD_DEATHS):
         tracker.begin("build one", BUILD)
     with pytest.raises(RunError, match="while the model was being loaded"):
         tracker.begin("build one", BUILD)
@@ -132,7 +132,7 @@ def test_a_replica_that_cannot_be_built_stops_the_run_whoever_tries():
 
 def test_replicas_that_die_now_and_then_while_they_are_built_do_not():
     tracker = Tracker(None, "run")
-    for _ in range(3 * BUILDS):
+    for _ in range(3 * MAX_BUILD_DEATHS):
         tracker.begin("build one", BUILD)
         tracker.begin("build one", BUILD)
         tracker.end("build one")
