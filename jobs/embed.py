@@ -11,20 +11,6 @@ from jobs.command import Command, Output, run_command, storage_argument, storage
 
 __all__ = ["COMMAND"]
 
-SPEC_FIELDS: Final = (
-    "model",
-    "revision",
-    "quantization",
-    "dtype",
-    "prompt",
-    "query_prompt",
-    "pooling",
-    "routing",
-    "max_tokens",
-    "combine",
-    "alpha",
-)
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee embed``."""
@@ -93,12 +79,13 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Embed, and say what was done in one line."""
     from pipeline.flow.embed import embed
     from pipeline.flow.progress import TerminalProgress
+    from pipeline.spec import EmbeddingSpec
 
     options = _options(arguments)
     if arguments.plan:
         _show_plan(arguments, options, output)
         return
-    spec = {name: value for name in SPEC_FIELDS if (value := getattr(arguments, name)) is not None}
+    spec = {name: value for name in EmbeddingSpec.model_fields if (value := getattr(arguments, name, None)) is not None}
     # Ray announces the death of a worker on the driver's stdout, which belongs to the result.
     with contextlib.redirect_stdout(sys.stderr), TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)

@@ -11,10 +11,6 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "bench")]
 
 
-SILENCE = 3.0
-"""Seconds after which a process is taken to hang; as short as a busy machine allows."""
-
-
 @dataclass(frozen=True)
 class Mixed:
     """A folder with every format and every kind of trouble, embedded once; tests copy the lake before they change it.
@@ -47,7 +43,7 @@ def local():
     """A local engine that starts quickly, since nothing heavy is imported beforehand; it stops with the test."""
     from pipeline.flow.engines.local_engine import LocalEngine
 
-    with LocalEngine(max_silence=SILENCE) as engine:
+    with LocalEngine() as engine:
         engine.replica_modules = ()
         yield engine
 

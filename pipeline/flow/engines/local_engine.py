@@ -50,8 +50,8 @@ class LocalEngine:
     Args:
         replicas: how many; of MIN:MAX it takes MAX. None: one for each GPU, or a single one on CPUs.
         device: as in `embed`.
-        max_silence: seconds without a word about its unit after which a process is taken to hang: it is killed, which
-            counts as any other death.
+        max_silence: seconds after which a process that neither says a word about its unit nor computes is taken to
+            hang: it is killed, which counts as any other death.
     """
 
     name = "local"

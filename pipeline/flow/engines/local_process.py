@@ -11,6 +11,7 @@ import sys
 import time
 from collections import deque
 from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import errors
@@ -34,6 +35,12 @@ LOOK_SECONDS: Final = 1.0
 START_SECONDS: Final = 120.0
 """Time for a process to start and import, at least, before it says its first word."""
 
+MIN_BUSY_SHARE: Final = 0.01
+"""A process that computes for less of the time does nothing. A replica on a GPU uses a core to feed it."""
+
+BUSY_FACTOR: Final = 24
+"""A process that computes may be slow: a large model on a laptop needs an hour for the sample of a calibration."""
+
 MAX_MUTE_DEATHS: Final = 3
 """Deaths in a row of a worker that said nothing, after which the run stops: the tracker cannot count these."""
 
@@ -52,7 +59,8 @@ class Worker:
     Args:
         name: the same for all of them: how the tracker knows them.
         modules: what it imports while nobody waits.
-        max_silence: seconds without a word about its work after which it is taken to hang, and killed.
+        max_silence: seconds after which it is taken to hang, and killed, if it has neither said a word about its work
+            nor computed anything; if it does compute, `BUSY_FACTOR` times as many.
     """
 
     def __init__(self, name: str, modules: Sequence[str], max_silence: float) -> None:
@@ -62,7 +70,7 @@ class Worker:
         self._item: Any = None
         self._waiting: deque[tuple[str, Any]] = deque()
         self._is_at_work = False
-        self._silent = 0.0
+        self._silent = self._idle = self._computed = 0.0
         self._has_spoken = False
         self._mute_deaths = 0
         self._connection: Any = None
@@ -100,7 +108,7 @@ class Worker:
             MoeeError: what the worker raised, or the tracker, which has seen enough.
             RunError: it raised something else, or dies whenever it is started.
         """
-        self._silent = 0.0
+        self._silent = self._idle = 0.0
         try:
             kind, *said = self._connection.recv()
         except (EOFError, OSError):
@@ -123,8 +131,11 @@ class Worker:
 
     def was_silent(self, seconds: float) -> None:
         """It was waited for in vain; one that hangs is killed, which counts as a death."""
-        self._silent += seconds
-        if self._silent > (self._max_silence if self._has_spoken else max(self._max_silence, START_SECONDS)):
+        computed = _cpu_seconds(self._process.pid)
+        self._idle = 0.0 if computed - self._computed > MIN_BUSY_SHARE * seconds else self._idle + seconds
+        self._silent, self._computed = self._silent + seconds, computed
+        limit = self._max_silence if self._has_spoken else max(self._max_silence, START_SECONDS)
+        if self._idle > limit or self._silent > BUSY_FACTOR * limit:
             logger.warning("a worker (%s) has not moved for %.0f s: it is started again", self.name, self._silent)
             self._process.kill()
 
@@ -135,7 +146,8 @@ class Worker:
         self._process.wait()
 
     def _start(self) -> None:
-        self._silent, self._has_spoken = 0.0, False
+        self._silent = self._idle = self._computed = 0.0
+        self._has_spoken = False
         self._connection, theirs = Pipe()
         words = None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
         arguments = [str(theirs.fileno()), str(os.getpid()), self.name, os.pathsep.join(sys.path), *self._modules]
@@ -155,7 +167,7 @@ class Worker:
         code = self._process.wait()
         self._connection.close()
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        logger.info("a worker (%s) died (%s): it is started again", self.name, how)
+        logger.warning("a worker (%s) died (%s): it is started again", self.name, how)
         self._mute_deaths += 1
         if self._mute_deaths >= MAX_MUTE_DEATHS:
             raise RunError(f"a worker process died {self._mute_deaths} times in a row ({how}) before it said anything")
@@ -181,9 +193,18 @@ class Worker:
 
     def _send_next(self) -> None:
         """One message at a time: a worker that is at work does not read, and both would wait for each other."""
-        self._is_at_work, self._silent = True, 0.0
+        self._is_at_work, self._silent, self._idle = True, 0.0, 0.0
         with contextlib.suppress(OSError):  # it has died, which the next call hears
             self._connection.send(self._waiting.popleft())
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process has computed so far; where the system does not say: all the time, so that none seems idle."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def listen(workers: Sequence[Worker]) -> list[Worker]:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pipeline.embedding.encoder import Encoder
     from pipeline.flow.encoder_plan import EncoderPlan
     from pipeline.flow.plan import Plan
     from pipeline.flow.poison.items import Item, Watch
@@ -50,11 +51,19 @@ _PR_SET_PDEATHSIG: Final = 1
 _SIGKILL: Final = 9
 
 
+@dataclass(slots=True)
+class Kept:
+    """What stays in a worker when another service follows: the encoder that was built last."""
+
+    plan: EncoderPlan | None = None
+    encoder: Encoder | None = None
+
+
 class Service(Protocol):
     """What a worker does with items; travels to it."""
 
-    def start(self, watch: Watch, kept: dict[str, Any], /) -> Callable[[Any], Iterator[Any]]:
-        """Build it; `kept` stays in the process when another service follows."""
+    def start(self, watch: Watch, kept: Kept, /) -> Callable[[Any], Iterator[Any]]:
+        """Build it."""
         ...
 
 
@@ -64,7 +73,7 @@ class Reading:
 
     read: ReadStage
 
-    def start(self, watch: Watch, _kept: dict[str, Any], /) -> Callable[[str], Iterator[Any]]:
+    def start(self, watch: Watch, _kept: Kept, /) -> Callable[[str], Iterator[Any]]:
         """See `Service`."""
         from pipeline.columns import to_ipc
         from pipeline.corpus import WorkUnit
@@ -79,15 +88,17 @@ class Embedding:
 
     stages: Stages
 
-    def start(self, watch: Watch, kept: dict[str, Any], /) -> Callable[[Any], Iterator[Any]]:
-        """See `Service`. The encoder that calibrated goes on, if the table has that calibration."""
+    def start(self, watch: Watch, kept: Kept, /) -> Callable[[Any], Iterator[Any]]:
+        """See `Service`. An encoder that was built before goes on, if it is the one that is asked for."""
         from pipeline.columns import from_ipc, to_ipc
+        from pipeline.flow.stages import build_watched
 
         stages = self.stages
-        calibrated = kept.pop("calibrated", None)
-        encoder = calibrated[1] if calibrated and calibrated[0] == stages.encoder else stages.encoder
-        del calibrated
-        embed = stages.embed(encoder, watch=watch, sample=stages.sample, **stages.embed_arguments)
+        if kept.plan != stages.encoder:
+            kept.plan = kept.encoder = None  # its memory is free for the next one
+            kept.encoder = build_watched(stages.encoder, watch)
+            kept.plan = stages.encoder
+        embed = stages.embed(kept.encoder, watch=watch, sample=stages.sample, **stages.embed_arguments)
         write = replace(stages.write, watch=watch)
         return lambda block: (to_ipc(write(embedded)) for embedded in embed(from_ipc(block)))
 
@@ -99,13 +110,13 @@ class Calibrating:
     encoder: EncoderPlan
     read: ReadStage
 
-    def start(self, watch: Watch, kept: dict[str, Any], /) -> Callable[[Plan], Iterator[Any]]:
+    def start(self, watch: Watch, kept: Kept, /) -> Callable[[Plan], Iterator[Any]]:
         """See `Service`."""
         from pipeline.flow.calibrate import calibrate
 
         def work(plan: Plan) -> Iterator[Any]:
             made, encoder = calibrate(self.encoder, plan, replace(self.read, watch=watch))
-            kept["calibrated"] = replace(self.encoder, calibration=made.calibration), encoder
+            kept.plan, kept.encoder = replace(self.encoder, calibration=made.calibration), encoder
             yield made
 
         return work
@@ -117,7 +128,7 @@ class Applying:
 
     function: Callable[[Any], Any]
 
-    def start(self, _watch: Watch, _kept: dict[str, Any], /) -> Callable[[Any], Iterator[Any]]:
+    def start(self, _watch: Watch, _kept: Kept, /) -> Callable[[Any], Iterator[Any]]:
         """See `Service`."""
         return lambda item: iter([self.function(item)])
 
@@ -160,7 +171,7 @@ def main(descriptor: int, driver: int, name: str, modules: Sequence[str]) -> Non
     _die_with(driver)
     _be_first_to_go()
     connection = Connection(descriptor)
-    watch, kept = _PipeWatch(name, connection), dict[str, Any]()
+    watch, kept = _PipeWatch(name, connection), Kept()
     work: Callable[[Any], Iterator[Any]] | None = None
     for module in modules:
         with contextlib.suppress(ImportError):  # it will be imported again, and the error told, where it is needed

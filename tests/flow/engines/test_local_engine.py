@@ -52,6 +52,9 @@ def descendants(pid):
     return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
+SILENCE = 4.0
+"""Seconds after which a process is taken to hang; as short as a busy machine allows."""
+
 MATRIX = [("read", "segfault"), ("embed", "hang"), ("commit", "exit")]
 """What every run of the tests goes through; the other pairs take other ways to the same end of a pipe."""
 OTHERS = [(stage, how) for stage in ("read", "embed", "commit") for how in deadly.HOW if (stage, how) not in MATRIX]
@@ -64,6 +67,7 @@ def quick_or_slow(quick, others):
 @pytest.mark.parametrize(("stage", "how"), quick_or_slow(MATRIX, OTHERS))
 def test_a_document_that_ends_its_process_is_quarantined(lab, stub, local, spec, small_slices, tmp_path, stage, how):
     source, table = tmp_path / "killers.parquet", str(tmp_path / "lake" / "docs")
+    local._max_silence = SILENCE if how == "hang" else local._max_silence
     harmless = poisoned(lab, source, {5: deadly.WORDS[stage]})
     report = embed(str(source), table, spec, engine=stub.planted(deadly.deadly(local, how)))
     assert killers_in(table) == {(5, stage)}
@@ -76,6 +80,7 @@ def test_a_document_that_ends_its_process_is_quarantined(lab, stub, local, spec,
 def test_a_text_that_ends_the_calibration_is_left_out_of_it(lab, stub, local, spec, tmp_path, how):
     source, table = tmp_path / "killers.parquet", str(tmp_path / "lake" / "docs")
     poisoned(lab, source, {5: deadly.WORDS["calibration"]})
+    local._max_silence = SILENCE if how == "hang" else local._max_silence
     report = embed(str(source), table, spec, engine=stub.planted(deadly.deadly(local, how)))
     assert (report.documents, report.table_rejects) == (12, 0)
     assert VectorTable.open(table).calibration.sample_size < 2048
