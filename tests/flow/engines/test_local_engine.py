@@ -204,7 +204,9 @@ def test_results_come_as_they_are_done_and_errors_as_they_are(local):
 def test_an_engine_that_has_stopped_leaves_no_process(lab, stub, spec, tmp_path):
     source = lab.write(tmp_path / "a.jsonl", lab.documents(20))
     before = set(descendants(psutil.Process().pid))
-    embed(str(source), str(tmp_path / "lake" / "docs"), spec, engine=stub.planted(LocalEngine()), limit=1)
+    engine = LocalEngine()
+    engine.replica_modules = ()
+    embed(str(source), str(tmp_path / "lake" / "docs"), spec, engine=stub.planted(engine), limit=1)
     assert set(descendants(psutil.Process().pid)) <= before
 
 
