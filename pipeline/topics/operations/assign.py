@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from lance.fragment import write_fragments
 
-from pipeline.table.store import create_dataset, fsspec_errors
+from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.clustering.documents import raw_batches, usable_documents
 from pipeline.topics.operations.unassigned import any_pending, pending_rows
 from pipeline.topics.schema import ASSIGNMENTS
@@ -180,7 +180,7 @@ class AssignUnit:
             return Part(0, counts=self._counted_before(unit))
         place = self.location.sibling("topic_assignments")
         reader = pa.RecordBatchReader.from_batches(ASSIGNMENTS, _chain(first, batches))
-        with fsspec_errors("write", place):
+        with storage_errors("write", place):
             options = dict(place.options) or None
             staged = write_fragments(reader, create_dataset(place, ASSIGNMENTS)[0], storage_options=options)
         counts = count.total
@@ -189,7 +189,7 @@ class AssignUnit:
         return Part(count.rows, tuple(json.dumps(each.to_json()) for each in staged), counts)
 
     def _dataset(self) -> lance.LanceDataset:
-        with fsspec_errors("read", self.location):
+        with storage_errors("read", self.location):
             options = dict(self.location.options) or None
             return lance.dataset(self.location.uri, version=self.table_version, storage_options=options)
 

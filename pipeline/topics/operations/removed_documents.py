@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.store import fsspec_errors
+from pipeline.table.store import storage_errors
 from pipeline.topics.keys import document_keys
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def forget_departed(tables: TopicTables, rows: Iterable[pa.RecordBatch], present
     dataset = tables.open("topic_assignments")
     if dataset is None:
         return 0
-    with fsspec_errors("tidy", tables.location.sibling("topic_assignments")):
+    with storage_errors("tidy", tables.location.sibling("topic_assignments")):
         for start in range(0, len(ids), AT_ONCE):
             dataset.delete(pc.field("id").isin(ids.slice(start, AT_ONCE)))
     return len(ids)

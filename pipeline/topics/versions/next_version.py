@@ -27,7 +27,7 @@ from lance.fragment import FragmentMetadata
 from pipeline.errors import TopicError
 from pipeline.table.companions.lease import TOPICS_PATIENCE_SECONDS, Lease
 from pipeline.table.fragments.orphans import collect_orphans
-from pipeline.table.store import create_dataset, fsspec_errors
+from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.clustering.recipe import library_versions
 from pipeline.topics.keys import Keys, document_keys
 from pipeline.topics.schema import ASSIGNMENTS, EVENTS, topics_schema
@@ -159,7 +159,7 @@ class NextVersion:
     def current(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Each document's row as it would be if this were published now: the line's, and what was written so far."""
         place = self.tables.location.sibling("topic_assignments")
-        with fsspec_errors("read", place):
+        with storage_errors("read", place):
             yield from current_rows(create_dataset(place, ASSIGNMENTS)[0], self._line(), columns)
 
     def _line(self) -> Line:
@@ -183,7 +183,7 @@ class NextVersion:
     def written(self, columns: list[str] | None = None) -> pa.Table:
         """The assignments that this operation wrote, in this run or in one that died."""
         place = self.tables.location.sibling("topic_assignments")
-        with fsspec_errors("read", place):
+        with storage_errors("read", place):
             rows = rows_of(self.version, self.token)
             return create_dataset(place, ASSIGNMENTS)[0].to_table(columns=columns, filter=rows)
 
@@ -202,7 +202,7 @@ class NextVersion:
                 "which belong to a table that was replaced"
             )
         self.lease.check()
-        with fsspec_errors("write", place):
+        with storage_errors("write", place):
             left = rows_of(self.version, self.token)
             if dataset.count_rows(filter=left):
                 dataset.delete(left)
@@ -217,7 +217,7 @@ class NextVersion:
         self.lease.check()
         place = self.tables.location.sibling("topic_assignments")
         added = [FragmentMetadata.from_json(fragment) for fragment in fragments]
-        with fsspec_errors("write", place):
+        with storage_errors("write", place):
             lance.LanceDataset.commit(
                 place.uri,
                 lance.LanceOperation.Append(added),

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import TableNotFoundError, TopicError
 from pipeline.table.location import TableLocation
-from pipeline.table.store import fsspec_errors, open_dataset, read_all
+from pipeline.table.store import open_dataset, read_all, storage_errors
 from pipeline.topics.schema import MODELS
 from pipeline.topics.versions.current import Line, current_rows
 
@@ -139,7 +139,7 @@ class TopicTables:
             TopicError: the table is gone.
         """
         dataset = self._of_model(kind, model)
-        with fsspec_errors("read", self.location.sibling(kind)):
+        with storage_errors("read", self.location.sibling(kind)):
             return dataset.to_table(columns=columns, filter=rows_of(model.version, model.model))
 
     def place(self, model: TopicModel, places: Mapping[int, tuple[float, float]]) -> None:
@@ -154,7 +154,7 @@ class TopicTables:
         for column, name in enumerate(("x", "y")):
             values = pa.array([place[column] for place in at], pa.float32())
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
-        with fsspec_errors("write", self.location.sibling("topics")):
+        with storage_errors("write", self.location.sibling("topics")):
             dataset.merge_insert(["version", "model", "topic"]).when_matched_update_all().execute(rows)
 
     def assignments(self, model: TopicModel, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -164,7 +164,7 @@ class TopicTables:
             TopicError: the table is gone.
         """
         dataset = self._of_model("topic_assignments", model)
-        with fsspec_errors("read", self.location.sibling("topic_assignments")):
+        with storage_errors("read", self.location.sibling("topic_assignments")):
             yield from current_rows(dataset, self.line(model), columns)
 
     def _of_model(self, kind: Companion, model: TopicModel) -> lance.LanceDataset:

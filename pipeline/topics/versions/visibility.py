@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from pipeline.errors import CommitError
-from pipeline.table.store import create_dataset, fsspec_errors
+from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.schema import MODELS
 from pipeline.topics.versions.artefact import artefact_names, remove_artefact
 
@@ -32,7 +32,7 @@ def switch(tables: TopicTables, model: TopicModel) -> None:
     """
     place = tables.location.sibling("topic_models")
     dataset, _ = create_dataset(place, MODELS)
-    with fsspec_errors("write", place):
+    with storage_errors("write", place):
         result = dataset.merge_insert("version").when_not_matched_insert_all().execute(model.to_arrow())
     if result["num_inserted_rows"] != 1:
         raise CommitError(f"{tables.location}: another operation wrote version {model.version} first: run this again")
@@ -46,7 +46,7 @@ def sweep(tables: TopicTables, model: TopicModel) -> None:
         dataset = tables.open(kind)
         if dataset is None or not dataset.count_rows(filter=stale):
             continue
-        with fsspec_errors("tidy", tables.location.sibling(kind)):
+        with storage_errors("tidy", tables.location.sibling(kind)):
             dataset.delete(stale)
         logger.info("removed what an unfinished operation left in %s", tables.location.sibling(kind))
     kept = {other.artefact for other in models}
