@@ -49,14 +49,14 @@ def load():
 
 @pytest.fixture(scope="session")
 def lab(load):
-    """What the tests of the job and of the commands share; other folders have a lab of their own."""
+    """What the tests of the job and of the commands share; those of the table have `table_lab`."""
     return load("flow/lab.py")
 
 
 @pytest.fixture(scope="session")
-def ray_cluster(load):
-    """The cluster of this session; not by `lab`, which is another one in other folders."""
-    yield from load("flow/lab.py").one_cluster()
+def ray_cluster(lab):
+    """The cluster of this session."""
+    yield from lab.one_cluster()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ ROOT = HERE.parents[1]
 
 
 @pytest.fixture(scope="session")
-def lab(load):
+def table_lab(load):
     return load("table/lab.py")
 
 

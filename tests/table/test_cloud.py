@@ -31,17 +31,17 @@ def bucket(endpoint, monkeypatch):
     return "s3://lake"
 
 
-def test_a_whole_run_by_the_environment(lab, bucket):
+def test_a_whole_run_by_the_environment(table_lab, bucket):
     uri = f"{bucket}/run/lab"
-    lab.drive(uri)
-    lab.assert_exactly_once(uri)
+    table_lab.drive(uri)
+    table_lab.assert_exactly_once(uri)
     table = VectorTable.open(uri)
     table.index()
     assert table.search(np.ones(8), k=3).num_rows == 3
     assert table.search("text", k=3, mode="text").num_rows == 3
     assert table.info()["companions"] == ["files", "rejects", "slices"]
     plain = lancedb.connect(f"{bucket}/run", storage_options=table.storage_options).open_table("lab")
-    assert plain.count_rows() == len(lab.expected_ids())
+    assert plain.count_rows() == len(table_lab.expected_ids())
 
 
 @pytest.fixture
@@ -59,51 +59,51 @@ def trouble(bucket, endpoint, tmp_path, monkeypatch):
         proxy.kill()
 
 
-def test_a_storage_in_trouble_loses_and_doubles_nothing(lab, bucket, trouble, monkeypatch, endpoint):
+def test_a_storage_in_trouble_loses_and_doubles_nothing(table_lab, bucket, trouble, monkeypatch, endpoint):
     uri = f"{bucket}/trouble/lab"
     for attempt in range(8):
         try:
-            lab.drive(uri, run=f"run{attempt}", max_rows=24)
+            table_lab.drive(uri, run=f"run{attempt}", max_rows=24)
             break
         except MoeeError:
             continue
     else:
         pytest.fail("it never got through")
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    lab.assert_exactly_once(uri)
+    table_lab.assert_exactly_once(uri)
 
 
-def test_lease_and_orphans(lab, bucket):
+def test_lease_and_orphans(table_lab, bucket):
     uri = f"{bucket}/tidy/lab"
-    lab.drive(uri)
+    table_lab.drive(uri)
     location = TableLocation.parse(uri)
     with Lease(location, "mine", beat=0.1) as lease:
         with pytest.raises(LeaseError, match="run mine"), Lease(location, "other"):
             pass
-        stage(location, lab.read([(2, 3)])[0])
+        stage(location, table_lab.read([(2, 3)])[0])
         found = sum(orphans(location).values())
         assert collect_orphans(location, "mine") == found > 0
         lease.check()
     assert not orphans(location)
     assert read_holder(location) is None
-    lab.assert_exactly_once(uri)
+    table_lab.assert_exactly_once(uri)
 
 
-def test_options_in_fsspecs_names(lab, bucket, endpoint, monkeypatch):
+def test_options_in_fsspecs_names(table_lab, bucket, endpoint, monkeypatch):
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     options = {"key": "test", "secret": "test", "client_kwargs": {"endpoint_url": endpoint, "region_name": "us-east-1"}}
-    table = lab.create(f"{bucket}/options/lab", storage_options=options)
-    table.add(["a"], lab.vectors(1))
+    table = table_lab.create(f"{bucket}/options/lab", storage_options=options)
+    table.add(["a"], table_lab.vectors(1))
     assert VectorTable.open(table.location).count_rows() == 1
     assert "test" not in repr(table) + repr(table.location)
 
 
-def test_places_that_are_not_there(lab, bucket):
+def test_places_that_are_not_there(table_lab, bucket):
     with pytest.raises(TableNotFoundError, match="no tables"):
         VectorTable.open(f"{bucket}/empty/docs")
     with pytest.raises(TableError, match="bucket does not exist") as caught:
-        lab.create("s3://nobucket/docs/lab")
+        table_lab.create("s3://nobucket/docs/lab")
     assert "\n" not in str(caught.value)
 
 

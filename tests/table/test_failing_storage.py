@@ -47,8 +47,8 @@ ENTRY = {"uri": "u", "version": "1", "slice": 1, "fragments": [], "run": "r"}
         pytest.param(lambda location, dataset: VectorTable.open(location).search(like="x"), id="like"),
     ],
 )
-def test_it_is_a_table_error(lab, uri, monkeypatch, ask):
-    lab.drive(uri)
+def test_it_is_a_table_error(table_lab, uri, monkeypatch, ask):
+    table_lab.drive(uri)
     location = TableLocation.parse(uri)
     journal.write_journal(location, pa.Table.from_pylist([ENTRY], schema=JOURNAL))
     dataset = open_dataset(location)

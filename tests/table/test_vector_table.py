@@ -26,9 +26,9 @@ def a_calibration(seed, sizes=(5, 3)):
 
 
 @pytest.fixture
-def table(lab, uri):
-    made = lab.create(uri)
-    made.add(["a", "b", "c"], lab.vectors(3), texts=["one", "two", "three"])
+def table(table_lab, uri):
+    made = table_lab.create(uri)
+    made.add(["a", "b", "c"], table_lab.vectors(3), texts=["one", "two", "three"])
     return made
 
 
@@ -43,12 +43,14 @@ def test_plain_lancedb_opens_it_without_this_package(table):
     assert shown.stdout.split() == ["3", "fixed_size_list<item:", "halffloat>[8]", "False"]
 
 
-def test_what_is_stored_with_the_table(lab, uri):
+def test_what_is_stored_with_the_table(table_lab, uri):
     calibration = a_calibration(1)
-    table = lab.create(uri, calibration=calibration, keep=pa.schema([pa.field("lang", pa.string(), nullable=False)]))
+    table = table_lab.create(
+        uri, calibration=calibration, keep=pa.schema([pa.field("lang", pa.string(), nullable=False)])
+    )
     again = VectorTable.open(uri)
-    assert again.spec == table.spec == lab.spec()
-    assert again.meaning == lab.MEANING
+    assert again.spec == table.spec == table_lab.spec()
+    assert again.meaning == table_lab.MEANING
     assert again.fingerprint == table.fingerprint
     assert again.calibration.hash == calibration.hash
     assert again.calibration.hidden_mean == pytest.approx(calibration.hidden_mean)
@@ -64,9 +66,9 @@ def test_metadata_survives_commits(table):
     assert table.versions[-1]["version"] >= 2
 
 
-def test_first_to_create_wins(lab, uri):
+def test_first_to_create_wins(table_lab, uri):
     def create(seed):
-        return lab.create(uri, calibration=a_calibration(seed))
+        return table_lab.create(uri, calibration=a_calibration(seed))
 
     with ThreadPoolExecutor(4) as pool:
         tables = list(pool.map(create, range(4)))
@@ -76,17 +78,17 @@ def test_first_to_create_wins(lab, uri):
     assert {table.calibration.hash for table in tables} == {winner}
 
 
-def test_calibration_left_by_a_creator_that_died(lab, uri):
+def test_calibration_left_by_a_creator_that_died(table_lab, uri):
     store_calibration(TableLocation.parse(uri), a_calibration(1, (7, 2)))
-    assert lab.create(uri, calibration=a_calibration(2)).calibration.hash == a_calibration(2).hash
+    assert table_lab.create(uri, calibration=a_calibration(2)).calibration.hash == a_calibration(2).hash
 
 
-def test_check_names_the_fields(table, lab):
-    table.check(lab.MEANING)
+def test_check_names_the_fields(table, table_lab):
+    table.check(table_lab.MEANING)
     with pytest.raises(FingerprintError, match="tokenizer: the files of the model are not those"):
-        table.check({**lab.MEANING, "tokenizer": "other"})
+        table.check({**table_lab.MEANING, "tokenizer": "other"})
     with pytest.raises(FingerprintError, match="calibration"):
-        table.check(lab.MEANING, "abc")
+        table.check(table_lab.MEANING, "abc")
 
 
 def test_missing_table_names_those_there(table, tmp_path):
@@ -106,30 +108,30 @@ def test_tables_of_others(table, tmp_path):
         VectorTable.open(table.location)
 
 
-def test_place_that_cannot_be_written(lab, tmp_path):
+def test_place_that_cannot_be_written(table_lab, tmp_path):
     (tmp_path / "file").write_text("")
     for uri in [f"{tmp_path}/file/docs", "nosuch://bucket/docs"]:
         with pytest.raises(TableError) as caught:
-            lab.create(uri)
+            table_lab.create(uri)
         assert "\n" not in str(caught.value)
         assert ".rs" not in str(caught.value)
         assert uri in str(caught.value)
 
 
-def test_names_and_columns_that_cannot_be(lab, uri):
+def test_names_and_columns_that_cannot_be(table_lab, uri):
     for name in ["docs.rejects", "docs.topics"]:
         with pytest.raises(UsageError, match="companions"):
-            lab.create(f"{uri}/{name}")
+            table_lab.create(f"{uri}/{name}")
     with pytest.raises(UsageError, match="'text' cannot be kept"):
-        lab.create(uri, keep=pa.schema([("text", pa.string())]))
+        table_lab.create(uri, keep=pa.schema([("text", pa.string())]))
     with pytest.raises(UsageError, match="full stop"):
-        lab.create(uri, keep=pa.schema([("a.b", pa.string())]))
+        table_lab.create(uri, keep=pa.schema([("a.b", pa.string())]))
 
 
-def test_add_is_exactly_once_and_checked(table, lab):
-    added = table.add(["a", "b", "c"], lab.vectors(3), texts=["one", "two", "three"])
+def test_add_is_exactly_once_and_checked(table, table_lab):
+    added = table.add(["a", "b", "c"], table_lab.vectors(3), texts=["one", "two", "three"])
     assert (added.rows, added.rejects) == (0, 0)
-    added = table.add(["c", "d", "d"], lab.vectors(3, seed=1))
+    added = table.add(["c", "d", "d"], table_lab.vectors(3, seed=1))
     assert (added.rows, added.rejects) == (1, 2)
     assert table.count_rows() == 4
     with pytest.raises(UsageError, match="shape"):
@@ -147,40 +149,40 @@ def test_add_is_exactly_once_and_checked(table, lab):
     assert table.add([], np.zeros((0, 8))).rows == 0
 
 
-def test_deleted_documents_stay_away(lab, uri):
-    lab.drive(uri)
+def test_deleted_documents_stay_away(table_lab, uri):
+    table_lab.drive(uri)
     table = VectorTable.open(uri)
     whole = [f"f2-s3-r{row}" for row in (0, 1, 3, 4)] + ["f2-s3-twins"]
     before = table.count_rows()
     assert table.delete([*whole, "f0-s0-r0", "it's not there"]) == 6
     assert table.delete(whole) == 0
-    lab.drive(uri, run="again")
+    table_lab.drive(uri, run="again")
     assert table.count_rows() == before - 6
     with Committer(table.location, "changed file") as committer:
         rows = [
             {"id": name, "text": "t", "source": "s", "slice": 5, "row": row} for row, name in enumerate([whole[0], "n"])
         ]
-        committer.add(stage(table.location, lab.as_rows(rows)))
+        committer.add(stage(table.location, table_lab.as_rows(rows)))
     assert table.count_rows() == before - 5
     reasons = {reject["id"]: reject["reason"] for reject in table.rejects().to_pylist()}
     assert reasons[whole[0]] == "deleted"
     assert "f0-s0-r0" not in reasons, "rejects tell of documents that came, not of those that went"
 
 
-def test_what_was_deleted_outlives_the_rejects_of_a_late_rival(lab, uri):
-    lab.drive(uri)
+def test_what_was_deleted_outlives_the_rejects_of_a_late_rival(table_lab, uri):
+    table_lab.drive(uri)
     table = VectorTable.open(uri)
     (place,) = table.dataset().to_table(columns=["source", "slice", "row"], filter="id = 'f0-s0-r0'").to_pylist()
     table.delete(["f0-s0-r0"])
     late = {"id": "f0-s0-r0", **place, "stage": "check", "reason": "duplicate id", "detail": ""}
     with Committer(table.location, "late rival") as committer:
-        committer.add(None, lab.as_rejects([late]))
+        committer.add(None, table_lab.as_rejects([late]))
     assert table.delete(["f0-s0-r0"]) == 0
     assert read_deleted(table.location).column("id").to_pylist() == ["f0-s0-r0"]
 
 
-def test_info(lab, uri):
-    lab.drive(uri)
+def test_info(table_lab, uri):
+    table_lab.drive(uri)
     table = VectorTable.open(uri)
     run = new_run()
     start_run(
@@ -189,10 +191,10 @@ def test_info(lab, uri):
     finish_run(table.location, run, "finished", documents=3, tokens=9, rejects=1)
     info = table.info()
     assert json.loads(json.dumps(info)) == info
-    assert info["rows"] == len(lab.expected_ids())
+    assert info["rows"] == len(table_lab.expected_ids())
     assert info["rejects"]["total"] == table.rejects().num_rows
     assert set(info["rejects"]["reasons"]) == {"empty", "duplicate id"}
-    assert info["files"] == lab.FILES
+    assert info["files"] == table_lab.FILES
     assert info["companions"] == ["files", "rejects", "runs", "slices"]
     assert info["spec"]["alpha"] == 2.5
     (shown,) = info["runs"]
@@ -200,9 +202,9 @@ def test_info(lab, uri):
     assert json.loads(shown["command"]) == {"sources": ["s3://b/x"], "max_tokens": 5}
 
 
-def test_an_open_table_sees_later_commits(table, lab):
+def test_an_open_table_sees_later_commits(table, table_lab):
     table.search(np.ones(8))
-    VectorTable.open(table.location).add(["new"], lab.vectors(1, seed=5))
+    VectorTable.open(table.location).add(["new"], table_lab.vectors(1, seed=5))
     assert "new" in table.search(np.ones(8), k=10).column("id").to_pylist()
     assert lancedb.connect(table.location.directory).open_table("lab").count_rows() == 4
 

@@ -11,7 +11,7 @@ from pipeline.table.companions.files import begin_files
 SECRET = "what nobody may find"
 
 
-def commit(location, lab, file, version, slice_, texts, *, derived=True):
+def commit(location, table_lab, file, version, slice_, texts, *, derived=True):
     """The file's only slice, a text a row; ids as they are derived, or one for each text."""
     rows = [
         {"id": f"{file}:{row}" if derived else f"of {text}", "text": text, "source": file, "slice": slice_, "row": row}
@@ -21,8 +21,8 @@ def commit(location, lab, file, version, slice_, texts, *, derived=True):
     changed = {} if version == "1" else {file: version}
     slices_of = {"slices_of": lambda _: [slice_]}
     with Committer(location, version, unique_ids=derived, changed=changed, **slices_of) as committer:
-        record = lab.Record(file, version, 1, len(texts))
-        committer.add(stage(location, lab.as_rows(rows)), None, [record])
+        record = table_lab.Record(file, version, 1, len(texts))
+        committer.add(stage(location, table_lab.as_rows(rows)), None, [record])
 
 
 def texts(location):
@@ -30,35 +30,35 @@ def texts(location):
 
 
 @pytest.fixture
-def location(lab, uri):
-    lab.create(uri)
+def location(table_lab, uri):
+    table_lab.create(uri)
     return TableLocation.parse(uri)
 
 
 @pytest.mark.parametrize("derived", [True, False])
-def test_rows_that_move_within_their_file_neither_come_back_nor_go(location, lab, derived):
-    commit(location, lab, "f", "1", 1, ["one", SECRET, "three"], derived=derived)
+def test_rows_that_move_within_their_file_neither_come_back_nor_go(location, table_lab, derived):
+    commit(location, table_lab, "f", "1", 1, ["one", SECRET, "three"], derived=derived)
     assert VectorTable.open(location).delete(["f:1" if derived else f"of {SECRET}"]) == 1
-    commit(location, lab, "f", "2", 2, ["new", "one", SECRET, "three"], derived=derived)
+    commit(location, table_lab, "f", "2", 2, ["new", "one", SECRET, "three"], derived=derived)
     assert texts(location) == ["new", "one", "three"]
-    commit(location, lab, "f", "3", 3, ["one", "three", "four", SECRET], derived=derived)
+    commit(location, table_lab, "f", "3", 3, ["one", "three", "four", SECRET], derived=derived)
     assert texts(location) == ["four", "one", "three"]
 
 
-def test_a_file_under_another_name_does_not_bring_it_back(location, lab):
-    commit(location, lab, "f", "1", 1, ["one", SECRET])
+def test_a_file_under_another_name_does_not_bring_it_back(location, table_lab):
+    commit(location, table_lab, "f", "1", 1, ["one", SECRET])
     VectorTable.open(location).delete(["f:1"])
     for _ in range(2):
         prune(location, ["f"])
-    commit(location, lab, "g", "1", 2, [SECRET, "two"])
+    commit(location, table_lab, "g", "1", 2, [SECRET, "two"])
     assert texts(location) == ["two"]
     prune(location, ["g"])
-    commit(location, lab, "h", "1", 3, ["zero", SECRET])
+    commit(location, table_lab, "h", "1", 3, ["zero", SECRET])
     assert texts(location) == ["zero"]
 
 
-def test_the_only_document_of_a_file_stays_away_with_any_text(location, lab):
-    commit(location, lab, "f.txt", "1", 1, [SECRET])
+def test_the_only_document_of_a_file_stays_away_with_any_text(location, table_lab):
+    commit(location, table_lab, "f.txt", "1", 1, [SECRET])
     VectorTable.open(location).delete(["f.txt:0"])
-    commit(location, lab, "f.txt", "2", 2, ["a draft of it"])
+    commit(location, table_lab, "f.txt", "2", 2, ["a draft of it"])
     assert texts(location) == []

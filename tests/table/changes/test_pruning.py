@@ -13,14 +13,14 @@ from pipeline.table.companions.rejects import read_rejects, write_rejects
 from pipeline.table.companions.slices import marked_slices
 
 
-def test_a_table_made_anew_inherits_only_what_was_deleted_and_what_kills(lab, uri):
-    lab.drive(uri)
+def test_a_table_made_anew_inherits_only_what_was_deleted_and_what_kills(table_lab, uri):
+    table_lab.drive(uri)
     location = TableLocation.parse(uri)
     begin_files(location, [("file:///lab/9", "1")], "r")
     one = VectorTable.open(uri).dataset().to_table(columns=["id"], limit=1).column(0)[0].as_py()
     assert VectorTable.open(uri).delete([one]) == 1
     killer = {"id": None, "source": "file:///lab/9", "slice": 99, "row": -1, "stage": "read", "reason": KILLER}
-    write_rejects(location, as_of_run(lab.as_rejects([killer | {"detail": ""}]), "r"))
+    write_rejects(location, as_of_run(table_lab.as_rejects([killer | {"detail": ""}]), "r"))
     assert read_rejects(location).num_rows > 2
     shutil.rmtree(f"{uri}.lance")
     for _ in range(2):

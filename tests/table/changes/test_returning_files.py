@@ -30,7 +30,7 @@ class Record:
         self.version, self.slices = version, len(CONTENT[version])
 
 
-def run(lab, location, version):
+def run(table_lab, location, version):
     """One run over the file as it is now, as a plan would make it: what is finished or staged is left out."""
     known = {row["version"] for row in read_files(location).to_pylist()}
     begin_files(location, [(URI, version)], version)
@@ -49,14 +49,14 @@ def run(lab, location, version):
                     rows.append({**place, "text": text})
                 else:
                     rejects.append({**place, "stage": "check", "reason": "empty", "detail": ""})
-            committer.add(stage(location, lab.as_rows(rows)), lab.as_rejects(rejects))
+            committer.add(stage(location, table_lab.as_rows(rows)), table_lab.as_rejects(rejects))
         committer.add(None, None, [Record(version)])
 
 
-def made(lab, folder):
+def made(table_lab, folder):
     location = TableLocation.parse(f"{folder}/lake/docs")
-    lab.create(str(location))
-    run(lab, location, "A")
+    table_lab.create(str(location))
+    run(table_lab, location, "A")
     VectorTable.open(location).delete(sorted(DELETED))
     return location
 
@@ -87,28 +87,28 @@ def dies_at(monkeypatch, number):
     return taken
 
 
-def test_at_every_step_of_the_newer_version(lab, tmp_path, monkeypatch):
+def test_at_every_step_of_the_newer_version(table_lab, tmp_path, monkeypatch):
     for number in range(1, 40):
-        location = made(lab, tmp_path / str(number))
+        location = made(table_lab, tmp_path / str(number))
         with monkeypatch.context() as patch:
             taken = dies_at(patch, number)
             try:
-                run(lab, location, "B")
+                run(table_lab, location, "B")
             except TableError as error:
                 died = str(error)
             else:
                 assert {"committed", "slices marked", "marks removed", "finished"} <= set(taken)
                 return
-        run(lab, location, "A")
+        run(table_lab, location, "A")
         accounted(location, "A")
         assert set(marked_slices(location).tolist()) <= {2, 3}, died
         assert Ledger.load(location).are_done([1, 2, 3]), died
     pytest.fail("the run never came to its end")
 
 
-def test_at_every_step_of_pruning(lab, tmp_path, monkeypatch):
+def test_at_every_step_of_pruning(table_lab, tmp_path, monkeypatch):
     for number in range(1, 20):
-        location = made(lab, tmp_path / str(number))
+        location = made(table_lab, tmp_path / str(number))
         with monkeypatch.context() as patch:
             dies_at(patch, number)
             try:
@@ -117,16 +117,16 @@ def test_at_every_step_of_pruning(lab, tmp_path, monkeypatch):
                 pass
             else:
                 return
-        run(lab, location, "A")
+        run(table_lab, location, "A")
         accounted(location, "A")
     pytest.fail("the pruning never came to its end")
 
 
-def test_a_slice_of_which_one_document_was_deleted_is_read_again(lab, tmp_path, monkeypatch):
+def test_a_slice_of_which_one_document_was_deleted_is_read_again(table_lab, tmp_path, monkeypatch):
     """Its other documents went with their file, not by deletion, so it must not count as finished."""
     location = TableLocation.parse(tmp_path / "lake" / "docs")
-    lab.create(str(location))
-    run(lab, location, "A")
+    table_lab.create(str(location))
+    run(table_lab, location, "A")
 
     def reached(step):
         if step == "journaled":
@@ -137,17 +137,17 @@ def test_a_slice_of_which_one_document_was_deleted_is_read_again(lab, tmp_path, 
     with monkeypatch.context() as patch:
         patch.setattr(steps, "reached", reached)
         with pytest.raises(TableError):
-            run(lab, location, "B")
-    run(lab, location, "A")
+            run(table_lab, location, "B")
+    run(table_lab, location, "A")
     held = VectorTable.open(location).dataset().to_table(columns=["id"]).column("id").to_pylist()
     assert sorted(held) == ["b", "d"]
 
 
 @pytest.mark.parametrize("step", ["deleted written", "slices marked"])
-def test_a_deletion_that_dies_is_done_by_the_next(lab, tmp_path, monkeypatch, step):
+def test_a_deletion_that_dies_is_done_by_the_next(table_lab, tmp_path, monkeypatch, step):
     location = TableLocation.parse(tmp_path / "lake" / "docs")
-    lab.create(str(location))
-    run(lab, location, "A")
+    table_lab.create(str(location))
+    run(table_lab, location, "A")
 
     def reached(name):
         if name == step:
@@ -158,10 +158,10 @@ def test_a_deletion_that_dies_is_done_by_the_next(lab, tmp_path, monkeypatch, st
         with pytest.raises(TableError):
             VectorTable.open(location).delete(["d"])
     assert VectorTable.open(location).count_rows() == 3, "the row is still there, and may be deleted again"
-    run(lab, location, "A")
+    run(table_lab, location, "A")
     assert marked_slices(location).tolist() == [2], "a mark counts for nothing where there are rows"
     assert VectorTable.open(location).delete(["d"]) == 1
     assert marked_slices(location).tolist() == [2, 3]
-    run(lab, location, "B")
-    run(lab, location, "A")
+    run(table_lab, location, "B")
+    run(table_lab, location, "A")
     accounted(location, "A")

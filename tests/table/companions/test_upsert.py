@@ -13,15 +13,15 @@ from pipeline.table.store import open_dataset
 WRITERS, WRITES = 3, 80
 
 
-def test_writers_whose_compactions_meet_lose_nothing(lab, uri):
+def test_writers_whose_compactions_meet_lose_nothing(table_lab, uri):
     """A driver, its tracker and a deletion write rejects from processes of their own."""
-    lab.create(uri)
+    table_lab.create(uri)
     location = TableLocation.parse(uri)
 
     def write(writer):
         for number in range(writer, WRITERS * WRITES, WRITERS):
             row = {"id": f"{number}", "source": "s", "slice": number, "row": 0, "stage": "check", "reason": "empty"}
-            write_rejects(location, as_of_run(lab.as_rejects([row | {"detail": ""}]), "r"))
+            write_rejects(location, as_of_run(table_lab.as_rejects([row | {"detail": ""}]), "r"))
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, range(WRITERS)))

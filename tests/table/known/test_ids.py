@@ -18,8 +18,8 @@ def small_runs(monkeypatch):
     monkeypatch.setattr(module, "MIN_MAPPED_IDS", 8)
 
 
-def test_what_the_table_holds_is_suspect_and_nothing_else(lab, uri, small_runs):
-    lab.drive(uri, bundle=1, max_rows=1)
+def test_what_the_table_holds_is_suspect_and_nothing_else(table_lab, uri, small_runs):
+    table_lab.drive(uri, bundle=1, max_rows=1)
     dataset, known = VectorTable.open(uri).dataset(), KnownIds()
     known.absorb(dataset, TableLocation.parse(uri))
     rows = dataset.to_table(columns=["id"], with_row_address=True)
@@ -31,8 +31,8 @@ def test_what_the_table_holds_is_suspect_and_nothing_else(lab, uri, small_runs):
         assert known.may_hold(pa.array([identifier]))[1].tolist() == [address >> 32]
 
 
-def test_runs_stay_few_sorted_and_mapped(lab, uri, small_runs):
-    lab.drive(uri, bundle=1, max_rows=1)
+def test_runs_stay_few_sorted_and_mapped(table_lab, uri, small_runs):
+    table_lab.drive(uri, bundle=1, max_rows=1)
     dataset, known = VectorTable.open(uri).dataset(), KnownIds()
     for _ in range(2):
         known.absorb(dataset, TableLocation.parse(uri))  # the second time there is nothing new
@@ -49,9 +49,9 @@ def test_nothing_is_suspect_in_an_empty_table():
     assert KnownIds().may_hold(pa.array([], pa.string()))[0].tolist() == []
 
 
-def test_only_the_fragments_that_may_hold_an_id_are_read(lab, uri, monkeypatch):
+def test_only_the_fragments_that_may_hold_an_id_are_read(table_lab, uri, monkeypatch):
     """A commit whose ids are new reads none; one with a twin reads the twin's."""
-    lab.create(uri)
+    table_lab.create(uri)
     read = []
 
     def watched(dataset, ids, *, fragments=None, **more):
@@ -59,20 +59,20 @@ def test_only_the_fragments_that_may_hold_an_id_are_read(lab, uri, monkeypatch):
         return held_ids(dataset, ids, fragments=fragments, **more)
 
     monkeypatch.setattr("pipeline.table.commit.admission.held_ids", watched)
-    with Committer(TableLocation.parse(uri), "run", max_rows=1, slices_of=lab.slices_of) as committer:
+    with Committer(TableLocation.parse(uri), "run", max_rows=1, slices_of=table_lab.slices_of) as committer:
         for place in [(0, 0), (0, 2), (1, 0), (2, 3)]:  # (1, 0) repeats an id of (0, 0)
-            rows, rejects = lab.read([place])
+            rows, rejects = table_lab.read([place])
             committer.add(stage(TableLocation.parse(uri), rows), rejects)
     assert read == [[], [], [0], []]
 
 
-def test_a_compaction_moves_ids_to_other_fragments(lab, uri):
+def test_a_compaction_moves_ids_to_other_fragments(table_lab, uri):
     location = TableLocation.parse(uri)
-    lab.create(uri)
-    with Committer(location, "run", max_rows=1, slices_of=lab.slices_of) as committer:
-        for number, place in enumerate(lab.all_slices()):
-            rows, rejects = lab.read([place])
+    table_lab.create(uri)
+    with Committer(location, "run", max_rows=1, slices_of=table_lab.slices_of) as committer:
+        for number, place in enumerate(table_lab.all_slices()):
+            rows, rejects = table_lab.read([place])
             committer.add(stage(location, rows), rejects)
             if number == 5:
                 compact(location, VectorTable.open(uri).dataset(), few=1)
-    lab.assert_exactly_once(uri)
+    table_lab.assert_exactly_once(uri)

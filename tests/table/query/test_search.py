@@ -20,10 +20,10 @@ def halves():
     return Halves(random.standard_normal((N, H)).astype(np.float32), random.standard_normal((N, R)).astype(np.float32))
 
 
-def make_table(lab, uri, halves, how="sum", alpha=ALPHA):
-    spec = lab.spec(combine=how, alpha=alpha if how == "sum" else None)
+def make_table(table_lab, uri, halves, how="sum", alpha=ALPHA):
+    spec = table_lab.spec(combine=how, alpha=alpha if how == "sum" else None)
     keep = pa.schema([("Group", pa.string()), ("n", pa.int64()), ("x", pa.float32()), ("ok", pa.bool_())])
-    table = VectorTable.create(uri, spec=spec, meaning=lab.MEANING, halves=(H, R), keep=keep)
+    table = VectorTable.create(uri, spec=spec, meaning=table_lab.MEANING, halves=(H, R), keep=keep)
     numbers = np.arange(N)
     metadata = pa.table(
         {
@@ -40,8 +40,8 @@ def make_table(lab, uri, halves, how="sum", alpha=ALPHA):
 
 
 @pytest.fixture(scope="module")
-def table(lab, halves, tmp_path_factory):
-    made = make_table(lab, str(tmp_path_factory.mktemp("lake") / "t"), halves)
+def table(table_lab, halves, tmp_path_factory):
+    made = make_table(table_lab, str(tmp_path_factory.mktemp("lake") / "t"), halves)
     made.index()
     return made
 
@@ -93,8 +93,8 @@ def test_alpha_reaches_queries_in_words(table, halves):
 
 
 @pytest.mark.parametrize("how", ["concat", "hs", "rw"])
-def test_only_sum_takes_an_alpha(lab, halves, uri, how):
-    table = make_table(lab, uri, halves, how, None)
+def test_only_sum_takes_an_alpha(table_lab, halves, uri, how):
+    table = make_table(table_lab, uri, halves, how, None)
     stored = combine(halves, how, None)
     hits = table.search(stored[3], k=5)
     assert numbers_of(hits) == np.argsort(-(stored @ stored[3]))[:5].tolist()
@@ -197,11 +197,13 @@ def test_questions_that_do_not_fit(table):
         table.search(like="zz")
 
 
-def test_without_a_text_index_or_texts(lab, uri, halves):
-    table = make_table(lab, uri, halves)
+def test_without_a_text_index_or_texts(table_lab, uri, halves):
+    table = make_table(table_lab, uri, halves)
     with pytest.raises(TableError, match=r"no text index yet: build it first \(moee index"):
         table.search("apple", mode="text")
-    bare = VectorTable.create(f"{uri}2", spec=lab.spec(), meaning=lab.MEANING, halves=(H, R), with_text=False)
+    bare = VectorTable.create(
+        f"{uri}2", spec=table_lab.spec(), meaning=table_lab.MEANING, halves=(H, R), with_text=False
+    )
     with pytest.raises(UsageError, match="stores no texts"):
         bare.search("apple", mode="text")
     assert bare.search(np.ones(H + R)).num_rows == 0
@@ -212,7 +214,7 @@ def test_words_need_a_calibration(table):
         table.search("apple")
 
 
-def test_the_model_found_here_must_be_the_one_that_made_the_vectors(lab, uri):
+def test_the_model_found_here_must_be_the_one_that_made_the_vectors(table_lab, uri):
     """A table whose stored meaning is of another checkpoint under the same name."""
     from pipeline.embedding.encoder import Encoder
 
@@ -228,8 +230,8 @@ def test_the_model_found_here_must_be_the_one_that_made_the_vectors(lab, uri):
     assert same.encoder.fingerprint == same.fingerprint
 
 
-def test_vector_index_with_later_rows(lab, uri, halves):
-    table = make_table(lab, uri, halves)
+def test_vector_index_with_later_rows(table_lab, uri, halves):
+    table = make_table(table_lab, uri, halves)
     kinds = {info.column: info.kind for info in table.index(min_rows=N)}
     assert kinds == {"id": "BTree", "text": "Inverted", "vector": "IVF_RQ"}
     new = np.random.default_rng(3).standard_normal((5, H + R)).astype(np.float32)
@@ -242,12 +244,12 @@ def test_vector_index_with_later_rows(lab, uri, halves):
     assert np.isin(found, np.argsort(-scores)[:10]).mean() >= 0.9
 
 
-def test_unfitting_dimension_gets_another_index(lab, uri):
-    table = VectorTable.create(uri, spec=lab.spec(), meaning=lab.MEANING, halves=(5, 6))
+def test_unfitting_dimension_gets_another_index(table_lab, uri):
+    table = VectorTable.create(uri, spec=table_lab.spec(), meaning=table_lab.MEANING, halves=(5, 6))
     table.add([f"d{n}" for n in range(300)], np.random.default_rng(0).standard_normal((300, 11)))
     assert {info.column: info.kind for info in table.index(min_rows=300)}["vector"] == "IVF_SQ"
 
 
-def test_spec_with_no_alpha_for_concat(lab):
+def test_spec_with_no_alpha_for_concat(table_lab):
     with pytest.raises(SpecError):
-        lab.spec(combine="concat").resolve({})
+        table_lab.spec(combine="concat").resolve({})
