@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 
 from pipeline.errors import ModelError
-from pipeline.replica.quantization.loading import is_expert_matrix
-from pipeline.replica.quantization.weights import QuantizedWeight
+from pipeline.replica.quantization.weights import QuantizedWeight, is_expert_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,27 +1,24 @@
-"""Checkpoint → headless model: safetensors only, no remote code, and nothing missing.
+"""Checkpoint → headless model on its device: safetensors only, no remote code, and nothing missing.
 
-The base model is loaded without its language-model head, since nothing reads next-token logits here. What
-transformers would only report (weights that the files lack, and that would stay random) is an error.
+OLMoE on a CPU is written out here (`pipeline.replica.olmoe`) and starts in half the time; everything else is loaded by
+transformers (`pipeline.replica.any_architecture`), which is imported only then.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModel, PreTrainedModel
 
-from pipeline.errors import ModelError, first_line
-from pipeline.models.quiet import quiet_transformers
+from pipeline.errors import ModelError
 from pipeline.models.weights import read_weights, weight_files
-from pipeline.replica.architecture import read_config, text_part
-from pipeline.replica.forward.experts import PADDED_GROUPS
 from pipeline.replica.memory import refuse_too_large
-from pipeline.replica.quantization.forward import attach
-from pipeline.replica.quantization.loading import holds_mxfp4, read_model
+from pipeline.replica.olmoe import OlmoeConfig, read_olmoe
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from pipeline.models import Checkpoint
     from pipeline.spec import Dtype, Quantization
 
@@ -53,45 +50,28 @@ def load_model(
     Raises:
         ModelError: the architecture is unknown, the files are damaged or incomplete, or cannot be loaded as asked.
     """
-    config = read_config(checkpoint)
-    mxfp4 = holds_mxfp4(checkpoint.name, config)
+    if device.type == "cpu" and quantization == "none":
+        model = _written_out(checkpoint, dtype)
+        if model is not None:
+            return model
+    from pipeline.replica.any_architecture import load_with_transformers
+
+    return load_with_transformers(checkpoint, dtype=dtype, device=device, quantization=quantization)
+
+
+def _written_out(checkpoint: Checkpoint, dtype: Dtype) -> PreTrainedModel | None:
+    """The checkpoint as `pipeline.replica.olmoe` reads it; None where it cannot, or not without complaint."""
+    try:
+        config = OlmoeConfig.parse(checkpoint.config)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    if config is None:
+        return None
     weights = read_weights(checkpoint.name, checkpoint.path)
-    refuse_too_large(checkpoint.name, weights, dtype=dtype, quantization=quantization, device=device)
-    options: dict[str, Any] = {"experts_implementation": PADDED_GROUPS} if device.type == "cpu" else {}
-    options |= {"config": config, "dtype": getattr(torch, dtype)}
-    with quiet_transformers():
-        try:
-            if mxfp4 or quantization != "none":
-                files = weight_files(checkpoint.name, checkpoint.path)
-                model, report = read_model(files, quantization, mxfp4=mxfp4, device=device, **options)
-            else:
-                model, report = AutoModel.from_pretrained(
-                    checkpoint.path,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    output_loading_info=True,
-                    **options,
-                )
-        except SafetensorError as error:
-            raise ModelError(f"model {checkpoint.name!r}: a weight file is damaged: {first_line(error)}") from error
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            reason = first_line(error)
-            if "conversion of the weights" in reason:  # of transformers, which prints the particulars as a table
-                reason = "some experts' weights are missing, or have another shape than the others"
-            raise ModelError(f"model {checkpoint.name!r} cannot be loaded: {reason}") from error
-    _refuse_gaps(checkpoint.name, report)
-    part: Any = text_part(model)
-    part = part.to(device).eval().requires_grad_(requires_grad=False)
-    attach(part)
-    return part
-
-
-def _refuse_gaps(name: str, report: dict[str, Any]) -> None:
-    missing = sorted(report.get("missing_keys") or ())
-    mismatched = sorted(str(entry) for entry in report.get("mismatched_keys") or ())
-    if missing or mismatched:
-        first = (missing + mismatched)[0]
-        raise ModelError(
-            f"model {name!r}: {len(missing)} weights are missing and {len(mismatched)} have another shape, "
-            f"{first} among them; the checkpoint is incomplete or not of the architecture that its config.json says"
-        )
+    refuse_too_large(checkpoint.name, weights, dtype=dtype, quantization="none", device=torch.device("cpu"))
+    try:
+        model = read_olmoe(config, weight_files(checkpoint.name, checkpoint.path), getattr(torch, dtype))
+    except (SafetensorError, RuntimeError):  # a damaged file, or sizes that no memory holds
+        return None
+    # It has as much of a transformers model's surface as replicas use.
+    return None if model is None else cast("PreTrainedModel", model.eval().requires_grad_(requires_grad=False))

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.nn import functional
-from transformers import PreTrainedModel
 
 from pipeline.errors import ModelError
 from pipeline.models.families import family_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
+
+    from transformers import PreTrainedModel
 
     from pipeline.models.families import ScoreFunction
 
@@ -140,8 +141,6 @@ def _find_routers(model: PreTrainedModel) -> list[_Router]:
     for name, module in model.named_modules():
         if type(module).__name__ in UNDECLARED_ROUTERS:
             found[name] = _Router(name, module, UNDECLARED_ROUTERS[type(module).__name__])
-        if not isinstance(module, PreTrainedModel):
-            continue
         for recorder in _recorders(module):
             for inner, candidate in module.named_modules(prefix=name):
                 if isinstance(candidate, recorder.target_class) and (recorder.layer_name or "") in inner:
@@ -159,8 +158,8 @@ def _width(router: torch.nn.Module) -> int:
     return matrices[-1].shape[0] - getattr(router, "n_shared_experts", 0)
 
 
-def _recorders(model: PreTrainedModel) -> list[Any]:
-    declared = (getattr(model, "_can_record_outputs", None) or {}).get("router_logits", [])
+def _recorders(module: torch.nn.Module) -> list[Any]:
+    declared = (getattr(module, "_can_record_outputs", None) or {}).get("router_logits", [])
     return declared if isinstance(declared, list) else [declared]
 
 

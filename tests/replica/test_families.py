@@ -19,7 +19,7 @@ from pipeline.models.families import FAMILIES, REFUSED, UNVERIFIED, family_of
 from pipeline.replica.architecture import CONFIG_OVERRIDES, text_part
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.overview import overview
-from pipeline.replica.quantization.loading import is_expert_matrix
+from pipeline.replica.quantization.weights import is_expert_matrix
 from pipeline.replica.replica import Replica
 from pipeline.replica.tap import SCORE_FUNCTIONS, _belongs
 

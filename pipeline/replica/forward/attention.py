@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.nn import functional
-from transformers import AttentionInterface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["PACKED_ATTENTION", "SEQUENCE_STEP", "Segments"]
+__all__ = ["PACKED_ATTENTION", "SEQUENCE_STEP", "Segments", "packed_attention"]
 
 PACKED_ATTENTION: Final = "moee_packed"
 """The name under which transformers finds our attention function (``attn_implementation``)."""
@@ -172,6 +171,3 @@ def _band(length: int, window: int | None, device: torch.device) -> torch.Tensor
     ahead = torch.arange(length, device=device)
     distance = ahead[:, None] - ahead[None, :]
     return (distance >= 0) & (distance < window)
-
-
-AttentionInterface.register(PACKED_ATTENTION, packed_attention)

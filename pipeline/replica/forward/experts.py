@@ -17,7 +17,6 @@ from typing import Any, Final
 
 import torch
 from torch.nn import functional
-from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
 __all__ = ["PADDED_GROUPS", "grouped_forward"]
 
@@ -110,6 +109,3 @@ def _buffer(name: str, rows: int, width: int, like: torch.Tensor) -> torch.Tenso
             kept = torch.empty(rows * width, dtype=like.dtype)
         setattr(_buffers, key, kept)
     return kept[: rows * width].view(rows, width)
-
-
-ALL_EXPERTS_FUNCTIONS.register(PADDED_GROUPS, grouped_forward)

@@ -8,7 +8,6 @@ mapped: a mapping would keep the whole checkpoint in the process's memory as lon
 from __future__ import annotations
 
 import ctypes
-import re
 from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,7 +22,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from pipeline.errors import ModelError
-from pipeline.replica.quantization.weights import FORMATS, QuantizedWeight, quantized
+from pipeline.replica.quantization.weights import FORMATS, QuantizedWeight, is_expert_matrix, quantized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,18 +33,10 @@ if TYPE_CHECKING:
     from pipeline.replica.quantization.weights import ExpertFormat
     from pipeline.spec import Quantization
 
-__all__ = ["holds_mxfp4", "is_expert_matrix", "read_model"]
+__all__ = ["holds_mxfp4", "read_model"]
 
 METHOD: Final = "moee_experts"
 """The name under which transformers finds our quantizer."""
-
-EXPERT_MATRIX: Final = re.compile(r"(?:.*\.)?experts\.(?:gate_up_proj|gate_proj|up_proj|down_proj|mlp\.(?:w1|v1|w2))")
-"""Parameters in which transformers fuses a layer's experts; `mlp` is DBRX's, two-dimensional."""
-
-
-def is_expert_matrix(name: str) -> bool:
-    """Whether this parameter of a loaded model holds the matrices of a layer's experts."""
-    return EXPERT_MATRIX.fullmatch(name) is not None
 
 
 def holds_mxfp4(name: str, config: PreTrainedConfig) -> bool:

@@ -17,6 +17,7 @@ and that a hook fills before the layer runs.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -28,7 +29,7 @@ from pipeline.errors import ModelError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-__all__ = ["FORMATS", "ExpertFormat", "Int8Weight", "Nf4Weight", "QuantizedWeight", "quantized"]
+__all__ = ["FORMATS", "ExpertFormat", "Int8Weight", "Nf4Weight", "QuantizedWeight", "is_expert_matrix", "quantized"]
 
 ExpertFormat = Literal["nf4", "int8"]
 
@@ -40,6 +41,9 @@ ELEMENTS_PER_PIECE: Final = 1 << 22
 
 MAX_ELEMENTS_PER_CALL: Final = 1 << 30
 """Elements dequantized in one call; bitsandbytes' CUDA kernels count in 32 bits."""
+
+EXPERT_MATRIX: Final = re.compile(r"(?:.*\.)?experts\.(?:gate_up_proj|gate_proj|up_proj|down_proj|mlp\.(?:w1|v1|w2))")
+"""Parameters in which transformers fuses a layer's experts; `mlp` is DBRX's, two-dimensional."""
 
 
 class QuantizedWeight(torch.nn.Module):
@@ -190,6 +194,11 @@ class Int8Weight(QuantizedWeight):
 
 
 FORMATS: Final[dict[ExpertFormat, type[QuantizedWeight]]] = {"nf4": Nf4Weight, "int8": Int8Weight}
+
+
+def is_expert_matrix(name: str) -> bool:
+    """Whether this parameter of a loaded model holds the matrices of a layer's experts."""
+    return EXPERT_MATRIX.fullmatch(name) is not None
 
 
 def quantized(weight: torch.Tensor, how: ExpertFormat, *, dtype: torch.dtype, device: torch.device) -> QuantizedWeight:

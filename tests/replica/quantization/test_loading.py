@@ -15,8 +15,7 @@ from pipeline.models import locate
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.footprint import footprint_of, refuse_unquantized
 from pipeline.replica.load import load_model
-from pipeline.replica.quantization import loading
-from pipeline.replica.quantization.weights import Nf4Weight, QuantizedWeight, quantized
+from pipeline.replica.quantization.weights import Nf4Weight, QuantizedWeight, is_expert_matrix, quantized
 from pipeline.replica.replica import Replica
 
 CPU = torch.device("cpu")
@@ -281,11 +280,11 @@ def test_loading_never_holds_the_dense_model(tmp_path, how):
 
 def test_the_name_of_a_parameter_tells_whether_it_is_an_experts_matrix():
     for name in ("layers.1.mlp.experts.gate_up_proj", "experts.down_proj", "blocks.0.ffn.experts.mlp.w1"):
-        assert loading.is_expert_matrix(name)
+        assert is_expert_matrix(name)
     for name in (
         "layers.1.mlp.experts.gate_up_proj_bias",
         "layers.1.mlp.shared_experts.gate_proj",
         "layers.1.mlp.shared_experts.up_proj.weight",
         "layers.1.mlp.gate.weight",
     ):
-        assert not loading.is_expert_matrix(name)
+        assert not is_expert_matrix(name)
