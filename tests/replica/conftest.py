@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import pipeline.replica.any_architecture  # noqa: F401 — it teaches transformers our attention and our experts
+
 
 def _load(name):
     spec = importlib.util.spec_from_file_location(f"replica_{name}", Path(__file__).parent / f"{name}.py")
