@@ -1,9 +1,9 @@
-"""The encoder's faces towards BERTopic and scikit-learn, so that ``BERTopic(embedding_model=encoder)`` just works.
+"""The encoder as BERTopic's backend and scikit-learn's transformer: ``BERTopic(embedding_model=encoder)`` works.
 
-BERTopic accepts an object of one's own only if it is an instance of its ``BaseEmbedder``, and importing BERTopic takes
-10 s and more. So the class shows itself as one only when BERTopic has been imported, through ``__class__``, which
-``isinstance`` consults by design (as ``unittest.mock`` uses it). Without this, BERTopic would take the encoder for a
-Hugging Face pipeline: its test is whether the type's name contains "pipeline", and our package's does.
+BERTopic accepts a user's object only if it is an instance of its ``BaseEmbedder``, and importing BERTopic takes 10 s
+and more. So the class claims to be one only after BERTopic has been imported, through ``__class__``, which
+``isinstance`` reads by design (``unittest.mock`` uses it, too). Without this, BERTopic would treat the encoder as a
+Hugging Face pipeline: it tests whether the type's name contains "pipeline", and this package's does.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Calibration: the mean and deviation of each dimension, so that a vector says in what its document is unusual.
 
-The authors z-score per batch, which makes a document's vector depend on its batch mates. Here mean and standard
-deviation come from a fixed sample of the corpus, once, and are stored with the table (DESIGN.md, "The vector").
+The authors z-score per batch, which makes a document's vector depend on the rest of its batch. Here mean and standard
+deviation come from a fixed sample of the corpus, once, and are stored with the table (docs/design.md, "The vector").
 """
 
 from __future__ import annotations

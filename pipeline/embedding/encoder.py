@@ -1,7 +1,7 @@
 """The encoder: texts in, MoEE vectors out. Prompt → tokens → batches → replica → calibration → combination.
 
 A document's vector depends on the document, the spec and the calibration, and on nothing else: not on the batch, the
-order, the device or the number of replicas (DESIGN.md, promise 1).
+order, the device or the number of replicas (docs/design.md, promise 1).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Encoder(BertopicBackend):
         return fingerprint_of(self.meaning, self.calibration.hash)
 
     def calibrate(self, texts: Sequence[str]) -> Calibration:
-        """Make and use a calibration from a sample of the corpus (DESIGN.md: 2,048 documents)."""
+        """Make and use a calibration from a sample of the corpus (docs/design.md: 2,048 documents)."""
         self.calibrated(texts)
         return self.calibration
 

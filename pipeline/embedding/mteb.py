@@ -1,4 +1,4 @@
-"""The encoder's face towards MTEB: ``mteb.evaluate(MtebEncoder(encoder), tasks)`` reruns anybody's table.
+"""The encoder for MTEB: ``mteb.evaluate(MtebEncoder(encoder), tasks)`` reruns any published table.
 
 Needs the extra ``mteb``; importing this module does not import it. Vectors are made exactly as everywhere else: by the
 spec, and under the encoder's own calibration, one for all tasks (the authors' code scores each batch by its own mean

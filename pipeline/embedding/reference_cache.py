@@ -6,7 +6,7 @@ file for each model and way of reading it. The files may be deleted at any time.
 directory cannot be written, costs the computation and nothing else.
 
 What is read equals what was computed, bit by bit. It may differ from what would be computed now as two batches differ
-(DESIGN.md, promise 1): by another CPU, another version of torch, or another composition of the batches.
+(docs/design.md, promise 1): by another CPU, another version of torch, or another composition of the batches.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which model a checkpoint's configuration asks for, and which part of it reads text.
 
-Nothing but the configuration is looked at before the weights: what cannot work is refused here, with the reason.
+The configuration alone is read, before any weights: what cannot work is refused here, with the reason.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CONFIG_OVERRIDES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 """Configuration that keeps a document from depending on its batch mates or on chance.
 
 Experts with a capacity drop the tokens beyond it, in NLLB those of later documents in the batch; NLLB's second expert
-can be drawn at random, and its padding mask is read upside down under SDPA (5.23).
+can be drawn at random, and its padding mask is inverted under SDPA (5.23).
 """
 
 

@@ -1,6 +1,6 @@
 """What a replica's weights take, kind by kind, and the check that quantized means quantized.
 
-Promise 5 of DESIGN.md: the experts' bytes shrank, and nothing else was touched.
+Promise 5 of docs/design.md: the experts' bytes shrank, and nothing else was touched.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checkpoint → headless model on its device: safetensors only, no remote code, and nothing missing.
 
-OLMoE on a CPU is written out here (`pipeline.replica.olmoe`) and starts in half the time; everything else is loaded by
-transformers (`pipeline.replica.any_architecture`), which is imported only then.
+OLMoE on a CPU is the package's own code (`pipeline.replica.olmoe`), which starts in half the time. transformers loads
+everything else (`pipeline.replica.any_architecture`) and is imported only then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from pipeline.errors import ModelError
 from pipeline.models.weights import read_weights, weight_files
 from pipeline.replica.memory import refuse_too_large
-from pipeline.replica.olmoe import OlmoeConfig, read_olmoe
+from pipeline.replica.olmoe_files import OlmoeConfig, read_olmoe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +60,7 @@ def load_model(
 
 
 def _written_out(checkpoint: Checkpoint, dtype: Dtype) -> PreTrainedModel | None:
-    """The checkpoint as `pipeline.replica.olmoe` reads it; None where it cannot, or not without complaint."""
+    """The checkpoint as `pipeline.replica.olmoe_files` reads it; None: it is for transformers to load or to refuse."""
     try:
         config = OlmoeConfig.parse(checkpoint.config)
     except (OSError, ValueError, AttributeError, TypeError):
@@ -73,5 +73,5 @@ def _written_out(checkpoint: Checkpoint, dtype: Dtype) -> PreTrainedModel | None
         model = read_olmoe(config, weight_files(checkpoint.name, checkpoint.path), getattr(torch, dtype))
     except (SafetensorError, RuntimeError):  # a damaged file, or sizes that no memory holds
         return None
-    # It has as much of a transformers model's surface as replicas use.
+    # An `Olmoe` has the attributes and methods of a transformers model that replicas use.
     return None if model is None else cast("PreTrainedModel", model.eval().requires_grad_(requires_grad=False))

@@ -1,7 +1,7 @@
 """The replica: one model, its router tap, and a forward that pools while it runs.
 
-At load it probes itself: packed sequences must give what each gives alone. Where they do not, it falls back to
-padded batches, and where those differ too it refuses to work (DESIGN.md, promise 5).
+At load it probes itself: packed sequences must give what each sequence gives alone. If they do not, the replica falls
+back to padded batches; if those differ too, it refuses to work (docs/design.md, promise 5).
 """
 
 from __future__ import annotations

@@ -7,13 +7,15 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from pipeline.errors import ModelError
 from pipeline.models import locate
 from pipeline.replica.any_architecture import load_with_transformers
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.load import load_model
-from pipeline.replica.olmoe import Olmoe, OlmoeConfig
+from pipeline.replica.olmoe import Olmoe
+from pipeline.replica.olmoe_files import OlmoeConfig, read_olmoe
 from pipeline.replica.replica import Replica
 
 CPU = torch.device("cpu")
@@ -110,6 +112,24 @@ def test_sizes_that_the_files_do_not_have_are_refused_in_one_line(saved, size, f
     with pytest.raises(ModelError) as caught:
         load_model(change(folder, **{size: factor * before}), dtype="float32", device=CPU)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["missing", "missing, and another one twice"])
+def test_files_that_lack_a_matrix_are_not_read(saved, tmp_path, twice):
+    checkpoint = locate(str(saved()))
+    config = OlmoeConfig.parse(checkpoint.config)
+    tensors = {}
+    for file in checkpoint.path.glob("*.safetensors"):
+        tensors |= load_file(file)
+    assert config is not None
+    whole, broken = tmp_path / "whole.safetensors", tmp_path / "broken.safetensors"
+    save_file(tensors, whole)
+    assert read_olmoe(config, [whole], torch.float32) is not None
+    up = next(name for name in tensors if name.endswith("experts.0.up_proj.weight"))
+    gate = tensors[up.replace("up_proj", "gate_proj")]
+    del tensors[up]
+    save_file({**tensors, **({f"model.{up.replace('up_proj', 'gate_proj')}": gate.clone()} if twice else {})}, broken)
+    assert read_olmoe(config, [broken], torch.float32) is None
 
 
 def test_an_older_configuration_says_the_same(saved):

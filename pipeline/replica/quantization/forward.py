@@ -1,4 +1,4 @@
-"""How forwards get at quantized experts: one matrix at a time, or a layer's dense weights in a buffer that all share.
+"""How forwards read quantized experts: one matrix at a time, or a whole layer in a dense buffer that layers share.
 
 Our forward for CPUs (`pipeline.replica.forward.experts`) asks for one expert's matrix when it multiplies, so that the
 matrix is used while it is in the cache, and experts without tokens are never dequantized. Grouped kernels on GPUs, and

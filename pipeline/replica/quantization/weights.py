@@ -1,4 +1,4 @@
-"""Experts in four or eight bits: how their matrices are stored, and how a forward gets at them.
+"""Experts in four or eight bits: how their matrices are stored, and how a forward reads them.
 
 A layer's fused experts become one `QuantizedWeight` for each projection, which hands out one expert's matrix at a
 time in the replica's dtype. Forwards that go through the experts one by one ask it as they asked the parameter that
