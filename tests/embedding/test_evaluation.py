@@ -81,10 +81,10 @@ def test_tfidf_finds_the_words():
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[7] + 0.5
 
 
-def test_a_random_twin_has_the_shape_and_not_the_weights(tmp_path):
+def test_a_random_checkpoint_has_the_shape_and_not_the_weights(tmp_path):
     mini = locate("mini")
     write_random_checkpoint(mini, tmp_path)
-    twin = locate(str(tmp_path))
-    assert twin.config["hidden_size"] == mini.config["hidden_size"]
-    assert twin.identity != mini.identity
-    assert twin.tokenizer == mini.tokenizer
+    random = locate(str(tmp_path))
+    assert random.config["hidden_size"] == mini.config["hidden_size"]
+    assert random.identity != mini.identity
+    assert random.tokenizer == mini.tokenizer

@@ -159,7 +159,7 @@ def mixing(inputs, scores):
 UNCOMPARABLE = {
     "jetmoe": "its experts are given sorted tokens",
     "llama4_text": "it multiplies the experts' inputs by the scores",
-    "phimoe": "its sparse mixer masks the logits anew for each choice",
+    "phimoe": "its sparse mixer masks the logits again for each choice",
     "switch_transformers": "one expert a token, chosen by a mask",
 }
 

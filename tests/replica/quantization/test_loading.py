@@ -243,7 +243,7 @@ def load(name):
 load("mini")  # what is imported and compiled on first use is no part of the model
 gc.collect()
 before = memory("VmRSS")
-Path("/proc/self/clear_refs").write_text("5")  # starts the high-water mark anew
+Path("/proc/self/clear_refs").write_text("5")  # starts the high-water mark again
 model = load(sys.argv[1])
 weights = footprint_of(model, [])
 layer = next(entry.dense for entry in weights if entry.kind == "experts") / model.config.num_hidden_layers

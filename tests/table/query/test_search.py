@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -253,3 +256,13 @@ def test_unfitting_dimension_gets_another_index(table_lab, uri):
 def test_spec_with_no_alpha_for_concat(table_lab):
     with pytest.raises(SpecError):
         table_lab.spec(combine="concat").resolve({})
+
+
+def test_a_search_by_vector_imports_neither_lancedb_nor_torch(table):
+    code = (
+        "import sys, numpy as np; from pipeline.table import VectorTable; table = VectorTable.open(sys.argv[1])\n"
+        "hits = table.search(np.ones(table.dim, np.float32), k=3)\n"
+        "print(hits.num_rows, sorted({'lancedb', 'torch', 'transformers', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(table.location)], capture_output=True, text=True, check=True)
+    assert done.stdout == "3 []\n"
