@@ -25,12 +25,12 @@ def view_json(topic: TopicView) -> dict[str, Any]:
 
 def as_json(topics: Topics, limit: int) -> dict[str, Any]:
     """A model and its largest topics, for ``--json``."""
-    model, extent = topics.model, topics.extent()
+    model, counted = topics.model, topics.document_counts()
     return {
         "version": model.version,
-        "documents": extent.documents,
-        "outliers": extent.outliers,
-        **({} if extent.chunks is None else {"chunks": extent.chunks}),
+        "documents": counted.documents,
+        "outliers": counted.outliers,
+        **({} if counted.chunks is None else {"chunks": counted.chunks}),
         "metrics": dict(model.metrics),
         "count": model.topics,
         "topics": [view_json(topic) for topic in topics.overview(limit=limit, examples=1)],

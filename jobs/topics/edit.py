@@ -66,7 +66,7 @@ def _label_by_llm(arguments: argparse.Namespace, settings: LlmSettings, output: 
     if arguments.topic is not None or arguments.unlock:
         raise UsageError("topics label --llm names all topics that only their words name: it takes no topic")
     before = load_topics(arguments.table, storage_options=storage_options(arguments))
-    topics = label_by_llm(before, settings, output, anew=arguments.anew, wait=arguments.wait)
+    topics = label_by_llm(before, settings, output, again=arguments.anew, wait=arguments.wait)
     old = {row["topic"]: row["label"] for row in before.topics().to_pylist()}
     new = {row["topic"]: row["label"] for row in topics.topics().to_pylist()}
     changed = {topic: label for topic, label in sorted(new.items()) if label != old.get(topic)}

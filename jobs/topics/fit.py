@@ -23,7 +23,7 @@ __all__ = ["COMMAND", "fit_and_show", "mapper_for"]
 
 SAMPLE: Final = 100_000
 LABEL_WAIT: Final = 60.0
-"""Seconds that new names wait for whoever changes the topics in the meantime."""
+"""Seconds that new labels wait for another change of the topics to end."""
 
 FIGURES: Final = {
     "npmi": "NPMI",
@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=SAMPLE,
         metavar="N",
-        help=f"cluster at most so many documents; the others are put into the topics found ({SAMPLE:,})",
+        help=f"cluster at most N documents; the others are assigned to the topics found ({SAMPLE:,})",
     )
     parser.add_argument("--no-keywords", action="store_true", help="skip the words chosen by the model (KeyBERT)")
     parser.add_argument("--truth", metavar="COLUMN", help="measure how well topics agree with this column")

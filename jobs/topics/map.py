@@ -22,9 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE.html", help="the page (NAME.topics.html)")
     parser.add_argument("--png", type=Path, metavar="FILE.png", help="the picture (beside the page)")
     parser.add_argument("--no-png", action="store_true", help="write the page only")
-    parser.add_argument(
-        "--points", type=int, default=50_000, metavar="N", help="show at most so many documents (50,000)"
-    )
+    parser.add_argument("--points", type=int, default=50_000, metavar="N", help="show at most N documents (50,000)")
     parser.add_argument("--version", type=int, metavar="N", help="of the topics (the latest)")
     parser.add_argument("--seed", type=int, default=0, help="of the layout")
 

@@ -53,7 +53,7 @@ def llm_settings(arguments: argparse.Namespace, *, wanted: bool | None = None) -
 
 
 def label_by_llm(
-    topics: Topics, settings: LlmSettings, output: Output, *, anew: bool = False, wait: float = 0.0
+    topics: Topics, settings: LlmSettings, output: Output, *, again: bool = False, wait: float = 0.0
 ) -> Topics:
     """Name topics and publish the names; without any the topics stay as they are.
 
@@ -61,12 +61,12 @@ def label_by_llm(
         topics: of the latest version.
         settings: of the language model.
         output: where progress goes.
-        anew: all topics whose label is not locked, and not only those that just their words name.
+        again: label all topics whose label is not locked, not only those whose label is made of their words.
         wait: seconds to wait for another change of these topics to end.
     """
     from pipeline.topics.naming import name_topics
     from pipeline.topics.operations.edit import set_labels
 
     with output.progress.status(f"asking {settings.model} for names …"):
-        labels = name_topics(topics, settings, anew=anew)
+        labels = name_topics(topics, settings, again=again)
         return set_labels(topics.tables, labels, source="llm", locked=False, wait=wait) if labels else topics

@@ -32,7 +32,7 @@ SHIFTS: Final = 3
 DONE: Final = {
     "assign": "new documents assigned",
     "births": "looked for new topics",
-    "refit": "fitted anew; topics that go on keep their number and given labels",
+    "refit": "fitted again; topics that go on keep their number and given labels",
 }
 
 
@@ -41,8 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     table_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and why, and change nothing")
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--refit", action="store_true", default=None, help="fit anew, whatever is measured")
-    choice.add_argument("--no-refit", action="store_false", dest="refit", help="never fit anew")
+    choice.add_argument("--refit", action="store_true", default=None, help="fit again, whatever is measured")
+    choice.add_argument("--no-refit", action="store_false", dest="refit", help="never fit again")
     parser.add_argument(
         "--at-version", type=int, metavar="N", help="a table version to be covered; run again for it, nothing is done"
     )
@@ -56,9 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="new rejects that are worth a search for topics (500; never fewer than 20 times the smallest topic)",
     )
-    limits.add_argument("--growth", type=float, metavar="SHARE", help="fit anew when the table grew by more (0.5)")
+    limits.add_argument("--growth", type=float, metavar="SHARE", help="fit again when the table grew by more (0.5)")
     limits.add_argument("--divergence", type=float, metavar="BITS", help="… when topics' shares moved by more (0.1)")
-    limits.add_argument("--rejects", type=float, metavar="TIMES", help="… when so many times more are rejected (2)")
+    limits.add_argument("--rejects", type=float, metavar="TIMES", help="… when rejects are N times as frequent (2)")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
@@ -127,7 +127,7 @@ def _show(console: Console, refresh: Refresh, thresholds: Thresholds) -> None:
     before = refresh.before
     console.print(f"topics version {before.version}: {before.topics} topics over {before.documents:,} documents")
     verb = "would be" if refresh.is_dry else "were"
-    console.print(f"{refresh.pending:,} new or changed documents {verb} assigned")
+    console.print(f"{refresh.unassigned:,} new or changed documents {verb} assigned")
     if refresh.drift is not None and refresh.drift.added:
         _show_drift(console, refresh.drift, thresholds, recipe_of(refresh.topics.tables.base(before)).min_cluster_size)
     for decision in refresh.decisions:
@@ -143,12 +143,12 @@ def _show(console: Console, refresh: Refresh, thresholds: Thresholds) -> None:
 
 
 def _done(model: TopicModel, refresh: Refresh) -> str:
-    only_gone = model.kind == "assign" and not refresh.pending
+    only_gone = model.kind == "assign" and not refresh.unassigned
     return "documents that are gone were forgotten" if only_gone else DONE[model.kind]
 
 
 def _said(action: str) -> str:
-    return {"nothing": "topics stay as they are", "births": "look for new topics", "refit": "fit anew"}[action]
+    return {"nothing": "topics stay as they are", "births": "look for new topics", "refit": "fit again"}[action]
 
 
 def _show_drift(console: Console, drift: Drift, limits: Thresholds, smallest: int) -> None:
@@ -171,7 +171,7 @@ def _as_json(refresh: Refresh) -> dict[str, Any]:
     return {
         "version": refresh.topics.model.version,
         "dry_run": refresh.is_dry,
-        "pending": refresh.pending,
+        "pending": refresh.unassigned,
         "drift": None if refresh.drift is None else refresh.drift.to_json(),
         "decisions": [{"action": each.action, "reasons": list(each.reasons)} for each in refresh.decisions],
         "made": [
@@ -189,7 +189,7 @@ def _as_json(refresh: Refresh) -> dict[str, Any]:
 
 COMMAND: Final = Command(
     name="refresh",
-    help="Assign new documents to the topics; add topics or fit anew where the table has moved away from them.",
+    help="Assign new documents to the topics; add topics or fit again where the table has moved away from them.",
     configure=configure,
     run=run,
     examples=("moee topics refresh lake/docs", "moee topics refresh lake/docs --dry-run"),

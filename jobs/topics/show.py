@@ -30,12 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     view.add_argument("--by", metavar="COLUMN", help="topics by a metadata column, and what is over-represented")
     view.add_argument("--tree", action="store_true", help="which topics are kin")
     view.add_argument("--history", action="store_true", help="versions, and what happened to topics in each")
-    parser.add_argument("--bins", type=int, default=20, metavar="N", help="with --over: at most so many intervals (20)")
+    parser.add_argument("--bins", type=int, default=20, metavar="N", help="with --over: at most N intervals (20)")
     parser.add_argument(
         "--mad",
         type=float,
         metavar="F",
-        help="decide outliers anew, without fitting: a document is in its nearest topic down to median - F x MAD (3)",
+        help="decide outliers again, without fitting: a document is in its nearest topic down to median - F x MAD (3)",
     )
     parser.add_argument("--version", type=int, metavar="N", help="of the topics (the latest)")
     parser.add_argument("--limit", type=int, default=30, metavar="N", help="how many topics or values to show (30)")
@@ -81,11 +81,11 @@ def _view(arguments: argparse.Namespace, topics: Topics, console: Console) -> di
 
 def show_topics(console: Console, topics: Topics, limit: int) -> None:
     """The largest topics: number, size, words, and below them the beginning of an example."""
-    model, extent = topics.model, topics.extent()
-    chunks = "" if extent.chunks is None else f" in {extent.chunks:,} chunks"
+    model, counted = topics.model, topics.document_counts()
+    chunks = "" if counted.chunks is None else f" in {counted.chunks:,} chunks"
     console.print(
-        f"{model.topics} topics over {extent.documents:,} documents{chunks}, {extent.outliers:,} in none "
-        f"({100 * extent.outliers / max(extent.documents, 1):.0f} %); version {model.version}"
+        f"{model.topics} topics over {counted.documents:,} documents{chunks}, {counted.outliers:,} in none "
+        f"({100 * counted.outliers / max(counted.documents, 1):.0f} %); version {model.version}"
     )
     for topic in topics.overview(limit=limit, examples=1):
         head = Text(f"{topic.topic:>5}  {topic.size:>7,}  ", style="bold")

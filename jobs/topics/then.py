@@ -17,7 +17,7 @@ __all__ = ["enough_new", "topics_if_grown"]
 
 SHARE: Final = 0.01
 MANY: Final = 1000
-"""A refresh is worth it for this share of the documents, or for so many."""
+"""A refresh is worth it for this share of the documents, or for this number."""
 
 
 def topics_if_grown(table: str, output: Output, *, storage_options: dict[str, str] | None = None) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def topics_if_grown(table: str, output: Output, *, storage_options: dict[str, st
     from pipeline.table import VectorTable
     from pipeline.topics import Topics
     from pipeline.topics.clustering.recipe import Recipe
-    from pipeline.topics.operations.refresh import pending_documents
+    from pipeline.topics.operations.refresh import count_unassigned
     from pipeline.topics.versions.tables import TopicTables
 
     tables = TopicTables.of(VectorTable.open(table, storage_options))
@@ -35,7 +35,7 @@ def topics_if_grown(table: str, output: Output, *, storage_options: dict[str, st
         if documents < fewest:
             return _skipped(output, f"{documents:,} documents are too few, topics need {fewest:,}")
         return fit_and_show(table, output, storage_options=storage_options)
-    model, pending = models[-1], pending_documents(Topics(tables, models[-1]))
+    model, pending = models[-1], count_unassigned(Topics(tables, models[-1]))
     enough = enough_new(model.documents)
     if pending < enough:
         return _skipped(

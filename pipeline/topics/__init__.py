@@ -1,9 +1,13 @@
-"""Topics of a table: fitted, named, stored beside it, and kept the same from one fit to the next.
+"""Topics of a table: fitted, named, stored beside the table, and recognised again from one fit to the next.
 
-    documents → recipe (who belongs together) → geometry (where that is) → identity (which topic of the last model)
-              → assign (every document, in parts) → counts, words (what it is called) → writing (four tables) → load
+    clustering/    which documents belong together, where that is, and which topic of the last model it was
+    words/         what a topic is called
+    versions/      the four tables beside the vector table: the next version is written, made visible, loaded
+    operations/    fit, refresh, label, merge, reduce: each writes versions
+    views/         map, topics over time and by metadata, hierarchy
 
-Ray does not enter here, nor does pickle.
+Imports run from the bottom of this list to the top. What the words mean is said in `pipeline.topics.schema`.
+Nothing here imports Ray or unpickles anything.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Names for topics from a language model, through any endpoint that speaks OpenAI's chat completions.
+"""Labels for topics from a language model, through any endpoint with OpenAI's chat completions API.
 
-Off unless asked for: it sends words and beginnings of documents to that endpoint. A topic whose name cannot be had
-keeps its words; nothing here raises for what the endpoint does. The key comes from the environment, goes to that one
-endpoint (redirects are not followed), and into no message.
+Off unless asked for, because it sends words and beginnings of documents to that endpoint. A topic that gets no label
+keeps its words; no failure of the endpoint raises here. The key comes from the environment, goes to that one endpoint
+(redirects are not followed), and appears in no message.
 """
 
 from __future__ import annotations
@@ -33,19 +33,21 @@ __all__ = ["LlmSettings", "TopicText", "clean_label", "llm_labels", "name_topics
 logger = logging.getLogger(__name__)
 
 OPENAI: Final = "https://api.openai.com/v1"
-LONGEST: Final = 60
-"""Characters of a label."""
-DOCUMENTS: Final = 4
-BEGINNING: Final = 500
-"""Characters of a document that are sent."""
-EDGES: Final = " .,;:-\u2013\u2014\"'\u201c\u201d\u201e\u00ab\u00bb"
-"""Blanks, stops, dashes and quotation marks around a label."""
-LARGEST_ANSWER: Final = 1 << 20
-LONGEST_PAUSE: Final = 20.0
-"""Seconds, whatever a server's Retry-After says."""
-ABOUT_THIS_TOPIC: Final = frozenset({400, 413, 422})
-"""Statuses that say nothing about the next topic."""
-TRANSIENT: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+MAX_LABEL_CHARACTERS: Final = 60
+"""Longer labels are cut."""
+DOCUMENTS_PER_TOPIC: Final = 4
+"""Documents that are sent for a topic."""
+MAX_DOCUMENT_CHARACTERS: Final = 500
+"""The beginning of a document that is sent."""
+STRIPPED_CHARACTERS: Final = " .,;:-\u2013\u2014\"'\u201c\u201d\u201e\u00ab\u00bb"
+"""Blanks, punctuation and quotation marks that are removed around a label."""
+MAX_ANSWER_BYTES: Final = 1 << 20
+MAX_PAUSE_SECONDS: Final = 20.0
+"""A longer Retry-After is shortened to this."""
+TOPIC_ERROR_STATUSES: Final = frozenset({400, 413, 422})
+"""HTTP statuses that concern this topic's request only; others may still succeed."""
+TRANSIENT_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+"""HTTP statuses after which the same request is tried again."""
 
 SYSTEM: Final = (
     "You name the topics of a collection of documents. You are given the words that set one topic apart and the "
@@ -57,31 +59,41 @@ SYSTEM: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TopicText:
-    """What a topic is named from: its words, best first, and documents that stand for it."""
+    """What a topic's label is made from."""
 
     topic: int
+    """Its id."""
     words: Sequence[str]
+    """Best first."""
     documents: Sequence[str]
+    """Texts of representative documents."""
 
 
 @dataclass(frozen=True, slots=True)
 class LlmSettings:
-    """Which model is asked, where, and how patiently. `timeout` and `pause` (before the second attempt) in seconds."""
+    """Which model to ask, and how."""
 
     model: str
+    """Name of the model."""
     url: str = OPENAI
+    """The endpoint, without ``/chat/completions``."""
     key: str | None = field(default=None, repr=False)
+    """Sent as bearer token; None: none is sent."""
     timeout: float = 30.0
+    """Seconds for a complete answer."""
     attempts: int = 4
+    """How often a request is tried."""
     pause: float = 1.0
+    """Seconds before the second attempt; doubled before each further one."""
     concurrency: int = 4
+    """Topics that are asked about at a time."""
 
     @classmethod
     def from_environment(cls, model: str | None, url: str | None = None) -> Self:
-        """With ``OPENAI_API_KEY``, and where `url` is None ``OPENAI_BASE_URL``, else OpenAI's own.
+        """Settings with ``OPENAI_API_KEY``; if `url` is None, with ``OPENAI_BASE_URL`` or else OpenAI's own endpoint.
 
         Raises:
-            UsageError: no model, no key for OpenAI, or no such URL.
+            UsageError: no model, no key for OpenAI, or a URL of another form.
         """
         if not model:
             raise UsageError("labels by a language model: name it with --llm-model")
@@ -98,11 +110,11 @@ class LlmSettings:
 
 
 class _EndpointError(Exception):
-    """The endpoint gave no answer that counts; the message holds nothing that it or the environment said."""
+    """The endpoint gave no usable answer; the message quotes neither the endpoint nor the environment."""
 
 
 class _EndpointGoneError(_EndpointError):
-    """And it will not for other topics either."""
+    """The endpoint will not answer for other topics either."""
 
 
 class _SameHost(HTTPRedirectHandler):
@@ -112,19 +124,19 @@ class _SameHost(HTTPRedirectHandler):
         return None
 
 
-def name_topics(topics: Topics, settings: LlmSettings, *, anew: bool = False) -> dict[int, str]:
-    """Names for those topics of a model that only their words name; with `anew` for all but the locked ones."""
+def name_topics(topics: Topics, settings: LlmSettings, *, again: bool = False) -> dict[int, str]:
+    """Labels for the topics whose label is made of their words; with `again`, for all whose label is not locked."""
     rows = {row["topic"]: row for row in topics.topics().select(["topic", "label_source", "label_locked"]).to_pylist()}
     texts = [
         TopicText(view.topic, [word for word, _ in view.words], [example.text for example in view.examples])
-        for view in topics.overview(examples=DOCUMENTS)
-        if not rows[view.topic]["label_locked"] and (anew or rows[view.topic]["label_source"] == "words")
+        for view in topics.overview(examples=DOCUMENTS_PER_TOPIC)
+        if not rows[view.topic]["label_locked"] and (again or rows[view.topic]["label_source"] == "words")
     ]
     return llm_labels(texts, settings)
 
 
 def llm_labels(topics: Sequence[TopicText], settings: LlmSettings) -> dict[int, str]:
-    """A name for each topic; those that none could be had for are not in it, and a warning says so in one line."""
+    """Topic → label; topics that get none are left out, and one warning says so."""
     opener, gone, reasons = build_opener(_SameHost), Event(), dict[int, str]()
 
     def label(text: TopicText) -> str | None:
@@ -150,12 +162,12 @@ def llm_labels(topics: Sequence[TopicText], settings: LlmSettings) -> dict[int, 
 
 
 def clean_label(answer: str) -> str | None:
-    """The first line of an answer as a label: no markup, at most `LONGEST` characters; None where nothing is left."""
+    """The first line of an answer as a label, without markup, cut to `MAX_LABEL_CHARACTERS`; None: nothing is left."""
     text = re.sub(r"<think>.*?(</think>|\Z)", " ", answer, flags=re.DOTALL)
     lines = (_plain(line) for line in text.splitlines())
     label = next((line for line in lines if any(map(str.isalnum, line))), "")
-    if len(label) > LONGEST:
-        label = label[: LONGEST - 1].rsplit(" ", 1)[0].rstrip(" ,;:-") + "…"
+    if len(label) > MAX_LABEL_CHARACTERS:
+        label = label[: MAX_LABEL_CHARACTERS - 1].rsplit(" ", 1)[0].rstrip(" ,;:-") + "…"
     return label or None
 
 
@@ -163,27 +175,28 @@ def _plain(line: str) -> str:
     line = re.sub(r"<[^<>]*>|[*_`#<>\\|\[\]{}]", " ", line)
     line = "".join(character if character.isprintable() else " " for character in line)
     line = re.sub(r"^\s*(the\s+)?(topic|label|name|title)(\s+(name|label))?\s*:", " ", line, flags=re.IGNORECASE)
-    return " ".join(line.split()).strip(EDGES)
+    return " ".join(line.split()).strip(STRIPPED_CHARACTERS)
 
 
 def _label(text: TopicText, settings: LlmSettings, opener: OpenerDirector) -> str:
-    """Ask until there is a label, or no more patience.
+    """Ask for the label of one topic, with retries.
 
     Raises:
-        _EndpointError: there is none.
+        _EndpointError: there is no label for this topic.
+        _EndpointGoneError: there will be none for others either.
     """
     request = _request(text, settings)
     for attempt in range(1, settings.attempts + 1):
         last = attempt == settings.attempts
-        wait = min(settings.pause * 2 ** (attempt - 1), LONGEST_PAUSE)
+        wait = min(settings.pause * 2 ** (attempt - 1), MAX_PAUSE_SECONDS)
         try:
             return _answer(opener, request, settings.timeout)
         except HTTPError as error:
             error.close()
             reason = f"HTTP {error.code}"
-            if error.code in ABOUT_THIS_TOPIC:
+            if error.code in TOPIC_ERROR_STATUSES:
                 raise _EndpointError(reason) from None
-            if error.code not in TRANSIENT:
+            if error.code not in TRANSIENT_STATUSES:
                 raise _EndpointGoneError(reason) from None
             wait = max(wait, _retry_after(error.headers.get("Retry-After", "")))
         except (OSError, HTTPException) as error:
@@ -198,7 +211,10 @@ def _label(text: TopicText, settings: LlmSettings, opener: OpenerDirector) -> st
 
 
 def _request(text: TopicText, settings: LlmSettings) -> Request:
-    documents = (" ".join(document[: 2 * BEGINNING].split())[:BEGINNING] for document in text.documents[:DOCUMENTS])
+    documents = (
+        " ".join(document[: 2 * MAX_DOCUMENT_CHARACTERS].split())[:MAX_DOCUMENT_CHARACTERS]
+        for document in text.documents[:DOCUMENTS_PER_TOPIC]
+    )
     quoted = "\n".join(f"<document>{document}</document>" for document in documents)
     body = {
         "model": settings.model,
@@ -223,7 +239,7 @@ def _answer(opener: OpenerDirector, request: Request, timeout: float) -> str:
 
     Raises:
         OSError: no answer; HTTPError where it is another status than 200.
-        ValueError, LookupError, TypeError: an answer that is none.
+        ValueError, LookupError, TypeError: the answer holds no label.
     """
     deadline, data = time.monotonic() + timeout, b""
     with opener.open(request, timeout=timeout) as response:
@@ -231,7 +247,7 @@ def _answer(opener: OpenerDirector, request: Request, timeout: float) -> str:
             data += chunk
             if time.monotonic() > deadline:
                 raise TimeoutError
-            if len(data) > LARGEST_ANSWER:
+            if len(data) > MAX_ANSWER_BYTES:
                 raise ValueError
     label = clean_label(json.loads(data)["choices"][0]["message"]["content"])
     if label is None:
@@ -240,5 +256,5 @@ def _answer(opener: OpenerDirector, request: Request, timeout: float) -> str:
 
 
 def _retry_after(value: str) -> float:
-    """Seconds that a server asks to wait; 0 where it does not say, or gives a date."""
-    return min(float(value), LONGEST_PAUSE) if re.fullmatch(r"\d{1,9}", value) else 0.0
+    """Seconds that a server asks to wait; 0 if it does not say, or gives a date."""
+    return min(float(value), MAX_PAUSE_SECONDS) if re.fullmatch(r"\d{1,9}", value) else 0.0

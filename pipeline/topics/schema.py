@@ -5,12 +5,15 @@
     NAME.topic_assignments   which topic a document was put into, and in which version, apart from the vectors
     NAME.topic_events        what happened to each topic from one version to the next
 
-Every row carries its `version` (1, 2, 3…) and its `model`, the token of the operation that wrote it: rows that an
-operation left when it died carry another token than the one in ``topic_models``.
+Words: a *version* is one state of a table's topics. A *model* is the row of ``NAME.topic_models`` that describes it.
+An *operation* (fit, refresh, label, merge, reduce) writes one version; its *token* is stored in the column `model` of
+every row that it writes. An operation that died leaves rows whose token is not in ``topic_models``. A document without
+a topic of its own is an *outlier* (topic -1); one that no operation has looked at yet is *unassigned* and has no row.
 
-Assignments are added and never changed; those of documents that left the table go with the next refresh. A full fit
-writes all documents; what follows writes those that are new, have changed, or change their topic. A document's topic in
-version v is that of its row with the highest version from the `base` of v up to v. With pandas, for the latest version:
+Assignments are added and never changed. Those of documents that left the table are deleted by the next refresh. A full
+fit writes all documents. Later versions write the documents that are new, have changed, or change their topic. A
+document's topic in version v is that of its row with the highest version from the `base` of v up to v. With pandas, for
+the latest version:
 
     last = models.sort_values("version").iloc[-1]
     rows = rows[rows.model.isin(models.model) & (rows.version >= last.base)]
@@ -23,12 +26,15 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
-__all__ = ["ASSIGNMENTS", "EVENTS", "MODELS", "Companion", "Kind", "topics_schema"]
+__all__ = ["ASSIGNMENTS", "EVENTS", "MODELS", "OUTLIER", "Companion", "Kind", "topics_schema"]
 
 Companion = Literal["topic_models", "topics", "topic_assignments", "topic_events"]
 
 Kind = Literal["fit", "assign", "births", "refit", "label", "merge", "reduce"]
-"""What made a version. ``fit`` and ``refit`` assign every document anew and are the `base` of those that follow."""
+"""What made a version. ``fit`` and ``refit`` assign every document again and are the `base` of later versions."""
+
+OUTLIER: Final = -1
+"""The topic of documents that belong to no topic. Their words count as words of the corpus."""
 
 _MODEL: Final = [pa.field("version", pa.int64(), nullable=False), pa.field("model", pa.string(), nullable=False)]
 
@@ -49,7 +55,7 @@ MODELS: Final = pa.schema(
         pa.field("sampled", pa.int64(), nullable=False),
         pa.field("topics", pa.int64(), nullable=False),
         pa.field("outliers", pa.int64(), nullable=False),
-        # The first id that no topic ever had: ids of retired topics are not given again.
+        # The first id that no topic ever had: ids of retired topics are not used again.
         pa.field("unused", pa.int64(), nullable=False),
         pa.field("params", pa.string(), nullable=False),
         pa.field("libraries", pa.string(), nullable=False),
@@ -85,8 +91,8 @@ EVENTS: Final = pa.schema(
         pa.field("created", pa.timestamp("us", "UTC"), nullable=False),
     ]
 )
-"""`event` is born, continued, retired, split or merged; `other` is the topic split from or merged into. After a full
-fit each topic of either version has one event; other versions tell of what changed."""
+"""`event` is born, continued, retired, split or merged; `other` is the topic split from or merged into. A full
+fit writes one event for each topic of either version; other operations write what changed."""
 
 
 def topics_schema(dimension: int) -> pa.Schema:

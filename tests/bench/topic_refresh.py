@@ -32,8 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline import embed
+from pipeline.columns import string_hashes
 from pipeline.topics import fit_topics, load_topics
-from pipeline.topics.keys import id_hashes
 from pipeline.topics.operations.refresh import refresh_topics
 
 NEW = ("rec", "sci")
@@ -47,7 +47,7 @@ def split(corpus: Path, folder: Path) -> dict[str, set[str]]:
     table = table.filter(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(table["text"])), 0))
     top = pc.list_element(pc.split_pattern(table["newsgroup"], "."), 0)
     is_new = pc.is_in(top, value_set=pa.array(NEW)).combine_chunks()
-    is_held = pc.and_(pc.invert(is_new), pa.array(id_hashes(table["id"]) % HELD_OUT == 0))
+    is_held = pc.and_(pc.invert(is_new), pa.array(string_hashes(table["id"]) % HELD_OUT == 0))
     parts = {"new": is_new, "held": is_held, "old": pc.invert(pc.or_(is_new, is_held))}
     for name, mask in parts.items():
         pq.write_table(table.filter(mask), folder / f"{name}.parquet")

@@ -50,7 +50,7 @@ def die_at(step, count):
         "committed": (NextVersion, "commit"),
         "saved": (NextVersion, "save"),
         "written": (NextVersion, "write"),
-        "switched": (next_version, "switch"),
+        "switched": (next_version, "publish_row"),
     }[step]
     real, left = getattr(owner, name), [count]
 

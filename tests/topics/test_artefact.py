@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from pipeline.errors import TableError
 from pipeline.table.location import TableLocation
 from pipeline.topics.clustering.geometry import Geometry
-from pipeline.topics.versions.artefact import (
-    Artefact,
-    artefact_names,
+from pipeline.topics.tensors import (
     read_tensors,
-    remove_artefact,
+    remove_tensors,
+    tensor_names,
     texts_of_tensors,
     texts_to_tensors,
     write_tensors,
 )
+from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.words.counts import Vocabulary
 
 
@@ -42,20 +42,20 @@ def location(request, tmp_path):
 
 def test_an_artefact_comes_back(location):
     assert read_tensors(location, "token") is None
-    assert artefact_names(location) == []
+    assert tensor_names(location) == []
     ours = artefact()
     write_tensors(location, "token", ours.tensors())
     write_tensors(location, "token", ours.tensors())
     write_tensors(location, "token.0", {"empty": np.empty((0, 2), np.float16)})
     found = Artefact.of(read_tensors(location, "token"))
-    assert artefact_names(location) == ["token", "token.0"]
+    assert tensor_names(location) == ["token", "token.0"]
     assert (found.vocabulary, found.counts.vocabulary) == (ours.vocabulary, ours.vocabulary)
     assert (found.counts.matrix != ours.counts.matrix).nnz == 0
     for name, tensor in ours.tensors().items():
         assert np.array_equal(found.tensors()[name], tensor)
-    remove_artefact(location, "token")
-    remove_artefact(location, "token")
-    assert artefact_names(location) == ["token.0"]
+    remove_tensors(location, "token")
+    remove_tensors(location, "token")
+    assert tensor_names(location) == ["token.0"]
 
 
 def test_what_is_not_there_yet_stays_out(location):

@@ -16,9 +16,9 @@ import pytest
 from pipeline.topics import fit_topics, load_topics
 from pipeline.topics.operations import assign, fit
 from pipeline.topics.operations.assign import assign_documents, in_this_process, units_of
+from pipeline.topics.schema import OUTLIER
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
 from pipeline.topics.versions.tables import TopicTables
-from pipeline.topics.words.counts import OUTSIDE
 
 SIZES = {"space": 90, "motors": 80, "faith": 70}
 LIMIT, UNIT_ROWS, FILE_ROWS = 60, 50, 30
@@ -66,7 +66,7 @@ def test_words_describe_all_documents(uri):
     rows = assignments(topics)
     counts = topics.artefact().counts
     stored = lance.dataset(f"{uri}.lance").to_table(columns=["id", "text"]).sort_by("id")
-    of = np.append(OUTSIDE, [0, 1, 2])
+    of = np.append(OUTLIER, [0, 1, 2])
     again = counts.vocabulary.count(stored["text"].to_pylist(), rows["topic"].to_numpy(), of)
     assert (counts.matrix != again.matrix).nnz == 0
     assert counts.matrix.sum() == 6 * topics.model.documents

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.topics.clustering.geometry import Assigned, Geometry
 from pipeline.topics.keys import Keys, document_keys
-from pipeline.topics.operations.tally import Census, Origin
+from pipeline.topics.operations.tally import Origin, Tally
 
 IDS = np.array([2, 5, 9])
 GEOMETRY = Geometry(IDS, np.eye(3, dtype=np.float32), np.full(3, 0.5, np.float32), np.full(3, 0.1, np.float32))
@@ -47,20 +47,20 @@ def test_every_document_of_the_table_is_counted_once(found, cut):
     found = [{**row, "id": str(number)} for number, row in enumerate(found)]
     present = [row for row in found if row["there"]]
     table = pa.Table.from_pylist(found, SCHEMA)
-    census = Census.of(table.to_batches(cut), GEOMETRY, origin(found), keys_of(present))
-    assert census.documents == len(present)
-    assert census.outliers == sum(row["topic"] == -1 for row in present)
-    assert census.fitted.documents == sum(row["fitted"] for row in present)
-    assert census.added.documents == len(present) - census.fitted.documents
+    tally = Tally.of(table.to_batches(cut), GEOMETRY, origin(found), keys_of(present))
+    assert tally.documents == len(present)
+    assert tally.outliers == sum(row["topic"] == -1 for row in present)
+    assert tally.fitted.documents == sum(row["fitted"] for row in present)
+    assert tally.added.documents == len(present) - tally.fitted.documents
     floor = GEOMETRY.floor[0]
     since = [row for row in present if not row["fitted"] and np.float32(row["score"]) < floor]
-    assert census.added.rejected == len(since)
-    assert census.fresh_rejects == sum(row["version"] > 2 for row in since)
-    assert census.drift().added == census.added.documents
+    assert tally.added.rejected == len(since)
+    assert tally.fresh_rejects == sum(row["version"] > 2 for row in since)
+    assert tally.drift().added == tally.added.documents
 
 
 def test_documents_that_would_be_assigned_count_as_added():
-    nothing = Census.of([], GEOMETRY, origin([]), Keys.of([]))
+    nothing = Tally.of([], GEOMETRY, origin([]), Keys.of([]))
     score = np.array([0.9, 0.1], dtype=np.float32)
     more = nothing.plus(Assigned(np.array([5, -1]), np.array([5, 9]), score, score))
     assert (more.documents, more.outliers, more.fresh_rejects) == (2, 1, 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.topics import fit_topics
 from pipeline.topics.operations import fit
-from pipeline.topics.versions.by_document import document_topics, extent_of
+from pipeline.topics.versions.by_document import count_documents, document_topics
 
 chunks = st.lists(st.tuples(st.sampled_from(["a", "b#7", "c"]), st.integers(-1, 2)), min_size=1, max_size=25)
 
@@ -41,7 +41,7 @@ def test_of_equals_the_nearer_wins():
     ]
     whole = document_topics(rows, chunked=False)
     assert whole["document"].to_pylist() == ["a#0", "a#1", "a#2"]
-    extent = extent_of(document_topics(table([("a", 0), ("c", -1), ("c", -1)]), chunked=True))
+    extent = count_documents(document_topics(table([("a", 0), ("c", -1), ("c", -1)]), chunked=True))
     assert (extent.documents, extent.outliers, extent.chunks, extent.sizes) == (2, 1, 3, {0: 1})
 
 
@@ -56,6 +56,6 @@ def test_a_chunked_table_is_spoken_of_in_documents(helpers, tmp_path, monkeypatc
     lance.write_dataset(rows.replace_schema_metadata(metadata), str(tmp_path / "docs.lance"))
     topics = fit_topics(str(tmp_path / "docs"))
     assert topics.model.documents == 60
-    assert (topics.extent().documents, topics.extent().chunks) == (12, 60)
+    assert (topics.document_counts().documents, topics.document_counts().chunks) == (12, 60)
     assert [(view.topic, view.size, view.share) for view in topics.overview()] == [(0, 12, 1.0), (1, 0, 0.0)]
     assert topics.document_topics()["share"].to_pylist() == [0.6] * 12

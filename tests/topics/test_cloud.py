@@ -10,7 +10,7 @@ import pytest
 from pipeline.table.location import TableLocation
 from pipeline.topics import fit_topics, load_topics
 from pipeline.topics.operations import assign, fit
-from pipeline.topics.versions.artefact import artefact_names
+from pipeline.topics.tensors import tensor_names
 
 KEYS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "aws_region": "us-east-1"}
 
@@ -41,4 +41,4 @@ def test_tables_and_artefacts_lie_in_the_bucket(bucket, helpers, monkeypatch):
     assert loaded.model.documents == loaded.assignments().num_rows == 120
     assert loaded.artefact().counts.matrix.sum() == 120
     location = TableLocation.parse(f"{place}/docs", options)
-    assert artefact_names(location) == [loaded.model.artefact]
+    assert tensor_names(location) == [loaded.model.artefact]

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from pipeline.errors import TopicError, UsageError
 from pipeline.table.location import TableLocation
 from pipeline.topics.clustering.geometry import unit_rows
-from pipeline.topics.words import tokens
-from pipeline.topics.words.counts import OUTSIDE, Vocabulary
+from pipeline.topics.schema import OUTLIER
+from pipeline.topics.words import splitting
+from pipeline.topics.words.counts import Vocabulary
 from pipeline.topics.words.keywords import WordVectors, keywords
-from pipeline.topics.words.tokens import clean, tokens_of
+from pipeline.topics.words.splitting import split_words, without_punctuation
 
 PHRASES = ["the cat sat", "dogs & cats", "cat cat\ncat", "a dog's life", "sat on the life", "", "ship—boat", "x y 42"]
 documents = st.lists(st.tuples(st.sampled_from(PHRASES), st.integers(-1, 3)), min_size=1, max_size=40)
@@ -22,7 +23,7 @@ documents = st.lists(st.tuples(st.sampled_from(PHRASES), st.integers(-1, 3)), mi
 
 def counted(texts, topics, vocabulary=None):
     vocabulary = vocabulary or Vocabulary.of(texts)
-    return vocabulary.count(texts, topics, np.append(OUTSIDE, np.unique(topics[topics >= 0])))
+    return vocabulary.count(texts, topics, np.append(OUTLIER, np.unique(topics[topics >= 0])))
 
 
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
@@ -55,9 +56,9 @@ def test_parts_add_up_and_weigh_as_class_tfidf_does(drawn, cut):
     parts = [vocabulary.count(texts[part], topics[part], whole.topics) for part in (slice(cut), slice(cut, None))]
     assert ((parts[0] + parts[1]).matrix != whole.matrix).nnz == 0
 
-    used = [topic for topic in whole.topics.tolist() if topic != OUTSIDE or whole.matrix[0].sum()]
+    used = [topic for topic in whole.topics.tolist() if topic != OUTLIER or whole.matrix[0].sum()]
     joined = [" ".join(text for text, other in drawn if other == topic) for topic in used]
-    matrix = CountVectorizer(vocabulary=vocabulary.words).transform(clean(joined, vocabulary.language))
+    matrix = CountVectorizer(vocabulary=vocabulary.words).transform(without_punctuation(joined, vocabulary.language))
     present = np.flatnonzero(np.asarray(matrix.sum(axis=0)).ravel())  # the transformer divides by the others' zero
     if len(present) < 2:  # and takes no single word
         return
@@ -68,7 +69,7 @@ def test_parts_add_up_and_weigh_as_class_tfidf_does(drawn, cut):
 
 def test_topics_that_meet_are_summed():
     counts = counted(["cat", "dog", "dog ship"], np.array([2, 5, 7]))
-    merged = counts.regrouped({7: 2})
+    merged = counts.merged({7: 2})
     assert merged.topics.tolist() == [-1, 2, 5]
     assert merged.top(9) == counted(["cat dog ship", "dog"], np.array([2, 5])).top(9)
 
@@ -134,15 +135,15 @@ def test_words_are_those_of_a_count_vectorizer(texts, language):
     from sklearn.feature_extraction.text import CountVectorizer
 
     analyzer = CountVectorizer().build_analyzer()
-    expected = [(word, row) for row, text in enumerate(clean(texts, language)) for word in analyzer(text)]
-    parts = list(tokens_of(pa.array([*texts, None], pa.string()), language))
+    expected = [(word, row) for row, text in enumerate(without_punctuation(texts, language)) for word in analyzer(text)]
+    parts = list(split_words(pa.array([*texts, None], pa.string()), language))
     found = [pair for part in parts for pair in zip(part.words.to_pylist(), part.texts.tolist(), strict=True)]
     assert found == expected
 
 
 def test_texts_are_split_a_part_at_a_time(monkeypatch):
-    monkeypatch.setattr(tokens, "PART_BYTES", 10)
-    parts = list(tokens_of(["one two", "ten", "three four five six", "", "at"], "english"))
+    monkeypatch.setattr(splitting, "PART_BYTES", 10)
+    parts = list(split_words(["one two", "ten", "three four five six", "", "at"], "english"))
     assert [part.words.to_pylist() for part in parts] == [
         ["one", "two", "ten"],
         ["three", "four", "five", "six"],

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.topics.operations.drift import Drift, Tally, Thresholds, decide, divergence
+from pipeline.topics.operations.drift import Drift, NearestCounts, Thresholds, decide, divergence
 
 counts = st.integers(1, 6).flatmap(
     lambda k: st.tuples(*2 * (st.lists(st.integers(0, 1000), min_size=k, max_size=k).map(np.array),))
@@ -48,8 +48,10 @@ def test_tallies_of_parts_add_up_to_that_of_the_whole(first, second, seed):
     rng = np.random.default_rng(seed)
     nearest, score = rng.integers(0, 4, first + second), rng.uniform(0, 1, first + second).astype(np.float32)
     floor = np.array([0.2, 0.4, 0.6, 1.1], dtype=np.float32)
-    whole = Tally.of(nearest, score, floor)
-    parts = Tally.of(nearest[:first], score[:first], floor) + Tally.of(nearest[first:], score[first:], floor)
+    whole = NearestCounts.of(nearest, score, floor)
+    parts = NearestCounts.of(nearest[:first], score[:first], floor) + NearestCounts.of(
+        nearest[first:], score[first:], floor
+    )
     assert np.array_equal(whole.accepted, parts.accepted)
     assert whole.mean == pytest.approx(parts.mean)
     assert whole.documents == parts.documents == first + second
@@ -62,7 +64,7 @@ def test_both_sides_are_measured_by_the_same_rule():
     floor, ids, mad = np.array([0.5, 0.5]), np.array([7, 9]), np.array([0.1, 0.1])
 
     def tally(mean, count, topic):
-        return Tally.of(np.full(count, topic), rng.normal(mean, 0.01, count), floor)
+        return NearestCounts.of(np.full(count, topic), rng.normal(mean, 0.01, count), floor)
 
     fitted = tally(0.8, 100, 0) + tally(0.8, 90, 1) + tally(0.2, 10, 1)
     added = tally(0.7, 30, 0) + tally(0.8, 5, 1) + tally(0.1, 15, 1)
@@ -71,7 +73,7 @@ def test_both_sides_are_measured_by_the_same_rule():
     assert (drift.baseline, drift.reject_rate, drift.growth) == pytest.approx((0.05, 0.3, 0.25))
     assert drift.shifts == pytest.approx({7: -1}, abs=0.1), "too few were added to topic 9 to say"
     assert drift.to_json()["shifts"] == drift.shifts
-    nothing = Drift.between(fitted, Tally.of(np.empty(0, dtype=int), np.empty(0), floor), ids=ids, mad=mad)
+    nothing = Drift.between(fitted, NearestCounts.of(np.empty(0, dtype=int), np.empty(0), floor), ids=ids, mad=mad)
     assert (nothing.growth, nothing.reject_rate, nothing.divergence, nothing.shifts) == (0, 0, 0, {})
 
 

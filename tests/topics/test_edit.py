@@ -73,7 +73,7 @@ def test_merged_topics_are_one_from_then_on(table, fitted, helpers):
     assert counts.matrix.sum() == fitted.topics.artefact().counts.matrix.sum()
 
 
-def test_similarities_to_a_merged_topic_are_measured_anew(table):
+def test_similarities_to_a_merged_topic_are_measured_again(table):
     merged = merge_topics(table, [3, 1])
     geometry, found = merged.geometry(), merged.assignments(["id", "topic", "nearest", "score", "margin"])
     assert set(np.unique(found["nearest"])) <= set(geometry.ids.tolist())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
 from pipeline.topics import load_topics
-from pipeline.topics.naming import LONGEST, LlmSettings, TopicText, clean_label, llm_labels, name_topics
+from pipeline.topics.naming import MAX_LABEL_CHARACTERS, LlmSettings, TopicText, clean_label, llm_labels, name_topics
 from pipeline.topics.operations.edit import label_topic, set_labels
 
 SECRET = "sk-not-to-be-seen"
@@ -185,7 +185,7 @@ def test_labels_are_one_plain_line(answer, label):
 def test_whatever_the_answer_a_label_is_short_printable_and_plain(answer):
     label = clean_label(answer)
     if label is not None:
-        assert 0 < len(label) <= LONGEST
+        assert 0 < len(label) <= MAX_LABEL_CHARACTERS
         assert label.isprintable()
         assert not set("<>*`\n") & set(label)
 
@@ -222,20 +222,20 @@ def test_names_are_kept_and_a_hand_is_not_overruled(endpoint, fitted, tmp_path):
     label_topic(table, 2, "By hand")
     endpoint.behave = lambda number, _: (200, f"Name {number}")
 
-    def name(*, anew):
-        names = name_topics(load_topics(table), endpoint.settings(concurrency=1), anew=anew)
+    def name(*, all_unlocked):
+        names = name_topics(load_topics(table), endpoint.settings(concurrency=1), again=all_unlocked)
         set_labels(table, names, source="llm", locked=False)
         rows = load_topics(table).topics().select(["topic", "label", "label_source"]).to_pylist()
         return {row["topic"]: (row["label"], row["label_source"]) for row in rows}
 
-    first = name(anew=False)
+    first = name(all_unlocked=False)
     assert first[2] == ("By hand", "hand")
     assert sorted(source for _, source in first.values()) == ["hand", "llm", "llm", "llm", "llm"]
     asked = " ".join(request["body"]["messages"][1]["content"] for request in endpoint.requests)
     assert "<document>the " in asked
     assert len(endpoint.requests) == 4
-    assert name(anew=False) == first
+    assert name(all_unlocked=False) == first
     assert len(endpoint.requests) == 4
-    again = name(anew=True)
+    again = name(all_unlocked=True)
     assert again[2] == first[2]
     assert {topic for topic in first if again[topic] != first[topic]} == {0, 1, 3, 4}

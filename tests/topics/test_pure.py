@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import TopicError
-from pipeline.topics.clustering.documents import FEW, stratified
+from pipeline.topics.clustering.documents import MIN_SAMPLED_PER_FILE, stratified
 from pipeline.topics.clustering.geometry import Geometry, unit_rows
 from pipeline.topics.clustering.metrics import agreement, diversity, npmi, outlier_rate, stability
 from pipeline.topics.clustering.recipe import _by_size
-from pipeline.topics.words.tokens import clean, language_of
+from pipeline.topics.words.splitting import language_of, without_punctuation
 
 labelings = st.integers(1, 60).flatmap(
     lambda n: st.tuples(st.lists(st.integers(-1, 4), min_size=n, max_size=n), st.integers(0, 2**32 - 1))
@@ -68,8 +68,8 @@ def test_letters_that_are_not_english_are_kept():
     english, russian = ["It's a naïve test.\n"] * 50, ["Темы — это важно"]
     assert language_of(["plain text"]) == language_of([]) == "english"
     assert language_of(russian) == language_of(english) == "multilingual"
-    assert clean(english[:1], "english") == ["Its a nave test "]
-    assert clean(russian, "multilingual") == russian
+    assert without_punctuation(english[:1], "english") == ["Its a nave test "]
+    assert without_punctuation(russian, "multilingual") == russian
 
 
 def test_agreement_counts_outliers_aside_or_as_a_group_of_their_own():
@@ -99,7 +99,7 @@ def test_a_sample_gives_each_group_its_share(rows, data):
     assert len(chosen) == len(set(chosen.tolist())) == limit
     assert (np.diff(chosen) > 0).all()
     sizes, taken = np.bincount(groups), np.bincount(groups[chosen], minlength=groups.max() + 1)
-    least = np.minimum(sizes, FEW)
+    least = np.minimum(sizes, MIN_SAMPLED_PER_FILE)
     if least.sum() <= limit:
         assert (taken >= least).all()
     for group in range(len(sizes)):  # within a group the lowest hashes

@@ -63,7 +63,7 @@ def test_new_documents_are_assigned_and_nothing_else_changes(table, grow, fitted
     grow(MORE)
     refresh = refresh_topics(table)
     assert kinds(refresh) == ["assign"]
-    assert (refresh.pending, refresh.drift.added, refresh.drift.fitted) == (70, 70, 415)
+    assert (refresh.unassigned, refresh.drift.added, refresh.drift.fitted) == (70, 70, 415)
     before, after = topic_by_id(fitted.topics), topic_by_id(refresh.topics)
     assert {name: after[name] for name in before} == before
     assert len(after) == 485
@@ -82,7 +82,7 @@ def test_a_second_refresh_changes_nothing(table, grow):
     refresh_topics(table)
     before = states(table)
     again = refresh_topics(table)
-    assert (again.made, again.pending, again.topics.model.version) == ((), 0, 2)
+    assert (again.made, again.unassigned, again.topics.model.version) == ((), 0, 2)
     assert states(table) == before
 
 
@@ -94,7 +94,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(table, grow):
     assert dry.made == ()
     assert states(table) == before
     wet = refresh_topics(table, thresholds=SMALL, refit=False)
-    assert (dry.pending, dry.drift, dry.decisions[0]) == (wet.pending, wet.drift, wet.decisions[0])
+    assert (dry.unassigned, dry.drift, dry.decisions[0]) == (wet.unassigned, wet.drift, wet.decisions[0])
     assert dry.decisions[0].action == "births"
 
 
@@ -130,7 +130,7 @@ def test_known_subjects_bear_nothing(table, grow):
     assert kinds(refresh_topics(table, thresholds=always, refit=False)) == []
 
 
-def test_a_table_that_has_grown_by_half_is_fitted_anew(table, grow, fitted):
+def test_a_table_that_has_grown_by_half_is_fitted_again(table, grow, fitted):
     grow({"garden": 120, "space": 100})
     refresh = refresh_topics(table)
     assert kinds(refresh) == ["assign", "refit"]
@@ -160,7 +160,7 @@ def test_documents_that_are_gone_or_changed_are_counted_once(table, grow, helper
     dataset.delete("id IN ('space-0', 'space-1', 'space-2', 'space-3', 'space-4')")
     helpers.write(Path(table).parent, changed, "append")
     refresh = refresh_topics(table)
-    assert (refresh.pending, kinds(refresh)) == (5, ["assign"])
+    assert (refresh.unassigned, kinds(refresh)) == (5, ["assign"])
     model, left = refresh.topics.model, lance.dataset(f"{table}.lance").count_rows()
     assert model.documents == left == 415 - 11
     assert sum(refresh.topics.topics()["size"].to_pylist()) + model.outliers == left

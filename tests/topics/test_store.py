@@ -11,7 +11,7 @@ from pipeline.topics import fit_topics, load_topics
 from pipeline.topics.clustering.documents import read_sample
 from pipeline.topics.operations import fit
 from pipeline.topics.schema import topics_schema
-from pipeline.topics.versions.artefact import artefact_names, write_tensors
+from pipeline.topics.tensors import tensor_names, write_tensors
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
 from pipeline.topics.versions.tables import TopicTables
 
@@ -69,14 +69,14 @@ def test_what_another_operation_left_when_it_died_is_removed(table, helpers, tmp
             fit_topics(table, min_cluster_size=14)
     tables = TopicTables.of(table)
     write_tensors(tables.location, "words.f1", {"any": np.zeros(1)})
-    left = set(artefact_names(tables.location))
+    left = set(tensor_names(tables.location))
     assert len(left) == 3
     assert len(tokens_of(table, "topic_assignments")) == 2
 
     model = fit_topics(table).model
     tokens = {other.model for other in tables.models()}
     assert len(tokens) == 2
-    assert set(artefact_names(tables.location)) == {*tokens, "words.f1"}
+    assert set(tensor_names(tables.location)) == {*tokens, "words.f1"}
     assert model.model in tokens
     assert tokens_of(table, "topic_assignments") == tokens
 

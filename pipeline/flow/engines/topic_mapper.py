@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipeline.flow.engines.base import Engine
-    from pipeline.topics.operations.assign import Part, Unit, Work
+    from pipeline.topics.operations.assign import Part, Unit, UnitFunction
 
 __all__ = ["EngineMapper", "on_ray"]
 
@@ -24,7 +24,7 @@ class EngineMapper:
 
     engine: Engine
 
-    def __call__(self, work: Work, units: Sequence[Unit]) -> Iterator[Part]:
+    def __call__(self, work: UnitFunction, units: Sequence[Unit]) -> Iterator[Part]:
         """The parts in the order in which they are done.
 
         Raises:
@@ -38,13 +38,13 @@ class EngineMapper:
 
 @dataclass(frozen=True, slots=True)
 class _OnOneCore:
-    work: Work
+    work: UnitFunction
 
     def __call__(self, unit: Unit) -> Part:
         return self.work(unit, 1)
 
 
-def on_ray(work: Work, units: Sequence[Unit]) -> Iterator[Part]:
+def on_ray(work: UnitFunction, units: Sequence[Unit]) -> Iterator[Part]:
     """A mapper on the Ray cluster, or on one of its own for the time of the work."""
     from pipeline.flow.engines.ray_engine import RayEngine
 

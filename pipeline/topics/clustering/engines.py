@@ -1,6 +1,6 @@
-"""The two steps that take the time, on a GPU where cuML can be imported, else on one core: UMAP and HDBSCAN.
+"""UMAP and HDBSCAN, the two slow steps of clustering: on a GPU if cuML can be imported, else on one core.
 
-The settings are the same on both. cuML is not among the dependencies: whoever has RAPIDS installed gets it.
+The settings are the same on both. cuML is not a dependency; it is used where RAPIDS is installed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["cuml", "hdbscan", "umap"]
 
 logger = logging.getLogger(__name__)
 
-GUIDANCE: Final = 0.1
-"""Weight of known topics, in [0, 1). Measured on the 20 Newsgroups, fitted on 12 groups and fitted anew with all 20: of
-the old documents in a topic 88 to 92 % kept it (without guidance 71 to 76 %; two seeds of the same fit agree on 84 to
-90 %), and the agreement with the groups was no lower; 0.25 and 0.5 kept 1 % more."""
+KNOWN_TOPICS_WEIGHT: Final = 0.1
+"""UMAP's `target_weight` of known topics, in [0, 1). Measured on the 20 Newsgroups, fitted on 12 groups and again on
+all 20: 88 to 92 % of the old documents in a topic kept it (71 to 76 % without known topics; two seeds of the same fit
+agree on 84 to 90 %), and the agreement with the groups was no lower. Weights of 0.25 and 0.5 kept 1 % more."""
 
 
 @cache
@@ -52,12 +52,12 @@ def umap(
     """Reduce `vectors` float32 [n, D], by cosine, to float32 [n, dimensions].
 
     Args:
-        vectors: what is reduced.
+        vectors: of the documents.
         neighbors: of each document.
         dimensions: of the result.
         seed: of the layout.
-        known: topics that documents were in before, int64 [n], -1 for none: those of different topics count as less
-            near (UMAP's semi-supervised reduction).
+        known: topics of the documents in the last model, int64 [n], -1 for none. UMAP counts documents of different
+            topics as less near (semi-supervised reduction).
     """
     settings: dict[str, Any] = {
         "n_neighbors": neighbors,
@@ -67,7 +67,7 @@ def umap(
         "random_state": seed,
     }
     if known is not None and known.max(initial=-1) >= 0:
-        settings["target_weight"] = GUIDANCE
+        settings["target_weight"] = KNOWN_TOPICS_WEIGHT
     else:
         known = None
     if (gpu := cuml()) is not None:

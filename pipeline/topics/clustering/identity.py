@@ -1,8 +1,8 @@
 """Topics keep their ids from one fit to the next.
 
-A fresh clustering knows nothing of the last one. Its topics are matched one to one to the last model's, by what they
-mean (cosine of centroids) and by whom they hold (Jaccard over the documents that both models saw); a matched topic
-goes on under its old id, any other gets an id that was never used. Pure functions on arrays.
+New topics are matched one to one to the last model's, by their meaning (cosine of centroids) and by their documents
+(Jaccard index over the documents that both models know). A matched topic keeps its old id. Any other topic gets an id
+that was never used. Pure functions on arrays.
 """
 
 from __future__ import annotations
@@ -20,51 +20,55 @@ __all__ = ["Event", "EventKind", "Matching", "Overlap", "match_topics"]
 
 EventKind = Literal["born", "continued", "retired", "split", "merged"]
 
-ACCEPT: Final = 0.5
-"""Least mean of cosine and Jaccard with which two topics are one."""
+MIN_MATCH_SCORE: Final = 0.5
+"""Least mean of cosine and Jaccard index at which an old and a new topic are the same."""
 
-PART: Final = 0.25
-"""Least share of an old topic that makes what a new topic took from it a split."""
+MIN_SPLIT_SHARE: Final = 0.25
+"""A new topic is split from an old one if it holds at least this share of the old topic's documents."""
 
-MOST: Final = 0.5
-"""A split or merged topic has more than this share of its shared documents in common with one other."""
+MAJORITY_SHARE: Final = 0.5
+"""A split or merged topic shares more than this part of its documents with the other topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened to a topic between two models; each topic of either has one event.
-
-    An old topic is continued, merged into `other`, or retired; a new one is continued, split from `other`, or born.
-    `overlap` is a Jaccard index, `score` what decided: of a continued topic the mean of cosine and overlap, of one that
-    was split or merged the share of its documents that it has in common with `other`.
-    """
+    """What happened to a topic between two models; each topic of either has one event."""
 
     kind: EventKind
+    """An old topic is continued, merged or retired; a new one is continued, split or born."""
     topic: int
+    """Its id."""
     other: int | None = None
+    """The topic that it was merged into, or split from."""
     overlap: float | None = None
+    """Jaccard index of the documents of both."""
     score: float | None = None
+    """What decided: mean of cosine and `overlap` (continued), or share of its documents in `other` (split, merged)."""
 
     def to_row(self) -> dict[str, Any]:
-        """A row of `pipeline.topics.schema.EVENTS`, but for stamp and time."""
+        """A row of `pipeline.topics.schema.EVENTS`, without stamp and time."""
         fields = asdict(self)
         return {"event": fields.pop("kind"), **fields}
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """`ids` int64 [k] for the new topics in their order, the first id still `unused`, and the events."""
+    """The result of matching k new topics."""
 
     ids: NDArray[np.int64]
+    """int64 [k]: ids of the new topics, in their order."""
     unused: int
+    """The first id that no topic ever had."""
     events: tuple[Event, ...]
+    """One for each topic of either model."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many documents m old and k new topics have in common: `counts` float64 [m + 1, k + 1], outliers last."""
+    """How many documents m old and k new topics have in common."""
 
     counts: NDArray[np.float64]
+    """float64 [m + 1, k + 1]; outliers are the last row and column."""
 
     @classmethod
     def of(cls, old: NDArray[np.int64], new: NDArray[np.int64], old_ids: NDArray[np.int64], new_count: int) -> Overlap:
@@ -94,31 +98,31 @@ class Overlap:
 
     @cached_property
     def of_new(self) -> NDArray[np.float64]:
-        """Share of each new topic's shared documents that came from each old topic: float64 [m, k]."""
+        """Share of each new topic's documents that came from each old topic: float64 [m, k]."""
         return (self.counts / np.maximum(self.counts.sum(axis=0, keepdims=True), 1))[:-1, :-1]
 
 
 def match_topics(
     old_ids: NDArray[np.int64], overlap: Overlap, cosine: NDArray[np.float64] | None, unused: int
 ) -> Matching:
-    """Match new topics to old ones (Hungarian) and give the rest ids from `unused` upwards.
+    """Match new topics to old ones by the best sum of scores (Hungarian method); the others get unused ids.
 
     Args:
         old_ids: int64 [m], ascending; m may be 0.
         overlap: of the m old and the k new topics.
-        cosine: float64 [m, k] of centroids, or None where the two models' vectors are not comparable.
+        cosine: float64 [m, k] of centroids; None: the vectors of the two models are not comparable.
         unused: the first id that no topic ever had.
     """
     from scipy.optimize import linear_sum_assignment
 
     score = overlap.jaccard if cosine is None else 0.5 * cosine + 0.5 * overlap.jaccard
     rows, columns = linear_sum_assignment(score, maximize=True)
-    accepted = score[rows, columns] >= ACCEPT
+    accepted = score[rows, columns] >= MIN_MATCH_SCORE
     rows, columns = rows[accepted], columns[accepted]
     ids = np.full(score.shape[1], -1, dtype=np.int64)
     ids[columns] = old_ids[rows]
-    fresh = np.flatnonzero(ids < 0)
-    ids[fresh] = unused + np.arange(len(fresh))
+    unmatched = np.flatnonzero(ids < 0)
+    ids[unmatched] = unused + np.arange(len(unmatched))
     events = [
         Event(
             "continued",
@@ -129,25 +133,25 @@ def match_topics(
         for row, column in zip(rows, columns, strict=True)
     ]
     events += [_end(row, old_ids, ids, overlap) for row in np.flatnonzero(~np.isin(old_ids, ids)).tolist()]
-    events += [_beginning(column, old_ids, ids, overlap) for column in fresh.tolist()]
-    return Matching(ids, unused + len(fresh), tuple(events))
+    events += [_beginning(column, old_ids, ids, overlap) for column in unmatched.tolist()]
+    return Matching(ids, unused + len(unmatched), tuple(events))
 
 
 def _end(row: int, old_ids: NDArray[np.int64], ids: NDArray[np.int64], overlap: Overlap) -> Event:
-    """Merged, if most of the old topic at `row` went into one new topic; else retired."""
+    """The event of the old topic at `row`: merged if most of it went into one new topic, else retired."""
     shares = overlap.of_old[row]
     column = int(shares.argmax())
-    if shares[column] <= MOST:
+    if shares[column] <= MAJORITY_SHARE:
         return Event("retired", int(old_ids[row]))
     jaccard, share = float(overlap.jaccard[row, column]), float(shares[column])
     return Event("merged", int(old_ids[row]), int(ids[column]), jaccard, share)
 
 
 def _beginning(column: int, old_ids: NDArray[np.int64], ids: NDArray[np.int64], overlap: Overlap) -> Event:
-    """Split, if the new topic at `column` came mostly from one old topic and took a large part of it; else born."""
+    """The event of the new topic at `column`: split if it is mostly, and much, of one old topic, else born."""
     shares = overlap.of_new[:, column]
     row = int(shares.argmax()) if len(shares) else -1
-    if row < 0 or shares[row] <= MOST or overlap.of_old[row, column] < PART:
+    if row < 0 or shares[row] <= MAJORITY_SHARE or overlap.of_old[row, column] < MIN_SPLIT_SHARE:
         return Event("born", int(ids[column]))
     jaccard, share = float(overlap.jaccard[row, column]), float(shares[row])
     return Event("split", int(ids[column]), int(old_ids[row]), jaccard, share)

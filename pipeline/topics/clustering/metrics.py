@@ -1,4 +1,4 @@
-"""How good the topics are, as figures that are stored with the model. Pure functions."""
+"""Quality figures of topics, which are stored with the model. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["agreement", "diversity", "npmi", "outlier_rate", "stability"]
 
 EPSILON: Final = 1e-12
-"""As gensim's ``c_npmi`` has it, so that the figures are comparable."""
+"""The same as in gensim's ``c_npmi``, so that the figures are comparable."""
 
 
 def npmi(topics: Sequence[Sequence[str]], texts: Sequence[str]) -> float | None:
@@ -34,15 +34,16 @@ def npmi(topics: Sequence[Sequence[str]], texts: Sequence[str]) -> float | None:
     alone = np.diag(together)
     expected = np.maximum(alone[:, None] * alone[None, :], EPSILON)
     scores = np.log((together + EPSILON) / expected) / np.maximum(-np.log(together + EPSILON), EPSILON)
-    # Words that stand in every document: 0/0, up to rounding.
+    # A pair that stands in every document gives 0/0, up to rounding.
     scores = np.clip(scores, -1, 1)
-    place = {word: index for index, word in enumerate(vocabulary)}
-    return float(np.mean([_pair_mean(scores, [place[word] for word in words]) for words in paired]))
+    position = {word: index for index, word in enumerate(vocabulary)}
+    return float(np.mean([_pair_mean(scores, [position[word] for word in words]) for words in paired]))
 
 
-def _pair_mean(scores: NDArray[np.float64], places: list[int]) -> float:
-    pairs = np.triu_indices(len(places), k=1)
-    return float(scores[np.ix_(places, places)][pairs].mean())
+def _pair_mean(scores: NDArray[np.float64], rows: list[int]) -> float:
+    """The mean score of the pairs of `rows`."""
+    pairs = np.triu_indices(len(rows), k=1)
+    return float(scores[np.ix_(rows, rows)][pairs].mean())
 
 
 def diversity(topics: Sequence[Sequence[str]]) -> float | None:
@@ -57,10 +58,10 @@ def outlier_rate(labels: NDArray[np.int64]) -> float:
 
 
 def agreement(labels: NDArray[np.int64], truth: Sequence[Hashable]) -> dict[str, float | None]:
-    """How well topics agree with what the documents [n] are known to be; rows where that is null do not count.
+    """How well topics agree with the known groups `truth` of n documents; documents whose group is null do not count.
 
-    `ami` (adjusted mutual information) and `v_measure` are of the documents in topics, `ami_all` is of all, where those
-    in no topic are a group of their own. All are 1 where both sides are the same, and None where nothing is left.
+    `ami` (adjusted mutual information) and `v_measure` compare the documents in topics. `ami_all` compares all, with
+    the outliers as a group of their own. All are 1 if both sides are the same, and None if no documents are left.
     """
     from sklearn.metrics import adjusted_mutual_info_score, v_measure_score
 

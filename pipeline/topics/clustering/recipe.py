@@ -1,10 +1,10 @@
-"""The recipe: which documents belong together.
+"""The recipe: how documents are clustered.
 
     exact    UMAP to five dimensions, then HDBSCAN, with the settings of BERTopic's own pipeline
     pca      the same on the first hundred principal components: less memory, less time, slightly other neighbours
     evoc     EVoC on these components: the quickest of the three (extra ``evoc``)
 
-What a cluster is called is `pipeline.topics.words.keywords`; which number it gets is `identity`.
+Topic ids are given by `pipeline.topics.clustering.identity`, words by `pipeline.topics.words`.
 """
 
 from __future__ import annotations
@@ -22,56 +22,61 @@ from pipeline.topics.clustering import engines
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LIBRARIES", "MOST_SEED", "RECIPES", "Recipe", "RecipeName", "cluster", "library_versions"]
+__all__ = ["LIBRARIES", "RECIPES", "SEED_LIMIT", "Recipe", "RecipeName", "cluster", "library_versions"]
 
 logger = logging.getLogger(__name__)
 
 RecipeName = Literal["exact", "pca", "evoc"]
 RECIPES: Final[tuple[RecipeName, ...]] = get_args(RecipeName)
 
-MOST_SEED: Final = 2**32 - 1
-"""Random generators take smaller ones; one is left for the seed that a fit is compared with."""
+SEED_LIMIT: Final = 2**32 - 1
+"""Seeds are smaller: random generators take up to 2**32 - 1, and stability is measured with the next seed."""
 
 LIBRARIES: Final = ("umap-learn", "hdbscan", "evoc", "scikit-learn", "numpy")
-"""Packages whose version can change a fit; recorded with every model."""
+"""Packages whose version can change a fit; the versions are recorded with every model."""
 
-PRINCIPAL: Final = 100
-"""Principal components of the recipes that reduce first."""
+PRINCIPAL_COMPONENTS: Final = 100
+"""Dimensions to which the recipes "pca" and "evoc" reduce first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything that decides a fit, documents and their vectors apart.
+    """All that decides a fit, beside the documents and their vectors.
 
     Raises:
         UsageError: a value with which nothing can be fitted.
     """
 
     name: RecipeName = "exact"
+    """How documents are clustered."""
     seed: int = 0
+    """Of the random steps."""
     min_cluster_size: int = 15
+    """Fewest documents that make a topic."""
     limit: int = 100_000
-    """Documents that are clustered; of more, a sample of so many."""
+    """The most documents that are clustered; of a larger table, a sample of this size."""
     n_neighbors: int = 15
+    """Neighbours of each document in UMAP and EVoC."""
     n_components: int = 5
+    """Dimensions to which UMAP reduces."""
 
     def __post_init__(self) -> None:
         if self.name not in RECIPES:
             raise UsageError(f"recipe={self.name!r}: there are {', '.join(RECIPES)}")
-        if not 0 <= self.seed < MOST_SEED:
-            raise UsageError(f"seed={self.seed}: use 0 or more, below {MOST_SEED:,}")
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise UsageError(f"seed={self.seed}: use 0 or more, below {SEED_LIMIT:,}")
         if self.min_cluster_size < 2:
             raise UsageError(f"min_cluster_size={self.min_cluster_size}: a topic needs at least 2 documents")
-        if self.limit < self.fewest_documents:
-            raise UsageError(f"limit={self.limit}: cluster at least {self.fewest_documents} documents")
+        if self.limit < self.min_documents:
+            raise UsageError(f"limit={self.limit}: cluster at least {self.min_documents} documents")
 
     @property
-    def fewest_documents(self) -> int:
-        """Below this there is nothing to cluster: room for two topics, and for UMAP's neighbourhoods."""
+    def min_documents(self) -> int:
+        """Fewest documents that can be clustered: enough for two topics, and for UMAP's neighbourhoods."""
         return 2 * max(self.min_cluster_size, self.n_neighbors)
 
     def params(self) -> dict[str, Any]:
-        """The recipe as JSON-serializable values, as stored with the model."""
+        """The recipe as JSON-serializable values, as they are stored with the model."""
         params = asdict(self)
         return {"recipe": params.pop("name"), **params}
 
@@ -92,18 +97,18 @@ def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int6
     """Cluster the rows of `vectors` float32 [n, D]; int64 [n]: 0..k-1 by falling size, -1 for outliers.
 
     Args:
-        vectors: of the documents, unit.
-        recipe: how.
-        known: topics that the documents were in before, int64 [n], -1 for none, which guide the clustering; recipe
-            "evoc" does without.
+        vectors: of the documents, unit length.
+        recipe: how to cluster.
+        known: topics of the documents in the last model, int64 [n], -1 for none; they guide the clustering. Recipe
+            "evoc" ignores them.
 
     Raises:
-        TopicError: too few documents, or none of them belong together.
+        TopicError: too few documents, or no cluster was found.
         UsageError: the recipe needs a package that is not installed.
     """
-    if len(vectors) < recipe.fewest_documents:
+    if len(vectors) < recipe.min_documents:
         raise TopicError(
-            f"only {len(vectors)} documents with a vector: topics need at least {recipe.fewest_documents} "
+            f"only {len(vectors)} documents with a vector: topics need at least {recipe.min_documents} "
             f"at min_cluster_size {recipe.min_cluster_size}; embed more documents"
         )
     labels = _by_size(_clusters(vectors, recipe, known))
@@ -128,10 +133,10 @@ def _clusters(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.in
 
 
 def _principal_components(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """float32 [n, at most `PRINCIPAL`]."""
+    """float32 [n, at most `PRINCIPAL_COMPONENTS`]."""
     from sklearn.decomposition import PCA
 
-    return PCA(min(PRINCIPAL, *vectors.shape), random_state=seed).fit_transform(vectors)
+    return PCA(min(PRINCIPAL_COMPONENTS, *vectors.shape), random_state=seed).fit_transform(vectors)
 
 
 def _evoc(vectors: NDArray[np.float32], recipe: Recipe) -> NDArray[np.int64]:
@@ -145,7 +150,7 @@ def _evoc(vectors: NDArray[np.float32], recipe: Recipe) -> NDArray[np.int64]:
 
 
 def _by_size(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Renumber 0..k-1 by falling size; the first document decides between equals."""
+    """Renumber clusters 0..k-1 by falling size; ties go to the cluster of the first document."""
     names, first, sizes = np.unique(labels[labels >= 0], return_index=True, return_counts=True)
     order = np.lexsort((first, -sizes))
     renumbered = np.full(int(labels.max(initial=-1)) + 2, -1, dtype=np.int64)

@@ -1,1 +1,1 @@
-"""What can be done with the topics of a table: fit, refresh, label, merge, reduce. Each makes one version."""
+"""What can be done with the topics of a table: fit, refresh, label, merge, reduce. Each writes versions."""

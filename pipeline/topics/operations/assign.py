@@ -1,12 +1,12 @@
-"""Putting all documents of a table into topics, part by part, wherever the parts are worked on.
+"""Assigning all documents of a table to topics, unit by unit.
 
-    units_of            a bundle of the table's fragments each, of some hundred thousand rows
-    AssignUnit          one unit → staged assignments and word counts; runs anywhere, in any order, twice if need be
-    Mapper              who runs them: `in_this_process`, or Ray tasks (`pipeline.flow.engines.topic_mapper`)
-    assign_documents    the driver: commits what comes back, sums the counts
+    units_of            splits the table into units: bundles of fragments with some hundred thousand rows
+    AssignUnit          one unit → staged assignments and word counts; runs anywhere, in any order, and may run twice
+    Mapper              runs all units: `in_this_process`, or in Ray tasks (`pipeline.flow.engines.topic_mapper`)
+    assign_documents    the driver: commits the results, and sums the counts
 
-Only documents whose key is not among the assigned ones are touched. A unit is committed as a whole, and its counts are
-on disk before; so an operation that died goes on with the units that are missing.
+Only unassigned documents are assigned. A unit is committed as a whole, and its counts are on disk before. So an
+operation that died goes on with the units that are missing.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from lance.fragment import write_fragments
 
 from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.clustering.documents import raw_batches, usable_documents
-from pipeline.topics.operations.unassigned import any_pending, pending_rows
-from pipeline.topics.schema import ASSIGNMENTS
-from pipeline.topics.versions.artefact import counts_of_tensors, counts_to_tensors, read_tensors, write_tensors
-from pipeline.topics.words.counts import OUTSIDE, Sum
+from pipeline.topics.operations.unassigned import has_unassigned, unassigned_rows
+from pipeline.topics.schema import ASSIGNMENTS, OUTLIER
+from pipeline.topics.tensors import read_tensors, write_tensors
+from pipeline.topics.versions.artefact import counts_of_tensors, counts_to_tensors
+from pipeline.topics.words.counts import Sum
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,52 +56,56 @@ __all__ = [
 ]
 
 UNIT_ROWS: Final = 1 << 18
+"""Rows of a unit, at most; a larger fragment is a unit of its own."""
 
 Unit = tuple[int, ...]
-"""Numbers of fragments."""
+"""Numbers of the fragments that are assigned together; not the work unit of reading."""
 
-_Given = TypeVar("_Given")
-_Made = TypeVar("_Made")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a unit came to: `rows` assignments in staged `fragments` (FragmentMetadata as JSON), and their words."""
+    """The result of a unit."""
 
     rows: int
+    """Assignments that were staged."""
     fragments: tuple[str, ...] = ()
+    """The staged fragments that hold them (Lance's FragmentMetadata as JSON)."""
     counts: TermCounts | None = None
+    """The words of the unit's documents; None: words are not counted."""
 
 
-class Work(Protocol):
-    """What is done with a unit, on so many threads."""
+class UnitFunction(Protocol):
+    """Works on one unit."""
 
     def __call__(self, unit: Unit, threads: int, /) -> Part:
-        """The unit's part."""
+        """The result of `unit`, computed on up to `threads` threads."""
         ...
 
 
 class Mapper(Protocol):
-    """Does `work` with all units, and gives the parts as they come."""
+    """Runs a function on all units."""
 
-    def __call__(self, work: Work, units: Sequence[Unit], /) -> Iterator[Part]:
-        """The parts, in any order."""
+    def __call__(self, work: UnitFunction, units: Sequence[Unit], /) -> Iterator[Part]:
+        """The results, in any order, as they are ready."""
         ...
 
 
-def in_this_process(work: Work, units: Sequence[Unit]) -> Iterator[Part]:
+def in_this_process(work: UnitFunction, units: Sequence[Unit]) -> Iterator[Part]:
     """One unit after the other, on all cores."""
     for unit in units:
         yield work(unit, available_cores())
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def units_of(dataset: lance.LanceDataset) -> list[Unit]:
-    """All fragments, bundled up to `UNIT_ROWS` rows; the same for the same version of the table."""
+    """All fragments in bundles of up to `UNIT_ROWS` rows; the same for the same version of the table."""
     units: list[list[int]] = []
     room = 0
     for fragment in dataset.get_fragments():
@@ -121,17 +126,17 @@ def assign_documents(
     mapper: Mapper = in_this_process,
     settled: Keys | None = None,
 ) -> TermCounts | None:
-    """Write assignments for all documents of the table that have none yet, and count their words by topic.
+    """Assign all unassigned documents of the table, and count their words by topic.
 
     Args:
-        step: the operation; its rows are committed as they come.
+        step: the operation; results of units are committed as they come.
         geometry: the topics.
-        vocabulary: the words to count; None: none.
-        mapper: who works on the units.
-        settled: the documents to leave alone; None: those that have an assignment.
+        vocabulary: the words to count; None: words are not counted.
+        mapper: runs the units.
+        settled: the documents that are not assigned again; None: those that have an assignment.
 
     Returns:
-        Counts over the documents that this operation assigned, in whichever run; a row for outliers among them.
+        Word counts of the documents that the operation assigned, also in runs that died; with a row for outliers.
     """
     work = AssignUnit(
         location=step.tables.location,
@@ -153,36 +158,44 @@ def assign_documents(
 
 @dataclass(frozen=True, slots=True)
 class AssignUnit:
-    """Assign the pending documents of a unit; all that it needs, so that it can travel."""
+    """A `UnitFunction` that assigns the unassigned documents of a unit; holds all that a worker needs."""
 
     location: TableLocation
+    """The vector table."""
     table_version: int
+    """The version of it that is read."""
     geometry: Geometry
+    """The topics."""
     version: int
+    """The version that the operation writes."""
     token: str
+    """The operation's."""
     assigned: Keys
+    """The documents that are not assigned again."""
     vocabulary: Vocabulary | None = None
+    """The words to count; None: words are not counted."""
 
     @property
     def topics(self) -> NDArray[np.int64]:
-        """int64 [k + 1]: the topics that words are counted for, outliers first."""
-        return np.append(OUTSIDE, np.sort(self.geometry.ids))
+        """int64 [k + 1]: the topics that words are counted for, ascending, outliers first."""
+        return np.append(OUTLIER, np.sort(self.geometry.ids))
 
     def __call__(self, unit: Unit, threads: int = 1) -> Part:
         """Stage the unit's assignments; commits nothing."""
         dataset = self._dataset()
-        if not any_pending(dataset, self.assigned, unit):
+        if not has_unassigned(dataset, self.assigned, unit):
             return Part(0, counts=self._counted_before(unit))
         count = _Counting(self)
         batches = self._batches(dataset, unit, threads, count)
         first = next(batches, None)
-        if first is None:  # what is pending cannot be used
+        if first is None:  # no unassigned document has a usable vector
             return Part(0, counts=self._counted_before(unit))
-        place = self.location.sibling("topic_assignments")
+        target = self.location.sibling("topic_assignments")
         reader = pa.RecordBatchReader.from_batches(ASSIGNMENTS, _chain(first, batches))
-        with storage_errors("write", place):
-            options = dict(place.options) or None
-            staged = write_fragments(reader, create_dataset(place, ASSIGNMENTS)[0], storage_options=options)
+        with storage_errors("write", target):
+            options = dict(target.options) or None
+            staged = write_fragments(reader, create_dataset(target, ASSIGNMENTS)[0], storage_options=options)
+        # Before the driver commits the rows: a committed unit is never counted again.
         counts = count.total
         if counts is not None:
             write_tensors(self.location, self._counts_name(unit), counts_to_tensors(counts))
@@ -203,7 +216,7 @@ class AssignUnit:
                 yield rows
 
     def _assigned(self, raw: pa.RecordBatch) -> tuple[pa.RecordBatch, TermCounts | None]:
-        batch = usable_documents(pending_rows(raw, self.assigned))
+        batch = usable_documents(unassigned_rows(raw, self.assigned))
         assigned = self.geometry.assign(batch.vectors)
         rows = assignment_rows(batch.ids, batch.slices, assigned, {"version": self.version, "model": self.token})
         if self.vocabulary is None or batch.texts is None:
@@ -214,7 +227,7 @@ class AssignUnit:
         return f"{self.token}.{unit[0]}"
 
     def _counted_before(self, unit: Unit) -> TermCounts | None:
-        """The words of a unit that was committed by a run that died."""
+        """The word counts of a unit that a run that died had committed."""
         if self.vocabulary is None:
             return None
         tensors = read_tensors(self.location, self._counts_name(unit))
@@ -222,7 +235,7 @@ class AssignUnit:
 
 
 class _Counting:
-    """Rows and words of a unit as they pass."""
+    """Counts rows and words of a unit as its batches pass."""
 
     def __init__(self, work: AssignUnit) -> None:
         self.rows = 0
@@ -255,11 +268,11 @@ def assignment_rows(ids: pa.Array, slices: pa.Array, assigned: Assigned, stamp: 
     return pa.RecordBatch.from_pydict(columns, schema=ASSIGNMENTS)
 
 
-def _in_threads(do: Callable[[_Given], _Made], given: Iterable[_Given], threads: int) -> Iterator[_Made]:
-    """``map``, with as many calls at once as `threads`, in order, holding no more than these."""
+def _in_threads(do: Callable[[_Item], _Result], items: Iterable[_Item], threads: int) -> Iterator[_Result]:
+    """``map`` in `threads` threads: results in order, up to `threads` of them held at a time."""
     from threadpoolctl import threadpool_limits
 
-    source = iter(given)
+    source = iter(items)
     with threadpool_limits(limits=1), ThreadPoolExecutor(threads) as pool:
         waiting = deque(pool.submit(do, each) for each in islice(source, threads))
         while waiting:

@@ -1,4 +1,4 @@
-"""Changing topics by hand: labels, merging, fewer topics. Each change is a version; none touches other topics' ids."""
+"""Changing topics by hand: labels, merging, fewer topics. Each change is a version; ids of other topics stay."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from pipeline.errors import TopicError, UsageError
 from pipeline.topics.clustering.agglomerate import agglomerate
-from pipeline.topics.operations.inherited import TopicRow, parent_of, rows_of
-from pipeline.topics.operations.merging import regroup
+from pipeline.topics.operations.inherited import TopicRow, parent_of, rows_by_topic
+from pipeline.topics.operations.merging import publish_merger
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
 from pipeline.topics.versions.rows import label_of
 from pipeline.topics.versions.tables import TopicTables
@@ -34,13 +34,13 @@ def label_topic(
     wait: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Topics:
-    """Call a topic something, for good: the label is locked, and goes on with the topic through every refresh.
+    """Give a topic a label that is locked: it stays with the topic through every refresh.
 
     Args:
         table: ``DIR/NAME``, its URL, or an open table.
         topic: its id.
-        label: None: unlock the label and go back to the topic's words.
-        wait: seconds to wait for another change of these topics to end.
+        label: its name; None: unlock the label and use the topic's words again.
+        wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
 
     Raises:
@@ -67,9 +67,9 @@ def set_labels(
     Args:
         table: ``DIR/NAME``, its URL, or an open table.
         labels: topic → label; None: its words.
-        source: who says so; what a language model says leaves locked labels alone.
-        locked: whether only a hand may change them from now on.
-        wait: seconds to wait for another change of these topics to end.
+        source: who made the labels; a language model does not change locked labels.
+        locked: whether only a hand may change them afterwards.
+        wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
 
     Raises:
@@ -82,7 +82,7 @@ def set_labels(
     with topic_lease(tables, wait) as lease:
         params = {"labels": {str(topic): label for topic, label in given.items()}, "source": source, "locked": locked}
         step = NextVersion.begin(tables, lease, "label", params=params)
-        parent, rows = parent_of(step), rows_of(parent_of(step))
+        parent, rows = parent_of(step), rows_by_topic(parent_of(step))
         _check(parent, rows, given)
         changed = {
             topic: row
@@ -109,12 +109,12 @@ def merge_topics(
     wait: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Topics:
-    """Merge topics into the first of them, which keeps its id and a label that was given to it.
+    """Merge topics into the first of them, which keeps its id and its given label.
 
     Args:
         table: ``DIR/NAME``, its URL, or an open table.
         topics: two or more ids.
-        wait: seconds to wait for another change of these topics to end.
+        wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
 
     Raises:
@@ -128,8 +128,8 @@ def merge_topics(
     tables = TopicTables.of(table, storage_options)
     with topic_lease(tables, wait) as lease:
         step = NextVersion.begin(tables, lease, "merge", params={"topics": [target, *parts]})
-        _check(parent_of(step), rows_of(parent_of(step)), topics)
-        return regroup(step, dict.fromkeys(parts, target))
+        _check(parent_of(step), rows_by_topic(parent_of(step)), topics)
+        return publish_merger(step, dict.fromkeys(parts, target))
 
 
 def reduce_topics(
@@ -139,12 +139,12 @@ def reduce_topics(
     wait: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Topics:
-    """Merge topics, the small and the near ones first, until `to` are left; those with locked labels go on.
+    """Merge topics, small and near ones first, until `to` are left; topics with locked labels stay.
 
     Args:
         table: ``DIR/NAME``, its URL, or an open table.
         to: how many topics are left.
-        wait: seconds to wait for another change of these topics to end.
+        wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
 
     Raises:
@@ -158,12 +158,12 @@ def reduce_topics(
         parent = parent_of(step)
         if not 1 <= to < parent.model.topics:
             raise UsageError(f"there are {parent.model.topics} topics: reduce them to 1 or more, and fewer than that")
-        rows, geometry = rows_of(parent), parent.geometry()
+        rows, geometry = rows_by_topic(parent), parent.geometry()
         sizes = np.array([row["size"] for row in rows.values()], dtype=np.int64)
         locked = np.array([row["label_locked"] for row in rows.values()], dtype=bool)
         left = geometry.ids[agglomerate(geometry.centroids, sizes, to, locked)].tolist()
         pairs = zip(geometry.ids.tolist(), left, strict=True)
-        return regroup(step, {topic: target for topic, target in pairs if topic != target})
+        return publish_merger(step, {topic: target for topic, target in pairs if topic != target})
 
 
 def _cleaned(label: str) -> str:

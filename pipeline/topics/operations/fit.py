@@ -1,8 +1,8 @@
-"""Fitting topics on a table: read, cluster, match to the last model, assign, name, publish.
+"""Fit: read, cluster, match to the last model, assign, name, publish.
 
-Up to the recipe's limit all documents are clustered and stay in the topics that the clustering gave them. Of a larger
-table a sample is clustered; then every document goes to its nearest topic or to none, and words are counted over all.
-What a fit has found it saves before it goes on, so that one that died is not begun again
+Up to the recipe's limit, all documents are clustered, and they keep the topics of the clustering. Of a larger table a
+sample is clustered. Every document then goes to its nearest topic or to none, and words are counted over all documents.
+A fit saves its clustering before it goes on, so that a run after a crash does not cluster again
 (`pipeline.topics.versions.next_version`).
 """
 
@@ -21,13 +21,14 @@ from pipeline.topics.clustering.identity import Matching, Overlap, match_topics
 from pipeline.topics.clustering.metrics import agreement, diversity, npmi, stability
 from pipeline.topics.clustering.recipe import Recipe, cluster
 from pipeline.topics.operations.assign import assign_documents, assignment_rows, in_this_process
+from pipeline.topics.schema import OUTLIER
 from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
 from pipeline.topics.versions.rows import representatives, topic_row
 from pipeline.topics.versions.tables import TopicTables
-from pipeline.topics.words.counts import OUTSIDE, Vocabulary
-from pipeline.topics.words.keywords import WORDS, WordVectors, keywords
-from pipeline.topics.words.tokens import clean
+from pipeline.topics.words.counts import Vocabulary
+from pipeline.topics.words.keywords import WORDS_PER_TOPIC, WordVectors, keywords
+from pipeline.topics.words.splitting import without_punctuation
 
 if TYPE_CHECKING:
     import os
@@ -51,18 +52,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """What goes with a fit besides the recipe.
-
-    `encoder` orders a second list of words by the embedding model (None: c-TF-IDF words only); `truth` is a column that
-    topics are compared with; `with_stability` clusters a second time under another seed and compares; `mapper` works
-    on the table's parts where only a sample is clustered; `drift` are the figures that led to it, recorded with it.
-    """
+    """Options of a fit that do not change its topics."""
 
     encoder: Encodes | Embeds | None = None
+    """Orders a second list of words by the embedding model; None: c-TF-IDF words only."""
     truth: str | None = None
+    """A column that the topics are compared with."""
     with_stability: bool = False
+    """Whether to cluster a second time under another seed, and compare."""
     mapper: Mapper = in_this_process
+    """Runs the units of the table if only a sample is clustered."""
     drift: Mapping[str, Any] | None = None
+    """The figures that led to this fit; recorded with it."""
 
 
 def fit_topics(
@@ -86,20 +87,20 @@ def fit_topics(
     Args:
         table: ``DIR/NAME``, its URL, or an open table.
         recipe: how documents are clustered: "exact", "pca" or "evoc" (`pipeline.topics.clustering.recipe`).
-        seed: of all that is random.
+        seed: of the random steps.
         min_cluster_size: fewest documents that make a topic.
-        limit: up to here all documents are clustered; of more, a sample of so many, in which each input file has its
-            share, and then every document goes to its nearest centroid or, below that topic's floor, to none.
+        limit: the most documents that are clustered. Of a larger table a sample is clustered, in which each input file
+            has its share; every document then goes to its nearest centroid or, below that topic's floor, to none.
         encoder: orders a second list of words by the embedding model; None: c-TF-IDF words only.
-        truth: a column of the table that says what documents are; how well topics agree with it, over the documents
-            that were clustered, becomes a metric.
-        with_stability: cluster once more under the next seed; how well both agree becomes a metric.
-        mapper: works on the parts of a table above the limit; `pipeline.flow.engines.topic_mapper` has Ray's.
-        wait: seconds to wait for another change of these topics to end.
+        truth: a column of the table with known groups; the agreement of topics with it, over the documents that were
+            clustered, becomes a metric.
+        with_stability: cluster a second time under the next seed; the agreement of both becomes a metric.
+        mapper: runs the units of a table above the limit; `pipeline.flow.engines.topic_mapper` has one that uses Ray.
+        wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
 
     Raises:
-        TopicError: too few documents, no text, nothing that belongs together.
+        TopicError: too few documents, no text, or no topics found.
         TableNotFoundError: no such table.
         LeaseError: these topics are being changed by another process.
         UsageError: a setting with which nothing can be fitted.
@@ -114,10 +115,10 @@ def fit_topics(
 def fit_version(
     tables: TopicTables, lease: Lease, recipe: Recipe, options: FitOptions, kind: Literal["fit", "refit"] = "fit"
 ) -> Topics:
-    """Fit and publish the next version, as `fit_topics`, under a lease that the caller holds.
+    """Fit and publish the next version, under a lease that the caller holds.
 
     Raises:
-        TopicError: as `fit_topics`.
+        TopicError: as in `fit_topics`.
     """
     params = recipe.params()
     step = NextVersion.begin(tables, lease, kind, params=params, seed=recipe.seed, recipe=recipe.name)
@@ -125,49 +126,56 @@ def fit_version(
     fitted = _fitted(step, documents, recipe)
     counts = _assign(step, fitted, options.mapper)
     step.save(fitted.artefact(counts))
-    words = counts.top(WORDS)
+    words = counts.top(WORDS_PER_TOPIC)
     found, metrics = _keywords(step, fitted, counts, options), _metrics(fitted, words, options)
     return _publish(step, fitted, words, found, metrics, options.drift)
 
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """Clustered and matched: `labels` int64 [n] are 0..k-1 by falling size, `geometry` and `matching` in that order."""
+    """A clustering that is matched to the last model."""
 
     recipe: Recipe
+    """How it was clustered."""
     documents: Documents
+    """The n clustered documents."""
     labels: NDArray[np.int64]
+    """int64 [n]: cluster of each document, 0..k-1 by falling size; outliers -1."""
     geometry: Geometry
+    """The k topics in the order of the clusters, under their final ids."""
     matching: Matching
+    """Ids and events of the topics, in the same order."""
     vocabulary: Vocabulary
+    """The words of the documents."""
 
     @property
     def clustered(self) -> NDArray[np.int64]:
-        """The topic id of each document by the clustering, int64 [n]."""
-        return np.append(self.geometry.ids, OUTSIDE)[self.labels]
+        """int64 [n]: the topic id of each document by the clustering."""
+        return np.append(self.geometry.ids, OUTLIER)[self.labels]
 
     def assigned(self) -> Assigned:
-        """Where the clustered documents go in the end."""
+        """The assignments of the clustered documents: of a sample by nearest topic, else by the clustering."""
         nearest = self.geometry.assign(self.documents.vectors)
         return nearest if self.documents.is_sample else replace(nearest, topic=self.clustered)
 
     def artefact(self, counts: TermCounts | None = None) -> Artefact:
-        """What is saved."""
+        """What the operation saves."""
         return Artefact(self.documents.hashes, self.clustered, self.geometry, self.vocabulary, counts)
 
 
 def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
-    """Cluster and match, or take up what this very fit had found when it died."""
+    """Cluster and match, or read what the operation had found in a run that died."""
     found, before = step.artefact(), step.parent.topics_of(documents.ids) if step.parent else None
     if found is not None and np.array_equal(found.hashes, documents.hashes):
         logger.info("going on with the clustering of a fit that did not end")
+        # The saved labels are final ids: turn them into positions in the geometry, which is in the order of clusters.
         order = np.argsort(found.geometry.ids)
         inside = found.labels >= 0
-        labels = np.full(len(found.labels), OUTSIDE, dtype=np.int64)
+        labels = np.full(len(found.labels), OUTLIER, dtype=np.int64)
         labels[inside] = order[np.searchsorted(found.geometry.ids, found.labels[inside], sorter=order)]
         matching = _match(step, before, labels, found.geometry)
         return _Fitted(recipe, documents, labels, found.geometry, matching, found.vocabulary)
-    labels = cluster(documents.vectors, recipe, _guides(before) if step.kind == "refit" else None)
+    labels = cluster(documents.vectors, recipe, _known_topics(before) if step.kind == "refit" else None)
     geometry = Geometry.of(documents.vectors, labels)
     matching = _match(step, before, labels, geometry)
     vocabulary = Vocabulary.of(documents.texts)
@@ -176,19 +184,27 @@ def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
     return fitted
 
 
-def _guides(before: pa.Array | None) -> NDArray[np.int64] | None:
-    return None if before is None else before.fill_null(OUTSIDE).to_numpy(zero_copy_only=False)
+def _known_topics(before: pa.Array | None) -> NDArray[np.int64] | None:
+    return None if before is None else before.fill_null(OUTLIER).to_numpy(zero_copy_only=False)
 
 
 def _match(step: NextVersion, before: pa.Array | None, labels: NDArray[np.int64], geometry: Geometry) -> Matching:
-    """Find the topics of the last version again, in which the documents were in `before` int64 [n] (null: unseen)."""
+    """Match the clusters to the last model's topics.
+
+    Args:
+        step: the fit.
+        before: the documents' topics in the last model, int64 [n] (null: unassigned); None: there is no last model.
+        labels: the documents' clusters, int64 [n].
+        geometry: of the clusters.
+    """
     count, parent = len(geometry.ids), step.parent
     if parent is None or before is None:
-        nobody = np.empty(0, dtype=np.int64)
-        return match_topics(nobody, Overlap.of(nobody, nobody, nobody, count), None, unused=0)
+        none = np.empty(0, dtype=np.int64)
+        return match_topics(none, Overlap.of(none, none, none, count), None, unused=0)
     last = parent.geometry()
     shared = before.is_valid().to_numpy(zero_copy_only=False)
     overlap = Overlap.of(before.drop_null().to_numpy(), labels[shared], last.ids, count)
+    # Centroids of vectors that mean something else say nothing: the shared documents decide alone.
     cosine = None
     if parent.model.fingerprint == step.fingerprint and last.centroids.shape[1] == geometry.centroids.shape[1]:
         cosine = (last.centroids @ geometry.centroids.T).astype(np.float64)
@@ -196,6 +212,7 @@ def _match(step: NextVersion, before: pa.Array | None, labels: NDArray[np.int64]
 
 
 def _assign(step: NextVersion, fitted: _Fitted, mapper: Mapper) -> TermCounts:
+    """Write the assignments of all documents; returns their word counts."""
     documents, vocabulary = fitted.documents, fitted.vocabulary
     if documents.is_sample:
         counts = assign_documents(step, fitted.geometry, vocabulary=vocabulary, mapper=mapper)
@@ -203,10 +220,11 @@ def _assign(step: NextVersion, fitted: _Fitted, mapper: Mapper) -> TermCounts:
     assigned = fitted.assigned()
     rows = assignment_rows(documents.ids, documents.slices, assigned, step.stamp)
     step.write("topic_assignments", pa.Table.from_batches([rows]))
-    return vocabulary.count(documents.texts, assigned.topic, np.append(OUTSIDE, np.sort(fitted.geometry.ids)))
+    return vocabulary.count(documents.texts, assigned.topic, np.append(OUTLIER, np.sort(fitted.geometry.ids)))
 
 
 def _keywords(step: NextVersion, fitted: _Fitted, counts: TermCounts, options: FitOptions) -> dict[int, Weighted]:
+    """Topic → its keywords; empty without an encoder."""
     if options.encoder is None:
         return {}
     documents = fitted.documents
@@ -220,7 +238,7 @@ def _metrics(fitted: _Fitted, words: Mapping[int, Weighted], options: FitOptions
     documents = fitted.documents
     listed = [[word for word, _ in words[topic]] for topic in fitted.geometry.ids.tolist()]
     found: dict[str, float | None] = {
-        "npmi": npmi(listed, clean(documents.texts, fitted.vocabulary.language)),
+        "npmi": npmi(listed, without_punctuation(documents.texts, fitted.vocabulary.language)),
         "diversity": diversity(listed),
     }
     if options.truth is not None:
@@ -252,7 +270,7 @@ def _publish(
         for index, topic in enumerate(geometry.ids.tolist())
     ]
     total = sum(sizes.values())
-    outliers = sizes.get(OUTSIDE, 0)
+    outliers = sizes.get(OUTLIER, 0)
     events = [event.to_row() for event in matching.events]
     return step.publish(
         topics=rows,

@@ -1,4 +1,4 @@
-"""What a version that is no full fit takes over from the one before it."""
+"""What a version inherits from the one before it, unless it is a full fit: rows, artefact, recipe, figures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pipeline.errors import TopicError
 from pipeline.topics.clustering.recipe import Recipe
 from pipeline.topics.versions.load import Topics
 from pipeline.topics.versions.rows import label_of
-from pipeline.topics.words.keywords import WORDS
+from pipeline.topics.words.keywords import WORDS_PER_TOPIC
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipeline.topics.operations.tally import Census
+    from pipeline.topics.operations.tally import Tally
     from pipeline.topics.versions.artefact import Artefact
     from pipeline.topics.versions.next_version import NextVersion
     from pipeline.topics.versions.tables import TopicModel, TopicTables
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 __all__ = [
     "TopicRow",
     "artefact_of",
-    "carried_rows",
-    "merged_since",
+    "inherited_rows",
+    "merged_since_fit",
     "parent_of",
     "publish",
     "recipe_of",
     "reworded",
-    "rows_of",
+    "rows_by_topic",
 ]
 
 TopicRow = dict[str, Any]
 
 
 def parent_of(step: NextVersion) -> Topics:
-    """The version that `step` goes on from.
+    """The topics that `step` goes on from.
 
     Raises:
         TopicError: there is none.
@@ -55,7 +55,7 @@ def artefact_of(topics: Topics) -> Artefact:
     if artefact is None:
         raise TopicError(
             f"{topics.tables.location}: the artefact of topic model {topics.model.version} is gone: "
-            "fit anew (moee topics refresh --refit)"
+            "fit again (moee topics refresh --refit)"
         )
     return artefact
 
@@ -66,55 +66,56 @@ def recipe_of(model: TopicModel) -> Recipe:
     return Recipe(name=params.pop("recipe"), **params)
 
 
-def rows_of(topics: Topics) -> dict[int, TopicRow]:
-    """The rows of all topics, but for the stamp, by id."""
+def rows_by_topic(topics: Topics) -> dict[int, TopicRow]:
+    """Topic → its row, without the stamp; by ascending id."""
     table = topics.topics().drop_columns(["version", "model"]).sort_by("topic")
     return {row["topic"]: row for row in table.to_pylist()}
 
 
-def carried_rows(topics: Topics, sizes: Mapping[int, int], counts: TermCounts) -> dict[int, TopicRow]:
-    """The rows of all topics with their new sizes and words; labels and the rest stay as they are."""
-    words = counts.top(WORDS)
+def inherited_rows(topics: Topics, sizes: Mapping[int, int], counts: TermCounts) -> dict[int, TopicRow]:
+    """Topic → its row with new size and words; the other columns are inherited."""
+    words = counts.top(WORDS_PER_TOPIC)
     return {
         topic: {**row, "size": sizes.get(topic, 0), **reworded(words.get(topic, ()))}
-        for topic, row in rows_of(topics).items()
+        for topic, row in rows_by_topic(topics).items()
     }
 
 
 def reworded(words: Weighted, *, with_label: bool = False) -> TopicRow:
-    """The columns of a topic's words, and of a label that is made of them."""
+    """The columns of a topic's words; `with_label`: also those of a label that is made of them."""
     columns: TopicRow = {"words": [word for word, _ in words], "weights": [weight for _, weight in words]}
     return {**columns, "label": label_of(words), "label_source": "words"} if with_label else columns
 
 
-def merged_since(tables: TopicTables, base: TopicModel, model: TopicModel) -> dict[int, int]:
-    """Which topics of the full fit `base` were merged by hand up to `model`: the id they had → the one they have."""
-    onto: dict[int, int] = {}
-    for other in tables.models():
-        if other.base == base.version and other.version <= model.version and other.kind in {"merge", "reduce"}:
+def merged_since_fit(tables: TopicTables, model: TopicModel) -> dict[int, int]:
+    """Topic of the last full fit → the topic that it was merged into since, up to `model`."""
+    merged_into: dict[int, int] = {}
+    for other in tables.since_fit(model):
+        if other.kind in {"merge", "reduce"}:
             rows = Topics(tables, other).events().to_pylist()
-            step = {row["topic"]: row["other"] for row in rows if row["event"] == "merged"}
-            onto = {old: step.get(new, new) for old, new in onto.items()} | step
-    return onto
+            latest = {row["topic"]: row["other"] for row in rows if row["event"] == "merged"}
+            # What was merged into a topic that is merged now follows it.
+            merged_into = {old: latest.get(new, new) for old, new in merged_into.items()} | latest
+    return merged_into
 
 
 def publish(
     step: NextVersion,
     rows: Iterable[TopicRow],
-    census: Census,
+    tally: Tally,
     *,
     events: Iterable[Mapping[str, Any]] = (),
     unused: int | None = None,
     drift: Mapping[str, Any] | None = None,
 ) -> Topics:
-    """Publish `step` with the sizes of `census`; its quality figures are the parent's but for the outliers."""
+    """Publish `step` with the sizes of `tally`; quality figures are inherited, except the share of outliers."""
     model = parent_of(step).model
     return step.publish(
         topics=list(rows),
         events=list(events),
-        documents=census.documents,
-        outliers=census.outliers,
+        documents=tally.documents,
+        outliers=tally.outliers,
         unused=model.unused if unused is None else unused,
-        metrics={**model.metrics, "outlier_rate": census.outliers / max(census.documents, 1)},
+        metrics={**model.metrics, "outlier_rate": tally.outliers / max(tally.documents, 1)},
         drift=drift,
     )

@@ -1,11 +1,11 @@
-"""Keeping topics up with their table: assign what is new, measure, and change the topics only where that calls for it.
+"""Refresh: assign new documents to topics, measure the drift, and change the topics only if the drift calls for it.
 
-    assign   documents without a topic go to the nearest one, or to none; those that left the table are forgotten
-    births   topics that the fit did not know are added (`pipeline.topics.operations.new_topics`)
-    refit    everything is clustered anew, guided by the topics so far; those that go on keep ids and given labels
+    assign   unassigned documents go to the nearest topic, or to none; assignments of removed documents are deleted
+    births   new topics are added (`pipeline.topics.operations.new_topics`)
+    refit    all documents are clustered again, guided by the topics so far; topics that go on keep ids and given labels
 
-After assigning, the drift of the table (`pipeline.topics.operations.drift`) decides on the other two. Each is a version
-of its own, so a refresh that died is gone on with by the next one, and one that finds nothing to do writes nothing.
+After `assign`, the drift of the table (`pipeline.topics.operations.drift`) decides on the other two. Each step is a
+version of its own. So the next refresh goes on where one died, and a refresh that finds nothing to do writes nothing.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import TopicError
-from pipeline.topics.keys import Keys, document_keys
+from pipeline.topics.clustering.documents import keys_of_table
+from pipeline.topics.keys import Keys
 from pipeline.topics.operations.assign import assign_documents, in_this_process
 from pipeline.topics.operations.drift import Decision, Drift, Thresholds, decide
 from pipeline.topics.operations.fit import FitOptions, fit_version
-from pipeline.topics.operations.inherited import artefact_of, carried_rows, publish, recipe_of
-from pipeline.topics.operations.new_topics import bear_topics
-from pipeline.topics.operations.removed_documents import forget_departed
-from pipeline.topics.operations.tally import CENSUS_COLUMNS, Census, Origin, keys_of_table
-from pipeline.topics.operations.unassigned import pending_batches
+from pipeline.topics.operations.inherited import artefact_of, inherited_rows, publish, recipe_of
+from pipeline.topics.operations.new_topics import add_new_topics
+from pipeline.topics.operations.removed_documents import remove_assignments
+from pipeline.topics.operations.tally import TALLY_COLUMNS, Origin, Tally
+from pipeline.topics.operations.unassigned import unassigned_batches
 from pipeline.topics.versions.load import load_topics
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
-from pipeline.topics.versions.tables import TopicTables
+from pipeline.topics.versions.tables import TopicTables, fingerprint_of
 
 if TYPE_CHECKING:
     import os
@@ -41,38 +42,41 @@ if TYPE_CHECKING:
     from pipeline.topics.versions.tables import Located, TopicModel
     from pipeline.topics.words.keywords import Embeds, Encodes
 
-__all__ = ["Refresh", "RefreshOptions", "pending_documents", "refresh_topics"]
+__all__ = ["Refresh", "RefreshOptions", "count_unassigned", "refresh_topics"]
 
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """What a refresh did, or would do: `topics` hold afterwards, `made` are the versions that it wrote, oldest first.
-
-    `pending` documents had no topic, `drift` is what was measured when they had one (None: their vectors cannot be
-    compared with the topics'), `decisions` what followed from it, step by step.
-    """
+    """What a refresh did, or would do."""
 
     topics: Topics
+    """The topics afterwards."""
     before: TopicModel
-    pending: int
+    """The model before."""
+    unassigned: int
+    """Documents that had no assignment before."""
     drift: Drift | None
+    """Measured after they were assigned; None: the table's vectors cannot be compared with the topics'."""
     decisions: tuple[Decision, ...]
+    """What followed from the drift, step by step."""
     made: tuple[TopicModel, ...] = ()
+    """The versions that the refresh wrote, oldest first."""
     is_dry: bool = False
+    """Whether nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshOptions:
-    """How to refresh.
-
-    `refit`: True: whatever was measured; False: never; None: when `thresholds` are passed. `encoder` orders keywords of
-    new topics by the embedding model; `mapper` works on the table's parts.
-    """
+    """How to refresh."""
 
     refit: bool | None = None
+    """True: refit in any case; False: never; None: when `thresholds` are passed."""
     thresholds: Thresholds = field(default_factory=Thresholds)
+    """When to do more than assign."""
     encoder: Encodes | Embeds | None = None
+    """Orders keywords of new topics by the embedding model; None: they have none."""
     mapper: Mapper = in_this_process
+    """Runs the units of the table."""
 
 
 def refresh_topics(
@@ -91,13 +95,13 @@ def refresh_topics(
 
     Args:
         table: ``DIR/NAME``, its URL, or an open table.
-        refit: fit anew whatever is measured (True), never (False), or when thresholds are passed (None).
-        thresholds: when to do more than to assign; None: the defaults.
+        refit: True: fit again in any case; False: never; None: when thresholds are passed.
+        thresholds: when to do more than assign; None: the defaults.
         encoder: orders a second list of words of new topics by the embedding model.
-        mapper: works on the table's parts; `pipeline.flow.engines.topic_mapper` has one that uses Ray.
-        at_version: a version that the table must have reached; asked for again, a refit for it is not done again.
+        mapper: runs the units of the table; `pipeline.flow.engines.topic_mapper` has one that uses Ray.
+        at_version: a version that the table must have reached. A refit is skipped if the last full fit has seen it.
         dry_run: measure and decide, and write nothing.
-        wait: seconds to wait for another change of these topics to end.
+        wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
 
     Raises:
@@ -113,36 +117,38 @@ def refresh_topics(
         raise TopicError(f"{tables.location} is at version {dataset.version}: it has not reached {at_version} yet")
     options = RefreshOptions(refit, thresholds or Thresholds(), encoder, mapper)
     if dry_run:
-        return _foreseen(before, dataset, _asked(options, before, at_version))
+        return _dry_run(before, dataset, _without_needless_refit(options, before, at_version))
     with topic_lease(tables, wait) as lease:
         latest = load_topics(table, storage_options=storage_options)
-        return _refreshed(_Run(tables, lease, _asked(options, latest, at_version)), latest)
+        return _refreshed(_Run(tables, lease, _without_needless_refit(options, latest, at_version)), latest)
 
 
-def pending_documents(topics: Topics) -> int:
-    """How many documents of the table have no topic yet, those without a usable vector among them."""
+def count_unassigned(topics: Topics) -> int:
+    """How many documents of the table are unassigned, including those without a usable vector."""
     keys = keys_of_table(topics.tables.vectors())
     return int(np.sum(~_assigned(topics).holds(keys)))
 
 
 def _assigned(topics: Topics) -> Keys:
-    rows = topics.stream(("id", "slice"))
-    return Keys.of(document_keys(batch.column("id"), batch.column("slice")) for batch in rows)
+    return Keys.of_rows(topics.stream(("id", "slice")))
 
 
-def _asked(options: RefreshOptions, topics: Topics, at_version: int | None) -> RefreshOptions:
-    """Without a refit where the last full fit knew this version of the table."""
-    done = at_version is not None and topics.tables.base(topics.model).table_version >= at_version
-    return replace(options, refit=None) if options.refit and done else options
+def _without_needless_refit(options: RefreshOptions, topics: Topics, at_version: int | None) -> RefreshOptions:
+    """The options without a refit that was asked for, if the last full fit has seen `at_version` of the table."""
+    is_done = at_version is not None and topics.tables.base(topics.model).table_version >= at_version
+    return replace(options, refit=None) if options.refit and is_done else options
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A refresh under way."""
+    """A refresh that is running."""
 
     tables: TopicTables
+    """The topic tables."""
     lease: Lease
+    """Held until the refresh ends."""
     options: RefreshOptions
+    """How to refresh."""
 
 
 def _refreshed(run: _Run, before: Topics) -> Refresh:
@@ -150,9 +156,10 @@ def _refreshed(run: _Run, before: Topics) -> Refresh:
         decision = _without_comparison(run.options)
         topics = _refit(run, before.model, None)
         return Refresh(topics, before.model, topics.model.documents, None, (decision,), (topics.model,))
-    topics, pending, drift = _assign(run, before)
+    topics, unassigned, drift = _assign(run, before)
     made = [topics.model] if topics.model.version > before.model.version else []
     first, decisions = drift, list[Decision]()
+    # Ends after two rounds: a search leaves no fresh rejects, so the next decision is a refit or nothing.
     while True:
         decision = _decide(drift, run.options, topics)
         decisions.append(decision)
@@ -162,53 +169,58 @@ def _refreshed(run: _Run, before: Topics) -> Refresh:
             topics = _refit(run, topics.model, drift)
             made.append(topics.model)
             break
-        topics, drift = _births(run, topics)
+        topics, drift = _add_new_topics(run, topics)
         made.append(topics.model)
-    return Refresh(topics, before.model, pending, first, tuple(decisions), tuple(made))
+    return Refresh(topics, before.model, unassigned, first, tuple(decisions), tuple(made))
 
 
-def _foreseen(topics: Topics, dataset: LanceDataset, options: RefreshOptions) -> Refresh:
-    """Measure and decide without a lease, and without writing."""
+def _dry_run(topics: Topics, dataset: LanceDataset, options: RefreshOptions) -> Refresh:
+    """Measure and decide, without a lease and without writing."""
     if not _comparable(topics, dataset):
         decision = _without_comparison(options)
         return Refresh(topics, topics.model, dataset.count_rows(), None, (decision,), is_dry=True)
     geometry, present = topics.geometry(), Keys.of([keys_of_table(dataset)])
     origin = Origin.of(topics.tables, topics.model)
-    census = Census.of(topics.stream(CENSUS_COLUMNS), geometry, origin, present)
-    pending = 0
-    for batch in pending_batches(dataset, _assigned(topics)):
-        census, pending = census.plus(geometry.assign(batch.vectors)), pending + len(batch.ids)
-    drift = census.drift()
+    tally = Tally.of(topics.stream(TALLY_COLUMNS), geometry, origin, present)
+    unassigned = 0
+    for batch in unassigned_batches(dataset, _assigned(topics)):
+        tally, unassigned = tally.plus(geometry.assign(batch.vectors)), unassigned + len(batch.ids)
+    drift = tally.drift()
     decision = _decide(drift, options, topics)
-    return Refresh(topics, topics.model, pending, drift, (decision,), is_dry=True)
+    return Refresh(topics, topics.model, unassigned, drift, (decision,), is_dry=True)
 
 
 def _assign(run: _Run, before: Topics) -> tuple[Topics, int, Drift]:
-    """Assign what is pending, if anything: the topics then, how many documents that were, and the drift."""
+    """Assign unassigned documents, if there are any.
+
+    Returns:
+        The topics afterwards, how many documents were assigned, and the drift.
+    """
     origin, geometry = Origin.of(run.tables, before.model), before.geometry()
     step = NextVersion.begin(run.tables, run.lease, "assign", params=origin.base.params)
     artefact = artefact_of(before)
     added = assign_documents(step, geometry, vocabulary=artefact.vocabulary, mapper=run.options.mapper)
     present = Keys.of([keys_of_table(step.dataset)])
-    forget_departed(run.tables, step.current(["id", "slice"]), present)
-    census = Census.of(step.current(CENSUS_COLUMNS), geometry, origin, present)
-    pending, drift = step.written(["version"]).num_rows, census.drift()
-    if not pending and census.documents == before.model.documents:
+    remove_assignments(run.tables, step.current(["id", "slice"]), present)
+    tally = Tally.of(step.current(TALLY_COLUMNS), geometry, origin, present)
+    # Rows of a run that died count too: they were unassigned before this version.
+    unassigned, drift = step.written(["version"]).num_rows, tally.drift()
+    if not unassigned and tally.documents == before.model.documents:
         return before, 0, drift
     counts = artefact.counts if artefact.counts is not None else artefact.vocabulary.empty(geometry.ids)
     if added is not None:
         counts = counts.over(added.topics, artefact.vocabulary) + added
     step.save(replace(artefact, counts=counts))
-    rows = carried_rows(before, census.sizes, counts).values()
-    return publish(step, rows, census, drift=drift.to_json()), pending, drift
+    rows = inherited_rows(before, tally.sizes, counts).values()
+    return publish(step, rows, tally, drift=drift.to_json()), unassigned, drift
 
 
-def _births(run: _Run, topics: Topics) -> tuple[Topics, Drift]:
-    """Look for new topics: the topics then, and the drift."""
+def _add_new_topics(run: _Run, topics: Topics) -> tuple[Topics, Drift]:
+    """Look for new topics; returns the topics afterwards, and the drift."""
     origin, options = Origin.of(run.tables, topics.model), run.options
     recipe = recipe_of(origin.base)
     step = NextVersion.begin(run.tables, run.lease, "births", params=recipe.params())
-    return bear_topics(step, origin, recipe, options.encoder, options.mapper)
+    return add_new_topics(step, origin, recipe, options.encoder, options.mapper)
 
 
 def _refit(run: _Run, model: TopicModel, drift: Drift | None) -> Topics:
@@ -225,9 +237,8 @@ def _decide(drift: Drift, options: RefreshOptions, topics: Topics) -> Decision:
 
 
 def _comparable(topics: Topics, dataset: LanceDataset) -> bool:
-    """Whether the table's vectors mean what the topics' do."""
-    fingerprint = (dataset.schema.metadata or {}).get(b"moee.fingerprint", b"").decode() or None
-    return topics.model.fingerprint == fingerprint
+    """Whether the table's vectors mean the same as those that the topics were made of."""
+    return topics.model.fingerprint == fingerprint_of(dataset)
 
 
 def _without_comparison(options: RefreshOptions) -> Decision:

@@ -1,7 +1,7 @@
-"""Forgetting documents that the table does not hold any more: their assignments go, in every version.
+"""Documents that have left the table: their assignments are deleted, in every version.
 
-Done by each refresh, before it counts. Deleting is the one change that is made to assignments; it is done again where a
-refresh died in the middle.
+Each refresh does this before it counts. It is the only change that is made to assignments. After a refresh that died in
+the middle, the next one deletes the rest.
 """
 
 from __future__ import annotations
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
     from pipeline.topics.keys import Keys
     from pipeline.topics.versions.tables import TopicTables
 
-__all__ = ["forget_departed"]
+__all__ = ["remove_assignments"]
 
-AT_ONCE: Final = 10_000
+IDS_PER_CONDITION: Final = 10_000
 """Ids in one condition."""
 
 
-def forget_departed(tables: TopicTables, rows: Iterable[pa.RecordBatch], present: Keys) -> int:
-    """Remove the assignments of documents that are among the current `rows` (id, slice) and not `present`.
+def remove_assignments(tables: TopicTables, rows: Iterable[pa.RecordBatch], present: Keys) -> int:
+    """Delete the assignments of documents that are in `rows` and not `present`.
+
+    Args:
+        tables: the topic tables.
+        rows: the current rows, with id and slice.
+        present: the documents of the table.
 
     Returns:
-        How many documents that were.
+        How many documents lost their assignments.
 
     Raises:
         TableError: nothing can be written there.
@@ -44,6 +49,6 @@ def forget_departed(tables: TopicTables, rows: Iterable[pa.RecordBatch], present
     if dataset is None:
         return 0
     with storage_errors("tidy", tables.location.sibling("topic_assignments")):
-        for start in range(0, len(ids), AT_ONCE):
-            dataset.delete(pc.field("id").isin(ids.slice(start, AT_ONCE)))
+        for start in range(0, len(ids), IDS_PER_CONDITION):
+            dataset.delete(pc.field("id").isin(ids.slice(start, IDS_PER_CONDITION)))
     return len(ids)

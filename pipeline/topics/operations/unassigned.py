@@ -1,4 +1,4 @@
-"""Which documents of the table have no topic yet."""
+"""Unassigned documents: those of the table that no operation has put into a topic, or into none."""
 
 from __future__ import annotations
 
@@ -6,50 +6,39 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.topics.clustering.documents import fragment_of, raw_batches, slices_of, usable_documents
-from pipeline.topics.keys import document_keys
+from pipeline.topics.clustering.documents import fragment_of, key_columns, keys_of, raw_batches, usable_documents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import lance
-    import numpy as np
-    from numpy.typing import NDArray
 
     from pipeline.topics.clustering.documents import VectorBatch
     from pipeline.topics.keys import Keys
 
-__all__ = ["any_pending", "keys_of", "pending_batches", "pending_rows"]
+__all__ = ["has_unassigned", "unassigned_batches", "unassigned_rows"]
 
 
-def any_pending(dataset: lance.LanceDataset, assigned: Keys, fragments: Sequence[int]) -> bool:
+def has_unassigned(dataset: lance.LanceDataset, assigned: Keys, fragments: Sequence[int]) -> bool:
     """Whether `fragments` (their numbers) hold documents that are not `assigned`; reads no vectors."""
     if not len(assigned):
         return True
-    columns = ["id", *(["slice"] if "slice" in dataset.schema.names else [])]
     parts = [fragment_of(dataset, number) for number in fragments]
-    batches = dataset.scanner(columns=columns, fragments=parts).to_batches()
+    batches = dataset.scanner(columns=key_columns(dataset), fragments=parts).to_batches()
     return any(not assigned.holds(keys_of(batch)).all() for batch in batches)
 
 
-def pending_batches(
-    dataset: lance.LanceDataset, assigned: Keys, fragments: Sequence[int] | None = None, *, with_texts: bool = False
-) -> Iterator[VectorBatch]:
-    """The usable documents that are not `assigned`, of some `fragments` or of all, batch by batch."""
-    for raw in raw_batches(dataset, fragments, with_texts=with_texts):
-        batch = usable_documents(pending_rows(raw, assigned))
+def unassigned_batches(dataset: lance.LanceDataset, assigned: Keys) -> Iterator[VectorBatch]:
+    """The documents with a usable vector that are not `assigned`, batch by batch."""
+    for raw in raw_batches(dataset):
+        batch = usable_documents(unassigned_rows(raw, assigned))
         if len(batch.ids):
             yield batch
 
 
-def pending_rows(batch: pa.RecordBatch, assigned: Keys) -> pa.RecordBatch:
+def unassigned_rows(batch: pa.RecordBatch, assigned: Keys) -> pa.RecordBatch:
     """The rows of a `batch` of the table that are not `assigned`."""
     if not len(assigned):
         return batch
     known = assigned.holds(keys_of(batch))
     return batch.filter(pa.array(~known)) if known.any() else batch
-
-
-def keys_of(batch: pa.RecordBatch) -> NDArray[np.uint64]:
-    """The keys of a batch of the table, uint64 [rows]."""
-    return document_keys(batch.column("id"), slices_of(batch))

@@ -1,1 +1,1 @@
-"""The line of a table's topic versions, stored beside it: written, made visible all at once, loaded."""
+"""The versions of a table's topics: written beside the table, made visible all at once, loaded."""

@@ -1,4 +1,4 @@
-"""From chunks to documents: where a table's rows are parts of documents, a document's topic is that of most of them."""
+"""From chunks to documents: where a table's rows are chunks, a document has the topic of most of its chunks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.topics.clustering.geometry import OUTLIER
+from pipeline.topics.schema import OUTLIER
+from pipeline.topics.versions.rows import topic_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DOCUMENTS", "Extent", "document_topics", "extent_of"]
+__all__ = ["DOCUMENT_TOPICS", "DocumentCounts", "count_documents", "document_topics"]
 
-DOCUMENTS: Final = pa.schema(
+DOCUMENT_TOPICS: Final = pa.schema(
     [
         pa.field("document", pa.string(), nullable=False),
         pa.field("topic", pa.int64(), nullable=False),
@@ -24,28 +25,28 @@ DOCUMENTS: Final = pa.schema(
         pa.field("chunks", pa.int64(), nullable=False),
     ]
 )
-"""`share` is the part of the document's `chunks` that lie in its topic."""
+"""A row for each document; `share` is the share of its `chunks` that are in its topic."""
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
-    """How many `documents` there are, how many of them in no topic (`outliers`), and in each topic (`sizes`).
-
-    `chunks` is how many rows they make; None where rows are documents.
-    """
+class DocumentCounts:
+    """How many documents a model covers."""
 
     documents: int
+    """All documents."""
     outliers: int
+    """Documents in no topic."""
     chunks: int | None = None
+    """Rows of the table; None where rows are documents."""
     sizes: Mapping[int, int] | None = None
+    """Documents of each topic; None where rows are documents."""
 
 
 def document_topics(rows: pa.Table, *, chunked: bool) -> pa.Table:
-    """A row of `DOCUMENTS` for each document, by its id.
+    """A row of `DOCUMENT_TOPICS` for each document, by its id.
 
-    A document belongs to the topic that most of its chunks belong to, those in no topic aside; of equals to the one
-    that its chunks are nearer to (the sum of their scores), then to the lower id. One whose chunks are all in none is
-    in none.
+    A document belongs to the topic of most of its chunks; chunks in no topic do not count. Ties go to the topic with
+    the larger sum of scores, then to the lower id. A document whose chunks are all in no topic is in none.
 
     Args:
         rows: id (``DOCUMENT#K`` for chunks), topic and score of all rows.
@@ -64,12 +65,11 @@ def document_topics(rows: pa.Table, *, chunked: bool) -> pa.Table:
     totals = np.bincount(encoded, weights=counts).astype(np.int64)
     best = ranked.take(pa.array(first))
     columns = [best.column("document"), best.column("topic"), pa.array(counts[first] / totals), pa.array(totals)]
-    return pa.Table.from_arrays(columns, schema=DOCUMENTS)
+    return pa.Table.from_arrays(columns, schema=DOCUMENT_TOPICS)
 
 
-def extent_of(documents: pa.Table) -> Extent:
-    """Count rows of `DOCUMENTS`."""
-    topics, counts = np.unique(documents.column("topic").to_numpy(), return_counts=True)
-    sizes = dict(zip(topics.tolist(), counts.tolist(), strict=True))
+def count_documents(documents: pa.Table) -> DocumentCounts:
+    """The figures of `documents`, rows of `DOCUMENT_TOPICS`."""
+    sizes = topic_sizes([documents.column("topic").to_numpy()])
     outliers = sizes.pop(OUTLIER, 0)
-    return Extent(documents.num_rows, outliers, int(pc.sum(documents.column("chunks")).as_py() or 0), sizes)
+    return DocumentCounts(documents.num_rows, outliers, int(pc.sum(documents.column("chunks")).as_py() or 0), sizes)

@@ -1,4 +1,4 @@
-"""Reading topics: what a model found, as tables, as views to print, or as a BERTopic."""
+"""Reading topics: as tables, as views to print, or as a BERTopic."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pyarrow.compute as pc
 from pipeline.errors import TopicError
 from pipeline.table.schema import document_column
 from pipeline.topics.clustering.documents import read_sample
-from pipeline.topics.clustering.geometry import OUTLIER, Geometry
-from pipeline.topics.schema import ASSIGNMENTS
-from pipeline.topics.versions.artefact import Artefact, read_tensors
-from pipeline.topics.versions.by_document import Extent, document_topics, extent_of
+from pipeline.topics.clustering.geometry import Geometry
+from pipeline.topics.schema import ASSIGNMENTS, OUTLIER
+from pipeline.topics.tensors import read_tensors
+from pipeline.topics.versions.artefact import Artefact
+from pipeline.topics.versions.by_document import DocumentCounts, count_documents, document_topics
 from pipeline.topics.versions.tables import TopicModel, TopicTables
 from pipeline.topics.words.bertopic import KEYBERT, manual_bertopic, numbers_of
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Example", "TopicView", "Topics", "load_topics"]
 
-UNSEEN: Final = np.iinfo(np.int64).min
+UNKNOWN: Final = np.iinfo(np.int64).min
 """Stands for null while topics are in an array."""
 
 NO_WORDS: Final = [("", 0.0)]
@@ -41,23 +42,29 @@ class Example:
     """A document that stands for its topic."""
 
     id: str
+    """Of the document."""
     text: str
+    """The whole text."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicView:
-    """A topic as people look at it; `size` is in documents, not chunks, and `share` is of all of them.
-
-    Words come best first with their weights.
-    """
+    """A topic as people look at it."""
 
     topic: int
+    """Its id."""
     label: str
+    """Its name, by hand or by a language model; else its first words."""
     size: int
+    """Documents (not chunks) in it."""
     share: float
+    """`size` as a share of all documents, in [0, 1]."""
     words: tuple[tuple[str, float], ...]
+    """Words by c-TF-IDF with their weights, best first."""
     keywords: tuple[tuple[str, float], ...]
+    """Words closest by the embedding model with their cosines, best first."""
     examples: tuple[Example, ...]
+    """Most typical documents, best first."""
 
 
 def load_topics(
@@ -88,28 +95,30 @@ def load_topics(
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """One finished topic model of a table."""
+    """One published topic model of a table."""
 
     tables: TopicTables
+    """The topic tables that it is read from."""
     model: TopicModel
+    """The row that describes it."""
 
     def topics(self) -> pa.Table:
         """The model's rows of ``NAME.topics``, largest topic first."""
         return self.tables.read("topics", self.model).sort_by([("size", "descending"), ("topic", "ascending")])
 
     def assignments(self, columns: list[str] | None = None, mad: float | None = None) -> pa.Table:
-        """One row of ``NAME.topic_assignments`` per document: the one that holds in this version.
+        """The current row of ``NAME.topic_assignments`` of each document.
 
         Args:
             columns: which; None: all.
-            mad: decide the topic anew: the nearest one where the similarity reaches its median − `mad` · MAD, else
-                none. The model is not fitted again; 3 is what documents are assigned by.
+            mad: decide the topic again while reading: the nearest one if the similarity reaches its
+                median − `mad` · MAD, else none. The model is not fitted again; documents were assigned with 3.
         """
         columns = columns or ASSIGNMENTS.names
         return pa.Table.from_batches(self.stream(columns, mad), schema=_schema(columns))
 
     def stream(self, columns: Sequence[str], mad: float | None = None) -> Iterator[pa.RecordBatch]:
-        """As `assignments`, batch by batch."""
+        """The same as `assignments`, batch by batch."""
         if mad is None:
             yield from self.tables.assignments(self.model, columns)
             return
@@ -120,10 +129,7 @@ class Topics:
             yield pa.RecordBatch.from_arrays(arrays, schema=_schema(columns))
 
     def document_topics(self, mad: float | None = None) -> pa.Table:
-        """One row per document (`by_document.DOCUMENTS`), also where the table's rows are chunks.
-
-        A chunked document is in the topic of most of its chunks, those in none aside.
-        """
+        """A row for each document (`by_document.DOCUMENT_TOPICS`), also where the table's rows are chunks."""
         return document_topics(self.assignments(["id", "topic", "score"], mad), chunked=self.is_chunked)
 
     @property
@@ -131,11 +137,11 @@ class Topics:
         """Whether the table's rows are chunks of documents."""
         return document_column(self.tables.vectors().schema) != "id"
 
-    def extent(self) -> Extent:
-        """How many documents there are and how many are in no topic, in chunks or whole."""
+    def document_counts(self) -> DocumentCounts:
+        """How many documents there are, and how many of them are in no topic."""
         if not self.is_chunked:
-            return Extent(self.model.documents, self.model.outliers)
-        return extent_of(self.document_topics())
+            return DocumentCounts(self.model.documents, self.model.outliers)
+        return count_documents(self.document_topics())
 
     def events(self) -> pa.Table:
         """The model's rows of ``NAME.topic_events``: what changed against its parent."""
@@ -153,21 +159,21 @@ class Topics:
         )
 
     def topics_of(self, ids: pa.Array) -> pa.Array:
-        """Topic int64 of each of `ids` string [n]; null for documents that this model has not seen."""
+        """Topic int64 of each of `ids` string [n]; null for documents that have no assignment."""
         ids = ids.cast(pa.string())
-        topics = np.full(len(ids), UNSEEN, dtype=np.int64)
+        topics = np.full(len(ids), UNKNOWN, dtype=np.int64)
         for batch in self.stream(["id", "topic"]):
             rows = pc.index_in(batch.column("id"), value_set=ids)
             topics[rows.drop_null().to_numpy()] = batch.column("topic").filter(rows.is_valid()).to_numpy()
-        return pa.array(topics, mask=topics == UNSEEN)
+        return pa.array(topics, mask=topics == UNKNOWN)
 
     def artefact(self) -> Artefact | None:
-        """The sample, word counts and map that go with these topics; None where the file is gone."""
+        """The sample and word counts that go with these topics; None where the file is gone."""
         tensors = read_tensors(self.tables.location, self.model.artefact) if self.model.artefact else None
         return None if tensors is None else Artefact.of(tensors)
 
     def given_labels(self) -> dict[int, dict[str, Any]]:
-        """Topic → label columns, where the label is not just the topic's words."""
+        """Topic → label columns, for the topics whose label is not made of their words."""
         columns = ["topic", "label", "label_source", "label_locked"]
         rows = self.topics().select(columns).to_pylist()
         return {row.pop("topic"): row for row in rows if row["label_locked"] or row["label_source"] != "words"}
@@ -186,14 +192,14 @@ class Topics:
         return self._views(row, examples)[0]
 
     def overview(self, limit: int | None = None, examples: int = 1) -> list[TopicView]:
-        """The topics, largest first (`limit` of them); `extent` tells what is in none."""
+        """The topics, largest first, up to `limit` of them."""
         return self._views(self.topics(), examples, limit)
 
     def _views(self, table: pa.Table, examples: int, limit: int | None = None) -> list[TopicView]:
-        extent = self.extent()
+        counted = self.document_counts()
         rows: list[dict[str, Any]] = table.to_pylist()
-        if extent.sizes is not None:
-            rows = [{**row, "size": extent.sizes.get(row["topic"], 0)} for row in rows]
+        if counted.sizes is not None:
+            rows = [{**row, "size": counted.sizes.get(row["topic"], 0)} for row in rows]
             rows.sort(key=lambda row: (-row["size"], row["topic"]))
         rows = rows[:limit]
         texts = self._texts([name for row in rows for name in row["representatives"][:examples]])
@@ -202,7 +208,7 @@ class Topics:
                 topic=row["topic"],
                 label=row["label"],
                 size=row["size"],
-                share=row["size"] / max(extent.documents, 1),
+                share=row["size"] / max(counted.documents, 1),
                 words=tuple(zip(row["words"], row["weights"], strict=True)),
                 keywords=tuple(zip(row["keywords"], row["keyword_weights"], strict=True)),
                 examples=tuple(
@@ -213,7 +219,7 @@ class Topics:
         ]
 
     def _texts(self, ids: list[str]) -> dict[str, str]:
-        """Texts of the documents that are still in the table."""
+        """Id → text, for the documents that are still in the table."""
         if not ids:
             return {}
         found = self.tables.vectors().to_table(columns=["id", "text"], filter=pc.field("id").isin(ids))
@@ -222,12 +228,12 @@ class Topics:
     def to_bertopic(self, encoder: Encodes | Embeds | None = None, limit: int = 100_000) -> BERTopic:
         """A working BERTopic over these topics: ``transform`` and its visualisations run.
 
-        BERTopic numbers topics by size; ``topic_mapper_.get_mappings()`` leads from the ids here to its numbers, and
-        its custom labels begin with the ids here. It holds the texts and vectors of at most `limit` documents.
+        BERTopic numbers topics by size. ``topic_mapper_.get_mappings()`` maps our ids to its numbers, and its custom
+        labels begin with our ids. It holds the texts and vectors of up to `limit` documents.
 
         Args:
             encoder: becomes its embedding model, so that ``transform(texts)`` and ``find_topics`` need no vectors.
-            limit: documents beyond are left out, lowest id hashes first.
+            limit: of a larger table, a sample of `limit` documents is taken.
 
         Raises:
             TopicError: none of the model's documents is in the table any more.
@@ -236,7 +242,7 @@ class Topics:
         seen = self.topics_of(documents.ids)
         kept = np.flatnonzero(seen.is_valid().to_numpy(zero_copy_only=False))
         if len(kept) == 0:
-            raise TopicError(f"{self.tables.location} holds none of the documents of its topic model: fit anew")
+            raise TopicError(f"{self.tables.location} holds none of the documents of its topic model: fit again")
         model = manual_bertopic(
             [documents.texts[row] for row in kept],
             documents.vectors[kept],
@@ -244,16 +250,16 @@ class Topics:
             geometry=self.geometry(),
             encoder=encoder,
         )
-        self._dress(model)
+        self._add_labels(model)
         return model
 
-    def _dress(self, model: BERTopic) -> None:
-        """Give a BERTopic our labels and the second list of words."""
+    def _add_labels(self, model: BERTopic) -> None:
+        """Give a BERTopic our labels and keywords."""
         numbers = numbers_of(model)
         views = [view for view in self.overview(examples=0) if view.topic in numbers]
         model.set_topic_labels({numbers[view.topic]: f"{view.topic}: {view.label}" for view in views})
         if any(view.keywords for view in views):
-            # BERTopic's tables want a word of every topic, outliers included.
+            # BERTopic's tables need a word for every topic, outliers included.
             words = {numbers[view.topic]: list(view.keywords) or NO_WORDS for view in views}
             model.topic_aspects_[KEYBERT] = {OUTLIER: NO_WORDS} | words
 

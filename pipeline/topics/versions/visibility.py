@@ -1,7 +1,7 @@
-"""The switch by which a version begins to exist, and the sweep of what never will.
+"""Publishing a version, and removing what can never become visible.
 
-A version is there with its row in ``NAME.topic_models``, inserted only if the version is still free. Rows and artefacts
-of tokens that have no such row, under versions that are taken, can never become visible.
+A version exists from the moment when its row is in ``NAME.topic_models``. The row is inserted only if the version is
+still free. Rows and artefacts whose token has no entry in ``topic_models``, for a version that exists, are garbage.
 """
 
 from __future__ import annotations
@@ -14,44 +14,45 @@ import pyarrow.compute as pc
 from pipeline.errors import CommitError
 from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.schema import MODELS
-from pipeline.topics.versions.artefact import artefact_names, remove_artefact
+from pipeline.topics.tensors import remove_tensors, tensor_names
 
 if TYPE_CHECKING:
     from pipeline.topics.versions.tables import TopicModel, TopicTables
 
-__all__ = ["sweep", "switch"]
+__all__ = ["publish_row", "remove_invisible"]
 
 logger = logging.getLogger(__name__)
 
 
-def switch(tables: TopicTables, model: TopicModel) -> None:
-    """Make `model` visible.
+def publish_row(tables: TopicTables, model: TopicModel) -> None:
+    """Insert the row of `model`, which makes its version visible.
 
     Raises:
         CommitError: its version is taken.
     """
-    place = tables.location.sibling("topic_models")
-    dataset, _ = create_dataset(place, MODELS)
-    with storage_errors("write", place):
+    location = tables.location.sibling("topic_models")
+    dataset, _ = create_dataset(location, MODELS)
+    with storage_errors("write", location):
         result = dataset.merge_insert("version").when_not_matched_insert_all().execute(model.to_arrow())
     if result["num_inserted_rows"] != 1:
         raise CommitError(f"{tables.location}: another operation wrote version {model.version} first: run this again")
 
 
-def sweep(tables: TopicTables, model: TopicModel) -> None:
-    """Remove what operations that can no longer become visible left behind, given the `model` that now is the last."""
+def remove_invisible(tables: TopicTables, latest: TopicModel) -> None:
+    """Remove the rows and artefacts of operations that can no longer publish, given the `latest` model."""
     models = tables.models()
-    stale = (pc.field("version") <= model.version) & ~pc.field("model").isin([other.model for other in models])
+    tokens = [model.model for model in models]
+    garbage = (pc.field("version") <= latest.version) & ~pc.field("model").isin(tokens)
     for kind in ("topic_assignments", "topics", "topic_events"):
         dataset = tables.open(kind)
-        if dataset is None or not dataset.count_rows(filter=stale):
+        if dataset is None or not dataset.count_rows(filter=garbage):
             continue
         with storage_errors("tidy", tables.location.sibling(kind)):
-            dataset.delete(stale)
+            dataset.delete(garbage)
         logger.info("removed what an unfinished operation left in %s", tables.location.sibling(kind))
-    kept = {other.artefact for other in models}
-    # A map outlives what does not move its documents: names, mergers, additions.
-    lasting = ("words.",) if model.base == model.version else ("words.", "map-")
-    for name in artefact_names(tables.location):
-        if name not in kept and not name.startswith(lasting):
-            remove_artefact(tables.location, name)
+    in_use = {model.artefact for model in models}
+    # A map stays valid until a full fit: labels, mergers and additions do not move its documents.
+    kept_prefixes = ("words.",) if latest.base == latest.version else ("words.", "map-")
+    for name in tensor_names(tables.location):
+        if name not in in_use and not name.startswith(kept_prefixes):
+            remove_tensors(tables.location, name)

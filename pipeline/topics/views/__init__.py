@@ -1,8 +1,10 @@
-"""What people look at: a map, topics over time and by metadata, their hierarchy. Reads a model and changes nothing.
+"""Views of topics for people: a map, topics over time and by metadata, their hierarchy.
 
-join → sample → layout → places → map → page (HTML), picture (PNG)
-join → counting → over (with intervals), by
-hierarchy
+    join → sample → layout → labels → map → page (HTML), picture (PNG)
+    join → counting → over (with intervals), by
+    hierarchy
+
+Nothing here changes topics; a map stores its layout and the topics' coordinates.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Topics by metadata: which topics the documents with a certain value have, and which of them more than others."""
+"""Topics by metadata: how often each topic occurs among the documents with each value of a column."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 
 __all__ = ["topics_by"]
 
-MOST_VALUES: Final = 10_000
+MAX_VALUES: Final = 10_000
+"""Distinct values of a column."""
 
 
 def topics_by(topics: Topics, column: str, *, mad: float | None = None) -> pa.Table:
     """Counts, shares and lift of topics for each value of a column (text, integer, boolean or date).
 
-    Documents without a value are left out. Rows come by falling number of the value's documents, then of the topic's;
+    Documents without a value are left out. Values with more documents come first, then topics with more documents.
     `mad` as in `Topics.assignments`.
 
     Returns:
         `value`, `topic` int64 (-1: in none), `count` int64 documents with both, `documents` int64 with the value,
         `share` float64 = count / documents, `lift` float64 = share / the topic's share of all documents that have a
-        value: 2.0 where the topic is twice as frequent as overall.
+        value: 2.0 means that the topic is twice as frequent as overall.
 
     Raises:
-        UsageError: no such column, one of another type, or one of too many values.
+        UsageError: no such column, or a column of another type or with too many values.
         TopicError: no document of the model has a value.
     """
     kind = _value_type(topics, column)
@@ -44,8 +45,8 @@ def topics_by(topics: Topics, column: str, *, mad: float | None = None) -> pa.Ta
     if counts.num_rows == 0:
         raise TopicError(f"no document of {topics.tables.location} has a value in {column!r}")
     documents, sizes = _sums(counts, "value", "documents"), _sums(counts, "topic", "size")
-    if documents.num_rows > MOST_VALUES:
-        raise UsageError(f"column {column!r} has {documents.num_rows:,} values: a breakdown takes {MOST_VALUES:,}")
+    if documents.num_rows > MAX_VALUES:
+        raise UsageError(f"column {column!r} has {documents.num_rows:,} values: a breakdown takes {MAX_VALUES:,}")
     joined = counts.join(documents, "value").join(sizes, "topic")
     share = _ratio(joined.column("count"), joined.column("documents"))
     usual = _ratio(joined.column("size"), pc.sum(counts.column("count")))
@@ -55,7 +56,7 @@ def topics_by(topics: Topics, column: str, *, mad: float | None = None) -> pa.Ta
 
 
 def _value_type(topics: Topics, column: str) -> pa.DataType:
-    """What the values are counted as."""
+    """The Arrow type that values are counted as."""
     kind = column_type(topics, column)
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_string(plain) or pa.types.is_large_string(plain):
@@ -72,6 +73,7 @@ def _present(topics: Topics, index: TopicIndex, column: str) -> Iterator[tuple[p
 
 
 def _sums(counts: pa.Table, key: str, name: str) -> pa.Table:
+    """The sum of `count` for each `key`, as a column `name`."""
     summed = counts.group_by(key).aggregate([("count", "sum")])
     return summed.select([key, "count_sum"]).rename_columns([key, name])
 

@@ -1,8 +1,8 @@
-"""Colours of topics on a map: neighbours are kin, and yet can be told apart.
+"""Colours of topics on a map: neighbours have similar hues, and can be told apart.
 
-Hues go once around the map's middle, evenly over the topics; lightness alternates, so that two neighbours of nearly
-the same hue differ. Everything is chosen in OKLCH, where equal steps look equal (B. Ottosson, 2020, "A perceptual
-color space for image processing"), for a light and for a dark background. Pure functions.
+Hues go once around the middle of the map, evenly over the topics. Lightness alternates, so that neighbours of nearly
+the same hue differ. Colours are chosen in OKLCH, where equal steps look equal (B. Ottosson, 2020, "A perceptual color
+space for image processing"), for a light and for a dark background. Pure functions.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _RGB: Final = np.array(
 )
 
 
-def colours(places: NDArray[np.float32], theme: Theme) -> list[str]:
-    """``#rrggbb`` of each of k topics that stand at `places` float32 [k, 2]."""
-    if not len(places):
+def colours(points: NDArray[np.float32], theme: Theme) -> list[str]:
+    """``#rrggbb`` for each of k topics at `points` float32 [k, 2]."""
+    if not len(points):
         return []
-    offset = places - places.mean(axis=0)
+    offset = points - points.mean(axis=0)
     rank = np.argsort(np.argsort(np.arctan2(offset[:, 1], offset[:, 0]), kind="stable"), kind="stable")
-    hue = FIRST_HUE + 2 * np.pi * rank / len(places)
+    hue = FIRST_HUE + 2 * np.pi * rank / len(points)
     lightness = np.array(LIGHTNESS[theme])[rank % len(LIGHTNESS[theme])]
     lab = np.stack([lightness, CHROMA[theme] * np.cos(hue), CHROMA[theme] * np.sin(hue)], axis=1)
     return ["#{:02x}{:02x}{:02x}".format(*row) for row in _srgb(lab).tolist()]
 
 
 def _srgb(lab: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """OKLab [k, 3] as sRGB [k, 3]; what no screen shows is clipped."""
+    """OKLab [k, 3] as sRGB [k, 3]; colours that no screen shows are clipped."""
     linear = np.clip((lab @ _LMS.T) ** 3 @ _RGB.T, 0, 1)
     curved = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.rint(255 * curved).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How many documents have this value and that topic; memory grows with the pairs that occur, not with the documents."""
+"""Counting documents by value and topic; memory grows with the distinct pairs, not with the documents."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["count_pairs"]
 
-MERGE: Final = 1 << 20
-"""Rows of partial counts that are held before they are added up."""
+MAX_PARTIAL_COUNTS: Final = 1 << 20
+"""Rows of partial counts in memory; above this they are summed."""
 
 
 def count_pairs(parts: Iterable[tuple[pa.Array, NDArray[np.int64]]], value: pa.DataType) -> pa.Table:
@@ -24,13 +24,13 @@ def count_pairs(parts: Iterable[tuple[pa.Array, NDArray[np.int64]]], value: pa.D
     counts = schema.empty_table()
     for values, topics in parts:
         ones = pa.repeat(pa.scalar(1, pa.int64()), len(topics))
-        part = _added_up(pa.table([values.cast(value), pa.array(topics), ones], schema=schema))
+        part = _summed(pa.table([values.cast(value), pa.array(topics), ones], schema=schema))
         counts = pa.concat_tables([counts, part])
-        if counts.num_rows > MERGE:
-            counts = _added_up(counts)
-    return _added_up(counts)
+        if counts.num_rows > MAX_PARTIAL_COUNTS:
+            counts = _summed(counts)
+    return _summed(counts)
 
 
-def _added_up(counts: pa.Table) -> pa.Table:
-    summed = counts.group_by(["value", "topic"]).aggregate([("count", "sum")])
-    return summed.select(["value", "topic", "count_sum"]).rename_columns(["value", "topic", "count"])
+def _summed(counts: pa.Table) -> pa.Table:
+    sums = counts.group_by(["value", "topic"]).aggregate([("count", "sum")])
+    return sums.select(["value", "topic", "count_sum"]).rename_columns(["value", "topic", "count"])

@@ -1,4 +1,4 @@
-"""Which topics are kin: a tree of them, joined two by two by the average cosine distance of their centroids."""
+"""The hierarchy of topics: a binary tree by average cosine distance of centroids (average linkage)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.topics.clustering.geometry import unit_rows
-from pipeline.topics.views.places import shared_words
+from pipeline.topics.views.labels import shared_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HIERARCHY", "hierarchy"]
 
-WORDS: Final = 5
+WORDS_PER_NODE: Final = 5
+"""Words of a node."""
 
 HIERARCHY: Final = pa.schema(
     [
@@ -30,14 +31,14 @@ HIERARCHY: Final = pa.schema(
         pa.field("topics", pa.list_(pa.int64()), nullable=False),
     ]
 )
-"""A row per node, children before parents. A topic's `node` is its id; the others' follow the largest id ever given.
+"""A row for each node, children before parents. `node` is the id of a topic, or a number above all ids ever used.
 
-`height` is the cosine distance at which a node's parts join, 0 for a topic; `parent` is null for the root.
+`height` is the cosine distance at which a node's children join, 0 for a topic; `parent` is null for the root.
 """
 
 
 def hierarchy(topics: Topics) -> pa.Table:
-    """The tree of a model's topics, rows of `HIERARCHY`: 2k - 1 of them for k topics."""
+    """The tree of a model's k topics: 2k - 1 rows of `HIERARCHY`."""
     rows = topics.topics().to_pylist()
     first = topics.model.unused
     nodes = [_leaf(row) for row in rows]
@@ -49,7 +50,7 @@ def hierarchy(topics: Topics) -> pa.Table:
             part["parent"] = name
         inside = [topic for part in parts for topic in part["topics"]]
         words, sizes = zip(*(weighted[topic] for topic in inside), strict=True)
-        shared = shared_words(words, np.array(sizes), WORDS)
+        shared = shared_words(words, np.array(sizes), WORDS_PER_NODE)
         nodes.append(
             {
                 "node": name,
@@ -71,13 +72,13 @@ def _leaf(row: dict[str, Any]) -> dict[str, Any]:
         "height": 0.0,
         "size": row["size"],
         "label": row["label"],
-        "words": row["words"][:WORDS],
+        "words": row["words"][:WORDS_PER_NODE],
         "topics": [row["topic"]],
     }
 
 
 def _joins(centroids: NDArray[np.float32]) -> list[list[float]]:
-    """SciPy's linkage of `centroids` [k, D]: k - 1 times the two parts, their distance, and how many are inside."""
+    """SciPy's linkage of `centroids` [k, D]: k - 1 joins, each with two children, their distance, and a topic count."""
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import squareform
 

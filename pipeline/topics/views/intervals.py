@@ -1,6 +1,6 @@
-"""Intervals that a time axis is cut into: where the calendar is, or at round numbers. Pure functions on arrays.
+"""Intervals of a time axis: units of the calendar, or round numbers. Pure functions on arrays.
 
-An interval is known by its number; those in between two others are the numbers in between.
+Intervals are numbered without gaps: the intervals between two others have the numbers between theirs.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["FEWEST_BINS", "LARGEST", "Intervals", "number_intervals", "time_intervals"]
+__all__ = ["MAX_NUMBER", "MIN_BINS", "Intervals", "number_intervals", "time_intervals"]
 
-FEWEST_BINS: Final = 2
-"""A range that holds zero never fits in one interval."""
-LARGEST: Final = 10**15
-"""Larger numbers are no times, and there would be no round number to cut them at."""
+MIN_BINS: Final = 2
+"""One interval is not enough for a range with negative and positive numbers."""
+MAX_NUMBER: Final = 10**15
+"""Larger numbers are no times; round numbers to cut them at would overflow."""
 
 _MINUTE: Final = 60_000_000
 """Microseconds."""
@@ -35,19 +35,21 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """How values become numbers of intervals, and these the values at which they begin."""
+    """A way to cut an axis."""
 
     number: Callable[[Integers], Integers]
+    """Values → numbers of their intervals."""
     start: Callable[[Integers], Integers]
+    """Numbers of intervals → the values at which they begin."""
 
 
 def time_intervals(first: int, last: int, most: int) -> Intervals:
-    """Cut microseconds since 1970 by the finest unit of the calendar of which `most` reach from `first` to `last`."""
+    """Cut microseconds since 1970 by the finest calendar unit that gives up to `most` intervals."""
     return _fitting(_calendar(), first, last, most)
 
 
 def number_intervals(first: int, last: int, most: int) -> Intervals:
-    """Cut whole numbers at 1, 2, 5, 10, 20, 50, … of which `most` reach from `first` to `last`."""
+    """Cut whole numbers by the finest width of 1, 2, 5, 10, 20, 50, … that gives up to `most` intervals."""
     return _fitting((_even(base * 10**power) for power in count() for base in (1, 2, 5)), first, last, most)
 
 

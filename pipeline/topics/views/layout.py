@@ -1,7 +1,7 @@
-"""Where the documents of a map stand: vectors → 50 principal components → UMAP to two dimensions.
+"""The layout of a map: vectors → 50 principal components → UMAP to two dimensions.
 
-Seeded, and turned so that its long side lies flat: the same documents give the same map. It takes a minute for 50,000
-documents, so that `pipeline.topics.views.map` keeps the result under `layout_token`.
+The same documents and seed give the same map. The map is turned so that its long side is horizontal. A layout takes a
+minute for 50,000 documents, so `pipeline.topics.views.map` keeps it under its `layout_token`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 
+from pipeline.topics.clustering.documents import BATCH_ROWS
 from pipeline.topics.clustering.geometry import unit_rows
 
 if TYPE_CHECKING:
@@ -28,32 +29,31 @@ __all__ = ["layout", "layout_token"]
 COMPONENTS: Final = 50
 PCA_ROWS: Final = 20_000
 """Documents that the components are computed from."""
-BATCH_ROWS: Final = 8_192
 NEIGHBOURS: Final = 15
 MIN_DISTANCE: Final = 0.1
-FEWEST: Final = NEIGHBOURS + 1
-"""With fewer documents there are no neighbourhoods, and the two first components are the map."""
-FRAMED: Final = 0.99
-"""Share of the documents that spans the map; what UMAP threw far out is drawn into the margin."""
+MIN_DOCUMENTS: Final = NEIGHBOURS + 1
+"""With fewer documents, the first two components are the map."""
+FRAMED_SHARE: Final = 0.99
+"""Share of the documents that spans the map; documents far outside are drawn into the margin."""
 MARGIN: Final = 0.25
-"""In halves of the map."""
+"""Width of the margin, in halves of the map's side."""
 
 
 def layout_token(sample: Sample, fingerprint: str | None, seed: int) -> str:
-    """Names a layout: the same token, the same coordinates."""
+    """A name for a layout: the same token means the same coordinates."""
     settings = f"{fingerprint} {seed} {COMPONENTS} {NEIGHBOURS} {MIN_DISTANCE} umap-learn {version('umap-learn')}"
     return blake2b(settings.encode() + sample.hashes.tobytes(), digest_size=16).hexdigest()
 
 
 def layout(dataset: LanceDataset, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
     """Coordinates float32 [n, 2] of `rows` int64 [n] of a table, both axes in [0, 1]."""
-    if len(rows) == 1:  # has no components
+    if len(rows) == 1:  # one document has no components
         return np.full((1, 2), 0.5, dtype=np.float32)
     return _framed(_umap(_reduced(dataset, rows, seed), seed))
 
 
 def _reduced(dataset: LanceDataset, rows: NDArray[np.int64], seed: int) -> NDArray[np.float32]:
-    """Principal components float32 [n, c]; never more than a batch of vectors is held, once they are fitted."""
+    """Principal components float32 [n, c]; after the fit, one batch of vectors is in memory at a time."""
     from sklearn.decomposition import PCA
 
     first = np.concatenate(list(_vectors(dataset, rows[:PCA_ROWS])))
@@ -71,7 +71,7 @@ def _vectors(dataset: LanceDataset, rows: NDArray[np.int64]) -> Iterator[NDArray
 
 
 def _umap(points: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    if len(points) < FEWEST:
+    if len(points) < MIN_DOCUMENTS:
         return np.pad(points[:, :2], ((0, 0), (0, max(0, 2 - points.shape[1]))))
     from umap import UMAP
 
@@ -89,10 +89,10 @@ def _framed(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """`points` [n, 2] turned to their principal axes and scaled into the unit square; the long side fills it."""
     centred = points - np.median(points, axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    # The sign of an axis is not defined: let the farthest point lie on its positive side.
+    # The sign of an axis is arbitrary: the farthest point goes to the positive side.
     turned = centred @ axes.T
     turned *= np.sign(turned[np.abs(turned).argmax(axis=0), [0, 1]] + 1e-30)
-    edges = np.quantile(turned, [(1 - FRAMED) / 2, (1 + FRAMED) / 2], axis=0)
+    edges = np.quantile(turned, [(1 - FRAMED_SHARE) / 2, (1 + FRAMED_SHARE) / 2], axis=0)
     middle, half = edges.mean(axis=0), np.maximum((edges[1] - edges[0]).max() / 2, 1e-9)
     far = (turned - middle) / half
     beyond = np.abs(far) - 1

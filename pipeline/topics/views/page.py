@@ -1,7 +1,7 @@
 """A map as one HTML file that needs no network, no other file and no server.
 
-Style, script and data are inside. The page's own policy allows that one script and that one style, by their hash, and
-no connection to anywhere; texts and labels enter as data and are shown as text, whatever they hold.
+Style, script and data are inside. The page's content security policy allows that script and that style, by their hash,
+and no connection. Texts and labels enter as data and are shown as text, whatever they contain.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ __all__ = ["map_page"]
 
 SCRIPTS: Final = ("data", "draw", "panel", "moves")
 PAGE_WORDS: Final = 8
-STEPS: Final = 65_535
+COORDINATE_STEPS: Final = 65_535
 """Coordinates are sent as 16-bit steps: finer than a screen's pixels at any zoom that the page offers."""
 
 
 def map_page(drawn: TopicMap) -> str:
-    """The page as HTML text, about 100 bytes a document with text of ordinary length."""
+    """The page as HTML text: about 100 bytes for each document."""
     style, script = _part("style.css"), "\n".join(_part(f"{name}.js") for name in SCRIPTS)
     filled = {
         "{{policy}}": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:",
@@ -44,7 +44,7 @@ def map_page(drawn: TopicMap) -> str:
         "{{script}}": script,
     }
     template = _part("page.html")
-    # In one pass over the template: what is filled in is never itself taken for a place to fill.
+    # One pass over the template: braces in a text that is filled in are never filled in themselves.
     pieces: list[str] = []
     for piece in template.split("{{"):
         name, closing, rest = piece.partition("}}")
@@ -53,7 +53,7 @@ def map_page(drawn: TopicMap) -> str:
 
 
 def _head(drawn: TopicMap) -> dict[str, Any]:
-    light, dark = colours(drawn.places, "light"), colours(drawn.places, "dark")
+    light, dark = colours(drawn.label_points, "light"), colours(drawn.label_points, "dark")
     topics = [
         asdict(topic) | {"words": [word for word, _ in topic.words[:PAGE_WORDS]], "light": day, "dark": night}
         for topic, day, night in zip(drawn.topics, light, dark, strict=True)
@@ -71,7 +71,7 @@ def _head(drawn: TopicMap) -> dict[str, Any]:
 
 def _points(drawn: TopicMap) -> bytes:
     """x, y as uint16 [n] each, then topic as int16 [n], little-endian."""
-    steps = np.clip(np.rint(drawn.points * STEPS), 0, STEPS).astype("<u2")
+    steps = np.clip(np.rint(drawn.points * COORDINATE_STEPS), 0, COORDINATE_STEPS).astype("<u2")
     return steps[:, 0].tobytes() + steps[:, 1].tobytes() + drawn.topic.astype("<i2").tobytes()
 
 
@@ -80,7 +80,7 @@ def _packed(data: bytes) -> str:
 
 
 def _json(data: Any) -> str:
-    """JSON that may stand in a script element: nothing in it can end the element."""
+    """JSON for a script element: nothing in it can end the element."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -23,19 +23,19 @@ INCHES: Final = (14.0, 9.0)
 DPI: Final = 160
 PAPER: Final = "#fbfbf9"
 INK: Final = "#1d1f24"
-SOFT: Final = "#646a75"
+SOFT_INK: Final = "#646a75"
 GREY: Final = "#b9bbc0"
-WRAP: Final = 20
-LINES: Final = 3
+LINE_CHARACTERS: Final = 20
+MAX_LINES: Final = 3
 
 
 def can_draw() -> bool:
-    """Whether matplotlib is there."""
+    """Whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
 def save_picture(drawn: TopicMap, path: str | os.PathLike[str]) -> None:
-    """Write a map of 2240 × 1440 pixels as PNG, or as SVG or PDF where the name ends so.
+    """Write a map of 2240 × 1440 pixels as PNG, or as SVG or PDF if the name ends so.
 
     Raises:
         UsageError: matplotlib is not installed, or the name has another ending.
@@ -61,7 +61,7 @@ def _figure(drawn: TopicMap) -> Any:
     title = (
         f"{drawn.title}: {len(drawn.topics):,} topics, {drawn.documents:,} documents ({len(drawn.points):,} shown), "
     )
-    axes.set_title(f"{title}{outside:.0f} % in none", fontsize=11, color=SOFT, parse_math=False)
+    axes.set_title(f"{title}{outside:.0f} % in none", fontsize=11, color=SOFT_INK, parse_math=False)
     _points(axes, drawn)
     figure.canvas.draw()  # so that sizes of texts are known
     _labels(axes, drawn)
@@ -70,7 +70,7 @@ def _figure(drawn: TopicMap) -> Any:
 
 def _points(axes: Any, drawn: TopicMap) -> None:
     size = float(np.clip(60_000 / max(len(drawn.points), 1), 0.6, 22))
-    inks = np.array([GREY, *colours(drawn.places, "light")])
+    inks = np.array([GREY, *colours(drawn.label_points, "light")])
     for alpha, chosen in ((0.45, drawn.topic < 0), (0.75, drawn.topic >= 0)):
         x, y = drawn.points[chosen].T
         ink = inks[drawn.topic[chosen] + 1]
@@ -78,7 +78,7 @@ def _points(axes: Any, drawn: TopicMap) -> None:
 
 
 def _labels(axes: Any, drawn: TopicMap) -> None:
-    """Labels of the largest topics, as many as do not touch."""
+    """Labels, largest topics first; a label that would touch another is left out."""
     from matplotlib.patheffects import withStroke
 
     largest = max((topic.size for topic in drawn.topics), default=1)
@@ -105,7 +105,7 @@ def _labels(axes: Any, drawn: TopicMap) -> None:
 
 
 def _wrapped(label: str) -> str:
-    """In lines of about the same length."""
-    lines = -(-len(label) // WRAP)
-    width = max(WRAP // 2, -(-len(label) // max(lines, 1)) + 3)
-    return "\n".join(textwrap.wrap(label, width, max_lines=LINES, placeholder=" …"))
+    """The label in lines of similar length."""
+    lines = -(-len(label) // LINE_CHARACTERS)
+    width = max(LINE_CHARACTERS // 2, -(-len(label) // max(lines, 1)) + 3)
+    return "\n".join(textwrap.wrap(label, width, max_lines=MAX_LINES, placeholder=" …"))

@@ -1,8 +1,8 @@
-"""Which documents a map shows, where it cannot show all: by id hash, and some of every topic.
+"""The sample of documents that a map shows: some of every topic, lowest id hashes first.
 
-Half of the places go to topics by their size, half to all topics alike: a topic of 30 documents stays visible among a
-million, and a large one still looks large. Within a topic the lowest hashes are taken, so that the same documents are
-shown again as long as they are there.
+Half of the sample is divided by the topics' sizes, half equally. So a topic of 30 documents stays visible among a
+million, and a large one still looks large. The lowest hashes of a topic are taken, so that the same documents are shown
+again as long as they are in the table.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.columns import string_hashes
 from pipeline.errors import TopicError
-from pipeline.topics.keys import id_hashes
 from pipeline.topics.views.join import BATCH_ROWS, TopicIndex
 
 if TYPE_CHECKING:
@@ -27,25 +27,28 @@ __all__ = ["Sample", "draw_sample", "quotas"]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Documents of a map in hash order: `rows` int64 [n] of the table, id `hashes` uint64 [n], `topic` int64 [n]."""
+    """n documents in hash order."""
 
     rows: NDArray[np.int64]
+    """int64 [n]: row numbers of the table."""
     hashes: NDArray[np.uint64]
+    """uint64 [n]: hashes of the ids, ascending."""
     topic: NDArray[np.int64]
+    """int64 [n]; -1: in none."""
 
 
 def draw_sample(topics: Topics, dataset: LanceDataset, points: int, mad: float | None = None) -> Sample:
-    """Choose at most `points` of the documents that are in the table and that the model knows.
+    """Choose up to `points` documents that are in the table and have an assignment.
 
     Raises:
-        TopicError: there is none.
+        TopicError: there are none.
     """
     index = TopicIndex.of(topics, mad)
     hashes = _table_hashes(dataset)
     known, topic = index.find(hashes)
     rows = np.flatnonzero(known)
     if not len(rows):
-        raise TopicError(f"{topics.tables.location} holds none of the documents of its topic model: fit anew")
+        raise TopicError(f"{topics.tables.location} holds none of the documents of its topic model: fit again")
     order = np.argsort(hashes[rows], kind="stable")
     rows, topic = rows[order], topic[order]
     kept = _lowest(topic, points)
@@ -53,25 +56,25 @@ def draw_sample(topics: Topics, dataset: LanceDataset, points: int, mad: float |
 
 
 def quotas(sizes: NDArray[np.int64], points: int) -> NDArray[np.int64]:
-    """How many documents each group of `sizes` int64 [k] shows, one at least and at most `points` in all."""
+    """How many documents to show of each group of `sizes` int64 [k]: together from 1 up to `points`."""
     if sizes.sum() <= points:
         return sizes
-    alike = np.minimum(sizes, points // (2 * len(sizes)))
-    rest = sizes - alike
-    shown = alike + rest * (points - alike.sum()) // rest.sum()
-    if not shown.any():  # fewer places than groups
+    equal = np.minimum(sizes, points // (2 * len(sizes)))
+    rest = sizes - equal
+    shown = equal + rest * (points - equal.sum()) // rest.sum()
+    if not shown.any():  # fewer points than groups
         shown[np.flatnonzero(sizes == sizes.max())[-1]] = 1
     return shown
 
 
 def _lowest(topic: NDArray[np.int64], points: int) -> NDArray[np.int64]:
-    """Positions, ascending, of the first documents of each topic, as many as its quota."""
+    """Positions of the first documents of each topic, up to its quota; ascending."""
     _, group, sizes = np.unique(topic, return_inverse=True, return_counts=True)
     order = np.argsort(group, kind="stable")
-    place = np.arange(len(topic)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return np.sort(order[place < np.repeat(quotas(sizes, points), sizes)])
+    rank = np.arange(len(topic)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[rank < np.repeat(quotas(sizes, points), sizes)])
 
 
 def _table_hashes(dataset: LanceDataset) -> NDArray[np.uint64]:
     batches = dataset.to_batches(columns=["id"], batch_size=BATCH_ROWS)
-    return np.concatenate([np.empty(0, np.uint64), *(id_hashes(batch.column("id")) for batch in batches)])
+    return np.concatenate([np.empty(0, np.uint64), *(string_hashes(batch.column("id")) for batch in batches)])

@@ -1,1 +1,1 @@
-"""What a topic is called: tokens, counts for every topic, c-TF-IDF keywords, BERTopic's own representations."""
+"""What a topic is called: words, their counts by topic, c-TF-IDF, keywords by the embedding model, BERTopic."""

@@ -1,6 +1,4 @@
-"""Topics as a BERTopic, for those who want to go on with it.
-
-BERTopic is run in manual mode, on topics that are already there.
+"""Topics as a BERTopic model. BERTopic runs in its manual mode, on given topics.
 
 `bertopic` is imported inside functions only: the import takes 10 to 20 seconds.
 """
@@ -13,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import TopicError
 from pipeline.topics.words.keywords import Embeds, Encodes, embedding
-from pipeline.topics.words.tokens import language_of
+from pipeline.topics.words.splitting import language_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +28,7 @@ KEYBERT: Final = "KeyBERT"
 
 
 def numbers_of(model: BERTopic) -> dict[int, int]:
-    """The ids a BERTopic was given → its own numbers, which go by size."""
+    """Topic ids that a BERTopic was given → its own numbers, which go by size."""
     mapper: Any = model.topic_mapper_
     return mapper.get_mappings(original_topics=True)
 
@@ -43,9 +41,14 @@ def manual_bertopic(
     geometry: Geometry | None = None,
     encoder: Encodes | Embeds | None = None,
 ) -> BERTopic:
-    """A BERTopic fitted on given topics: `labels` int64 [n] are what its ``topic_mapper_`` maps from.
+    """A BERTopic fitted on given topics.
 
-    With a `geometry`, ``transform`` assigns as this package does: by nearest centroid, with rejection.
+    Args:
+        texts: of n documents.
+        vectors: float32 [n, D], of the documents.
+        labels: int64 [n], their topics; ``topic_mapper_`` maps from these ids.
+        geometry: with it, ``transform`` assigns as this package does: by nearest centroid, with rejection.
+        encoder: becomes the embedding model; None: there is none.
 
     Raises:
         TopicError: the texts hold no words.
@@ -79,7 +82,7 @@ def _given_clusters(geometry: Geometry | None) -> Any:
         return BaseCluster()
 
     class CentroidCluster(BaseCluster):
-        """BERTopic's place for clusters that are already there, and that know where a new document goes."""
+        """A cluster model with given clusters that assigns new documents by nearest centroid."""
 
         def predict(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
             return geometry.assign(np.asarray(vectors, dtype=np.float32)).topic
@@ -94,7 +97,7 @@ def _backend(encoder: Encodes | Embeds, dimension: int) -> Any:
     embed = embedding(encoder, dimension)
 
     class Backend(BaseEmbedder):
-        """BERTopic takes nothing else for a backend."""
+        """BERTopic accepts subclasses of its own class only."""
 
         def embed(
             self,

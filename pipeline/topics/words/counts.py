@@ -1,7 +1,7 @@
-"""How often each word stands in each topic: counted part by part, summed, and weighed as c-TF-IDF.
+"""Word counts by topic: counted part by part, summed, and weighted by c-TF-IDF.
 
-With a fixed vocabulary, counts of parts of a corpus add up to those of the whole, so the words of a topic can describe
-a million documents of which only a sample was clustered. The weights are those of BERTopic's `ClassTfidfTransformer`
+With a fixed vocabulary, the counts of parts of a corpus add up to those of the whole. So the words of a topic describe
+a million documents, although only a sample was clustered. The weights are those of BERTopic's `ClassTfidfTransformer`
 with its defaults, over the words of `CountVectorizer(stop_words="english")`.
 """
 
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TopicError
-from pipeline.topics.words.tokens import language_of, tokens_of
+from pipeline.topics.schema import OUTLIER
+from pipeline.topics.words.splitting import language_of, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,20 +25,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-__all__ = ["OUTSIDE", "Sum", "TermCounts", "Vocabulary", "Weighted"]
-
-OUTSIDE: Final = -1
-"""The row of documents in no topic: their words count as words of the corpus."""
+__all__ = ["Sum", "TermCounts", "Vocabulary", "Weighted"]
 
 Weighted = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that are counted, ascending, and whether texts are stripped to ASCII letters and digits before."""
+    """The words that are counted."""
 
     words: tuple[str, ...]
+    """Ascending."""
     language: str
+    """``english``: texts are reduced to ASCII letters and digits before; or ``multilingual``."""
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Self:
@@ -53,7 +53,7 @@ class Vocabulary:
         return cls(tuple(sorted(words)), language)
 
     def extended(self, texts: Sequence[str]) -> Self:
-        """With the words of `texts` too."""
+        """The vocabulary with the words of `texts` too."""
         more = _words_in(texts, self.language)
         return self if more <= set(self.words) else replace(self, words=tuple(sorted(more.union(self.words))))
 
@@ -71,13 +71,13 @@ class Vocabulary:
         return TermCounts(of, self, self._counted(texts, np.where(of[rows] == topics, rows, -1), len(of)))
 
     def _counted(self, texts: Sequence[str] | pa.Array, rows: NDArray[np.int64], count: int) -> csr_matrix:
-        """Counts of each word in the texts of each of `count` `rows` int64 [n]; texts of row -1 are passed over."""
+        """Counts int64 [count, words] of the words of texts [n] by their `rows` int64 [n]; row -1: not counted."""
         from scipy.sparse import csr_matrix
 
         total = Sum(csr_matrix((count, len(self.words)), dtype=np.int64))
-        for tokens in tokens_of(texts, self.language):
-            column = pc.index_in(tokens.words, value_set=self._column)
-            row = rows[tokens.texts]
+        for found in split_words(texts, self.language):
+            column = pc.index_in(found.words, value_set=self._column)
+            row = rows[found.texts]
             kept = column.is_valid().to_numpy(zero_copy_only=False) & (row >= 0)
             column, row = column.fill_null(-1).to_numpy()[kept], row[kept].astype(np.int32)
             shape = count, len(self.words)
@@ -85,47 +85,50 @@ class Vocabulary:
         return total.value
 
     def empty(self, of: NDArray[np.int64]) -> TermCounts:
-        """No counts, for the topics `of` int64 [k]."""
+        """Counts of 0 for the topics `of` int64 [k]."""
         from scipy.sparse import csr_matrix
 
         return TermCounts(of, self, csr_matrix((len(of), len(self.words)), dtype=np.int64))
 
     def __getstate__(self) -> dict[str, Any]:
-        """The words once, for their way to a worker."""
+        """Without the cached column, which holds the words a second time."""
         return {"words": self.words, "language": self.language}
 
 
 @dataclass(frozen=True, slots=True)
 class TermCounts:
-    """`matrix` int64 [k, words]: how often each word of the `vocabulary` stands in each of `topics` int64 [k]."""
+    """How often each word stands in each topic."""
 
     topics: NDArray[np.int64]
+    """int64 [k], ascending; `OUTLIER` may be among them."""
     vocabulary: Vocabulary
+    """The words."""
     matrix: csr_matrix
+    """int64 [k, words]."""
 
     def __add__(self, other: TermCounts) -> TermCounts:
-        """The counts of both; topics, and vocabularies, must be the same."""
+        """The sum; topics and vocabulary must be the same."""
         return replace(self, matrix=self.matrix + other.matrix)
 
-    def regrouped(self, onto: Mapping[int, int]) -> TermCounts:
-        """With the topics of `onto` counted under other ids; ids that meet are summed, the result is ascending."""
+    def merged(self, merged_into: Mapping[int, int]) -> TermCounts:
+        """The counts after merging topics: those of each part are added to its target's."""
         from scipy.sparse import csr_matrix
 
-        names = np.array([onto.get(topic, topic) for topic in self.topics.tolist()], dtype=np.int64)
+        names = np.array([merged_into.get(topic, topic) for topic in self.topics.tolist()], dtype=np.int64)
         topics, row = np.unique(names, return_inverse=True)
         gather = csr_matrix((np.ones(len(row), np.int64), (row, np.arange(len(row)))), shape=(len(topics), len(row)))
         return replace(self, topics=topics, matrix=csr_matrix(gather @ self.matrix))
 
     def over(self, topics: NDArray[np.int64], vocabulary: Vocabulary) -> TermCounts:
-        """The same counts laid out for `topics` int64 [k], ascending, and `vocabulary`.
+        """The same counts for `topics` int64 [k], ascending, and `vocabulary`.
 
-        What these do not have is left out; what they have and was not counted is 0.
+        Other topics and words are left out; topics and words without counts are 0.
         """
         from scipy.sparse import coo_matrix, csr_matrix
 
         found = coo_matrix(self.matrix)
-        row = _places(self.topics, topics)[found.row]
-        column = _places(self.vocabulary.words, vocabulary.words)[found.col]
+        row = _positions(self.topics, topics)[found.row]
+        column = _positions(self.vocabulary.words, vocabulary.words)[found.col]
         kept = (row >= 0) & (column >= 0)
         shape = len(topics), len(vocabulary.words)
         matrix = csr_matrix((found.data[kept], (row[kept], column[kept])), shape=shape, dtype=np.int64)
@@ -148,7 +151,7 @@ class TermCounts:
         lengths = np.asarray(self.matrix.sum(axis=1)).ravel()
         frequency = np.asarray(self.matrix.sum(axis=0)).ravel()
         # A corpus without outliers has no row for them.
-        mean = int(lengths[(self.topics != OUTSIDE) | (lengths > 0)].mean())
+        mean = int(lengths[(self.topics != OUTLIER) | (lengths > 0)].mean())
         return diags(np.log(mean / np.maximum(frequency, 1) + 1), format="csr")
 
     def bag_weights(self, texts: Sequence[str]) -> csr_matrix:
@@ -159,35 +162,35 @@ class TermCounts:
         return csr_matrix(normalize(self.vocabulary.bag(texts).astype(np.float64), norm="l1") @ self._idf())
 
     def top(self, count: int) -> dict[int, Weighted]:
-        """The `count` words of the largest weight of each topic but `OUTSIDE`, best first; the alphabet breaks ties."""
+        """Topic → its `count` words of the largest weight, best first, ties by the alphabet; without `OUTLIER`."""
         weights: Any = self.weights()
         words = self.vocabulary.words
         best: dict[int, Weighted] = {}
         for row, topic in enumerate(self.topics.tolist()):
-            if topic == OUTSIDE:
+            if topic == OUTLIER:
                 continue
             start, end = weights.indptr[row], weights.indptr[row + 1]
-            places, values = weights.indices[start:end], weights.data[start:end]
-            order = np.lexsort((places, -values))[:count]
-            best[topic] = tuple((words[places[at]], float(values[at])) for at in order if values[at] > 0)
+            columns, values = weights.indices[start:end], weights.data[start:end]
+            order = np.lexsort((columns, -values))[:count]
+            best[topic] = tuple((words[columns[at]], float(values[at])) for at in order if values[at] > 0)
         return best
 
 
 class Sum:
-    """A sum of sparse matrices that adds small ones to small ones, so that no large one is copied often."""
+    """A sum of sparse matrices. It adds matrices of similar size, so that the large ones are copied rarely."""
 
     def __init__(self, zero: csr_matrix) -> None:
         self._parts: list[csr_matrix] = [zero]
 
     def add(self, part: csr_matrix) -> None:
-        """Add `part`, of the shape of zero."""
+        """Add `part`, which has the shape of zero."""
         self._parts.append(part)
         while len(self._parts) > 1 and self._parts[-2].nnz <= 2 * self._parts[-1].nnz:
             self._parts[-2:] = [self._parts[-2] + self._parts[-1]]
 
     @property
     def value(self) -> csr_matrix:
-        """What was added so far."""
+        """The sum so far."""
         while len(self._parts) > 1:
             self._parts[-2:] = [self._parts[-2] + self._parts[-1]]
         return self._parts[0]
@@ -196,13 +199,13 @@ class Sum:
 def _words_in(texts: Sequence[str], language: str) -> set[str]:
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    found: set[str] = set()
-    for tokens in tokens_of(texts, language):
-        found.update(tokens.words.unique().to_pylist())
-    return found - ENGLISH_STOP_WORDS
+    distinct: set[str] = set()
+    for found in split_words(texts, language):
+        distinct.update(found.words.unique().to_pylist())
+    return distinct - ENGLISH_STOP_WORDS
 
 
-def _places(names: Any, of: Any) -> NDArray[np.int64]:
-    """Where each of `names` [n] stands in `of` [k]: int64 [n]; -1: it does not."""
+def _positions(names: Any, of: Any) -> NDArray[np.int64]:
+    """The position of each of `names` [n] in `of` [k], int64 [n]; -1: not there."""
     found = pc.index_in(pa.array(names), value_set=pa.array(of))
     return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -1,8 +1,8 @@
-"""What the topics are called: the words that set them apart, and those that the embedding model finds closest.
+"""Keywords: the words of a topic that the embedding model finds closest to it.
 
-The first list is c-TF-IDF (`pipeline.topics.words.counts`). The second takes its candidates from the first and orders
-them as BERTopic's KeyBERTInspired does: by cosine to the mean vector of the topic's most representative documents.
-Documents' vectors are in the table; words are embedded once and kept from one fit to the next.
+The candidates are the topic's best words by c-TF-IDF (`pipeline.topics.words.counts`). They are ordered as in
+BERTopic's KeyBERTInspired: by cosine with the mean vector of the topic's most representative documents. The vectors of documents
+are in the table. Words are embedded once, and their vectors are kept from one fit to the next.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.errors import UsageError
 from pipeline.topics.clustering.geometry import unit_rows
-from pipeline.topics.versions.artefact import read_tensors, texts_of_tensors, texts_to_tensors, write_tensors
+from pipeline.topics.tensors import read_tensors, texts_of_tensors, texts_to_tensors, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
     from pipeline.topics.words.counts import TermCounts, Weighted
 
-__all__ = ["WORDS", "Embeds", "Encodes", "WordVectors", "embedding", "keywords"]
+__all__ = ["WORDS_PER_TOPIC", "Embeds", "Encodes", "WordVectors", "embedding", "keywords"]
 
-WORDS: Final = 10
-CANDIDATES: Final = 100
-SAMPLED: Final = 500
-REPRESENTATIVE: Final = 5
-"""BERTopic's and KeyBERTInspired's own: words in a list, and to choose it from; documents that are looked at for each
-topic, and those of them that stand for it."""
+# The defaults of BERTopic and KeyBERTInspired.
+WORDS_PER_TOPIC: Final = 10
+"""Words of a list."""
+CANDIDATES_PER_TOPIC: Final = 100
+"""Words that keywords are chosen from."""
+DOCUMENTS_PER_TOPIC: Final = 500
+"""Documents that representative ones are chosen from."""
+REPRESENTATIVES_PER_TOPIC: Final = 5
+"""Representative documents."""
 
-KEPT: Final = 50_000
+MAX_WORD_VECTORS: Final = 50_000
 """Words whose vectors are kept: 200 MB at 2048 dimensions."""
 
 
@@ -55,7 +58,7 @@ class Embeds(Protocol):
 
 
 def embedding(encoder: Encodes | Embeds, dimension: int) -> Callable[[list[str]], NDArray[np.float32]]:
-    """The function of `encoder` that embeds; it raises UsageError where vectors are not of `dimension`."""
+    """The function of `encoder` that embeds texts; it raises UsageError if vectors do not have `dimension`."""
 
     def embed(texts: list[str]) -> NDArray[np.float32]:
         found = encoder.encode(texts) if isinstance(encoder, Encodes) else encoder.embed(texts, verbose=False)
@@ -71,13 +74,13 @@ def embedding(encoder: Encodes | Embeds, dimension: int) -> Callable[[list[str]]
 
 
 class WordVectors:
-    """Vectors of words: from the artefacts of the table where they are known, else from the encoder.
+    """Vectors of words: from the files beside the table if they are known, else from the encoder.
 
     Args:
-        encoder: embeds what is not known.
+        encoder: embeds words that are not known.
         dimension: D of the table's vectors.
         location: the table.
-        fingerprint: what the vectors mean; None: nothing is kept.
+        fingerprint: what the vectors mean; None: vectors are not kept.
     """
 
     def __init__(
@@ -91,16 +94,16 @@ class WordVectors:
             self._known = dict(zip(texts_of_tensors("words", tensors), tensors["vectors"], strict=True))
 
     def of(self, words: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of `words`, float32 [n, D], rounded to float16 whether they were kept or not."""
+        """Unit vectors of `words`, float32 [n, D]; always rounded to float16, as they are kept."""
         missing = [word for word in dict.fromkeys(words) if word not in self._known]
         if missing:
             self._known.update(zip(missing, unit_rows(self._embed(missing)).astype(np.float16), strict=True))
         return np.array([self._known[word] for word in words], dtype=np.float32).reshape(len(words), self._dimension)
 
     def save(self) -> None:
-        """Keep them for the next fit."""
+        """Keep the vectors for the next fit."""
         if self._name and self._known:
-            words = sorted(list(self._known)[-KEPT:])
+            words = sorted(list(self._known)[-MAX_WORD_VECTORS:])
             vectors = np.stack([self._known[word] for word in words])
             write_tensors(self._location, self._name, {**texts_to_tensors("words", words), "vectors": vectors})
 
@@ -112,31 +115,32 @@ def keywords(
     topics: NDArray[np.int64],
     words: WordVectors,
 ) -> dict[int, Weighted]:
-    """The words closest to each topic's representative documents, best first, with their cosines.
+    """Topic → the words closest to its representative documents, best first, with their cosines.
 
     Args:
-        counts: words of the topics.
-        texts: n documents in hash order; the first ones of a topic are looked at.
-        vectors: of the documents, unit, float32 [n, D].
-        topics: of the documents, int64 [n].
+        counts: word counts of the topics.
+        texts: of n documents in hash order; of each topic the first ones are used.
+        vectors: float32 [n, D], of the documents, unit length.
+        topics: int64 [n], of the documents.
         words: gives vectors of words.
     """
-    candidates = counts.top(CANDIDATES)
-    words.of(sorted({word for best in candidates.values() for word, _ in best}))  # all at once: batches are quicker
+    candidates = counts.top(CANDIDATES_PER_TOPIC)
+    words.of(
+        sorted({word for best in candidates.values() for word, _ in best})
+    )  # all at once: large batches are faster
     found: dict[int, Weighted] = {}
     weights, rows = counts.weights(), {topic: row for row, topic in enumerate(counts.topics.tolist())}
     for topic, best in candidates.items():
-        members = np.flatnonzero(topics == topic)[:SAMPLED]
+        members = np.flatnonzero(topics == topic)[:DOCUMENTS_PER_TOPIC]
         if not best or len(members) == 0:
             found[topic] = ()
             continue
-        places: list[int] = members.tolist()
-        bags = counts.bag_weights([texts[row] for row in places])
+        bags = counts.bag_weights([texts[row] for row in members.tolist()])
         closeness = (bags @ weights[[rows[topic]]].T).toarray().ravel() / _lengths(bags)
-        chosen = members[np.argsort(-closeness, kind="stable")[:REPRESENTATIVE]]
+        chosen = members[np.argsort(-closeness, kind="stable")[:REPRESENTATIVES_PER_TOPIC]]
         names = [word for word, _ in best]
         cosine = unit_rows(words.of(names)) @ unit_rows(vectors[chosen].mean(axis=0, keepdims=True))[0]
-        order = np.argsort(-cosine, kind="stable")[:WORDS]
+        order = np.argsort(-cosine, kind="stable")[:WORDS_PER_TOPIC]
         found[topic] = tuple((names[at], float(cosine[at])) for at in order)
     return found
 

@@ -17,8 +17,8 @@ from pipeline.topics import load_topics
 from pipeline.topics.operations.edit import label_topic
 from pipeline.topics.views import draw_map, map_page, save_picture
 from pipeline.topics.views.colours import colours
-from pipeline.topics.views.map import BEGINNING
-from pipeline.topics.views.places import label_places, regions
+from pipeline.topics.views.labels import label_coordinates, regions
+from pipeline.topics.views.map import MAX_TEXT_CHARACTERS
 from pipeline.topics.views.sample import quotas
 
 
@@ -75,9 +75,9 @@ def test_a_damaged_layout_is_made_again_and_the_same(dated, drawn, caplog):
     for artefact in Path(f"{dated.uri}.topic_artefacts").glob("map-*"):
         artefact.write_bytes(b"damaged")
     with caplog.at_level(logging.WARNING):
-        anew = draw_map(dated.topics)
-    assert "drawing the map anew" in caplog.text
-    np.testing.assert_array_equal(anew.points, drawn.points)
+        redrawn = draw_map(dated.topics)
+    assert "drawing the map again" in caplog.text
+    np.testing.assert_array_equal(redrawn.points, drawn.points)
     caplog.clear()
     np.testing.assert_array_equal(draw_map(dated.topics).points, drawn.points)
     assert not caplog.records
@@ -115,14 +115,14 @@ def test_texts_are_cut_and_on_one_line(dated, helpers, tmp_path):
     table.update({"text": f"'{long}'"}, where="id = 'space-0'")
     drawn = draw_map(load_topics(tmp_path / "lake" / "docs"))
     text = drawn.texts[drawn.ids.index("space-0").as_py()].as_py()
-    assert text == ("é x " * 400)[: BEGINNING - 1] + "…"
+    assert text == ("é x " * 400)[: MAX_TEXT_CHARACTERS - 1] + "…"
 
 
 def test_a_label_stands_where_its_topic_is_densest():
     rng = np.random.default_rng(0)
     points = np.concatenate([rng.normal(0.2, 0.01, (60, 2)), rng.normal(0.8, 0.01, (40, 2)), [[0.5, 0.5]]])
     topic = np.r_[np.zeros(100, np.int64), 7]
-    places = label_places(points.astype(np.float32), topic, np.array([0, 7, 9]))
+    places = label_coordinates(points.astype(np.float32), topic, np.array([0, 7, 9]))
     np.testing.assert_allclose(places[0], [0.2, 0.2], atol=0.03)
     np.testing.assert_allclose(places[1], [0.5, 0.5], atol=1e-6)
     assert np.isnan(places[2]).all()

@@ -1,7 +1,7 @@
-"""Texts → words, exactly as BERTopic and its CountVectorizer come to them, but on columns.
+"""Splitting texts into words: the same words as BERTopic and its CountVectorizer, but on Arrow columns.
 
-BERTopic strips English texts to ASCII letters, digits and spaces; words are then what stands between spaces, which
-Arrow finds at 0.2 µs a word without holding the interpreter. Other languages take scikit-learn's pattern, word by word.
+BERTopic reduces English texts to ASCII letters, digits and spaces. Words are then what stands between spaces, and Arrow
+splits at 0.2 µs a word without the interpreter's lock. Other languages take scikit-learn's pattern, text by text.
 """
 
 from __future__ import annotations
@@ -20,28 +20,30 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Tokens", "clean", "language_of", "tokens_of", "word_texts"]
+__all__ = ["Words", "language_of", "split_words", "without_punctuation", "word_texts"]
 
 FOREIGN_LETTERS: Final = 0.01
-"""Share of non-ASCII letters above which they must not be stripped, as BERTopic does for English."""
+"""Share of non-ASCII letters above which a corpus is not English: BERTopic would remove them."""
 
 PART_BYTES: Final = 1 << 25
-"""Text that is split at a time; its words take ten times that."""
+"""Bytes of text that are split at a time; their words take ten times as much memory."""
 
 _WORD: Final = re.compile(r"(?u)\b\w\w+\b")
-"""CountVectorizer's own."""
+"""CountVectorizer's default pattern."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """The words of some texts: `words` string [n] in lower case, and which text each stands in, `texts` int64 [n]."""
+class Words:
+    """The n words of some texts."""
 
     words: pa.Array
+    """string [n], lower case."""
     texts: NDArray[np.int64]
+    """int64 [n]: position of the text that the word stands in."""
 
 
-def tokens_of(texts: Sequence[str] | pa.Array, language: str) -> Iterator[Tokens]:
-    """The words of `texts`, a part of them at a time; null is no text."""
+def split_words(texts: Sequence[str] | pa.Array, language: str) -> Iterator[Words]:
+    """The words of `texts`, about `PART_BYTES` at a time; null counts as empty."""
     column = word_texts(texts)
     ends = np.cumsum(pc.binary_length(column).to_numpy())
     start = 0
@@ -49,7 +51,7 @@ def tokens_of(texts: Sequence[str] | pa.Array, language: str) -> Iterator[Tokens
         before = ends[start - 1] if start else 0
         stop = max(int(np.searchsorted(ends, before + PART_BYTES, side="right")), start + 1)
         found = (_english if language == "english" else _any)(column[start:stop])
-        yield Tokens(found.words, found.texts + start)
+        yield Words(found.words, found.texts + start)
         start = stop
 
 
@@ -59,30 +61,30 @@ def word_texts(texts: Sequence[str] | pa.Array) -> pa.Array:
     return column.cast(pa.large_string()).fill_null("")
 
 
-def _english(texts: pa.Array) -> Tokens:
+def _english(texts: pa.Array) -> Words:
     bare = pc.replace_substring_regex(pc.replace_substring_regex(texts, r"[\n\t]", " "), r"[^A-Za-z0-9 ]+", "")
     lists = pc.split_pattern(pc.ascii_lower(bare), " ")
     words = lists.flatten()
     long = pc.greater(pc.binary_length(words), 1)
-    return Tokens(words.filter(long), pc.list_parent_indices(lists).filter(long).to_numpy().astype(np.int64))
+    return Words(words.filter(long), pc.list_parent_indices(lists).filter(long).to_numpy().astype(np.int64))
 
 
-def _any(texts: pa.Array) -> Tokens:
+def _any(texts: pa.Array) -> Words:
     found = [_WORD.findall(text.lower()) for text in texts.to_pylist()]
     counts = np.array([len(words) for words in found], dtype=np.int64)
     words = pa.array(list(chain.from_iterable(found)), pa.large_string())
-    return Tokens(words, np.repeat(np.arange(len(found)), counts))
+    return Words(words, np.repeat(np.arange(len(found)), counts))
 
 
 def language_of(texts: Sequence[str]) -> str:
-    """What BERTopic is to be told: ``english`` makes it strip all but ASCII letters and digits from the texts."""
+    """BERTopic's language for `texts`: ``english`` (only ASCII letters and digits count) or ``multilingual``."""
     letters = [character for text in texts[:1000] for character in text[:1000] if character.isalpha()]
     foreign = sum(not character.isascii() for character in letters)
     return "multilingual" if foreign > FOREIGN_LETTERS * len(letters) else "english"
 
 
-def clean(texts: Sequence[str], language: str) -> list[str]:
-    """Texts as BERTopic hands them to the vectorizer, so that figures over its words count the same words."""
+def without_punctuation(texts: Sequence[str], language: str) -> list[str]:
+    """Texts as BERTopic gives them to its vectorizer; other figures then count the same words."""
     spaced = [re.sub(r"[\n\t]", " ", text) for text in texts]
     if language == "english":
         return [re.sub(r"[^A-Za-z0-9 ]+", "", text) for text in spaced]
