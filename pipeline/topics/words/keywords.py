@@ -1,8 +1,8 @@
 """Keywords: the words of a topic that the embedding model finds closest to it.
 
 The candidates are the topic's best words by c-TF-IDF (`pipeline.topics.words.counts`). They are ordered as in
-BERTopic's KeyBERTInspired: by cosine with the mean vector of the topic's most representative documents. The vectors of documents
-are in the table. Words are embedded once, and their vectors are kept from one fit to the next.
+BERTopic's KeyBERTInspired: by cosine with the mean vector of the topic's most representative documents.
+The vectors of documents are in the table. Words are embedded once, and their vectors are kept from one fit to the next.
 """
 
 from __future__ import annotations

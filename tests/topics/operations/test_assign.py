@@ -184,7 +184,7 @@ def test_the_share_outside_changes_by_a_threshold_at_read_time(uri):
 
 
 def test_nothing_is_pickled():
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     names = [path for folder in ("pipeline", "jobs") for path in (root / folder).rglob("*.py")]
     spoken = [path.name for path in names if "import pickle" in path.read_text() or "joblib" in path.read_text()]
     assert spoken == []

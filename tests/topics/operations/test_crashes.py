@@ -43,7 +43,7 @@ ENDED = {("merge", "switched", 1), ("refit", "switched", 2)}
 
 @pytest.fixture(scope="session")
 def crash(load):
-    return load("topics/crash.py")
+    return load("topics/operations/crash.py")
 
 
 @pytest.fixture

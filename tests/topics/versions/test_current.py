@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import lance
-import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.topics.keys import Keys, document_keys
 from pipeline.topics.schema import ASSIGNMENTS
 from pipeline.topics.versions import current
 from pipeline.topics.versions.current import VersionRange, current_rows
@@ -29,15 +27,15 @@ written = st.dictionaries(st.integers(0, 8), st.integers(-1, 5), max_size=8)
 
 @settings(max_examples=25)
 @given(writes=st.lists(written, min_size=1, max_size=5), data=st.data())
-def test_it_is_that_of_the_highest_version_in_the_line(writes, data):
+def test_it_is_that_of_the_highest_version_of_the_range(writes, data):
     last = data.draw(st.integers(1, len(writes)))
     first = data.draw(st.integers(1, last))
     table = rows_of(writes)
     stray = [{**row, "model": "stray", "topic": 99} for row in table.slice(0, 1).to_pylist()]
     stray = pa.Table.from_pylist(stray, schema=ASSIGNMENTS)
     dataset = lance.write_dataset(pa.concat_tables([table, stray]), "memory://", schema=ASSIGNMENTS)
-    line = VersionRange(first, last, tuple(f"m{version}" for version in range(first, last + 1)))
-    found = [batch.to_pylist() for batch in current_rows(dataset, line, ["id", "topic"])]
+    versions = VersionRange(first, last, tuple(f"m{version}" for version in range(first, last + 1)))
+    found = [batch.to_pylist() for batch in current_rows(dataset, versions, ["id", "topic"])]
     found = {row["id"]: row["topic"] for rows in found for row in rows}
     frame = table.to_pandas()
     frame = frame[(frame.version >= first) & (frame.version <= last)]
@@ -48,30 +46,7 @@ def test_it_is_that_of_the_highest_version_in_the_line(writes, data):
 def test_only_the_columns_asked_for_come(monkeypatch, tmp_path):
     monkeypatch.setattr(current, "BATCH_ROWS", 2)
     dataset = lance.write_dataset(rows_of([{1: 0, 2: 0, 3: 1}, {2: 5}]), str(tmp_path / "a.lance"))
-    line = VersionRange(1, 2, ("m1", "m2"))
-    topics = pa.Table.from_batches(current_rows(dataset, line, ["topic"]))
+    versions = VersionRange(1, 2, ("m1", "m2"))
+    topics = pa.Table.from_batches(current_rows(dataset, versions, ["topic"]))
     assert topics.column_names == ["topic"]
     assert sorted(topics["topic"].to_pylist()) == [0, 1, 5]
-
-
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30))
-def test_keys_hold_the_documents_that_they_were_made_of(one, other):
-    def keys(slices):
-        return document_keys(pa.array(["same"] * len(slices), pa.string()), pa.array(slices, pa.int64()))
-
-    held = Keys.of([keys(one)])
-    assert held.holds(keys(one)).all()
-    assert held.holds(keys(other)).tolist() == [of in one for of in other]
-
-
-def test_a_document_is_another_one_when_its_slice_is():
-    ids = pa.array([str(number) for number in range(1000)])
-    none, first, second = pa.nulls(1000, pa.int64()), pa.array(np.arange(1000)), pa.array(np.arange(1000) + 1)
-    keys = np.concatenate([document_keys(ids, slices) for slices in (none, first, second)])
-    assert len(np.unique(keys)) == 2999  # null is slice 0
-
-
-def test_keys_are_the_same_on_every_machine_and_forever():
-    keys = document_keys(pa.array(["a#0", "ä"]), pa.array([1, -2]))
-    assert keys.tolist() == [3815487655894717402, 15600255421567335388]
-    assert (keys == document_keys(pa.chunked_array([["a#0"], ["ä"]]), pa.chunked_array([[1], [-2]]))).all()

@@ -2,27 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from pipeline.errors import TableError
 from pipeline.table.location import TableLocation
 from pipeline.topics.clustering.geometry import Geometry
 from pipeline.topics.tensors import (
     read_tensors,
     remove_tensors,
     tensor_names,
-    texts_of_tensors,
-    texts_to_tensors,
     write_tensors,
 )
 from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.words.counts import Vocabulary
-
-
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), max_size=9))
-def test_texts_come_back(texts):
-    assert texts_of_tensors("name", texts_to_tensors("name", texts)) == texts
 
 
 def artefact():
@@ -63,11 +53,3 @@ def test_what_is_not_there_yet_stays_out(location):
     bare = {name: value for name, value in artefact().tensors().items() if name[:6] != "counts"}
     found = Artefact.of(bare)
     assert found.counts is None
-
-
-def test_a_damaged_file_is_named(tmp_path):
-    location = TableLocation.parse(tmp_path / "docs")
-    write_tensors(location, "token", artefact().tensors())
-    (tmp_path / "docs.topic_artefacts" / "token.safetensors").write_bytes(b"nothing of the kind")
-    with pytest.raises(TableError, match=r"cannot read .*token\.safetensors"):
-        read_tensors(location, "token")

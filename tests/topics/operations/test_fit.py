@@ -170,6 +170,6 @@ def test_settings_that_cannot_work_are_refused(bad):
 
 def test_importing_the_package_imports_no_heavy_library():
     code = "import sys, pipeline.topics; print([m for m in ('bertopic', 'umap', 'hdbscan', 'ray') if m in sys.modules])"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert run.stdout.strip() == "[]"

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import TopicError, UsageError
-from pipeline.table.location import TableLocation
-from pipeline.topics.clustering.geometry import unit_rows
+from pipeline.errors import TopicError
 from pipeline.topics.schema import OUTLIER
-from pipeline.topics.words import splitting
 from pipeline.topics.words.counts import Vocabulary
-from pipeline.topics.words.keywords import WordVectors, keywords
-from pipeline.topics.words.splitting import split_words, without_punctuation
+from pipeline.topics.words.splitting import without_punctuation
 
 PHRASES = ["the cat sat", "dogs & cats", "cat cat\ncat", "a dog's life", "sat on the life", "", "ship—boat", "x y 42"]
 documents = st.lists(st.tuples(st.sampled_from(PHRASES), st.integers(-1, 3)), min_size=1, max_size=40)
@@ -89,64 +84,3 @@ def test_counts_over_a_larger_vocabulary_and_more_topics_are_the_same(first, sec
 def test_texts_without_words_are_refused_in_one_line():
     with pytest.raises(TopicError, match="no words"):
         Vocabulary.of(["the and of"] * 40)
-
-
-class Backend:
-    """A BERTopic backend: `embed`, no `encode`; remembers what it was asked."""
-
-    def __init__(self, dimension):
-        self.dimension, self.asked = dimension, []
-
-    def embed(self, documents, verbose):
-        self.asked += documents
-        return np.array([np.random.default_rng(list(text.encode())).normal(size=self.dimension) for text in documents])
-
-
-def test_words_are_ordered_by_the_model_and_embedded_once(tmp_path):
-    location = TableLocation.parse(tmp_path / "docs")
-    topics = np.repeat([0, 1], 20)
-    texts = [["cat dog", "ship boat"][topic] for topic in topics]
-    first, second = Backend(2), Backend(2)
-    counts = counted(texts, topics)
-
-    def ranked(backend, fingerprint="f1"):
-        words = WordVectors(backend, 2, location, fingerprint)
-        found = keywords(counts, texts, unit_rows(np.eye(2, dtype=np.float32)[topics]), topics, words)
-        words.save()
-        return found
-
-    found = ranked(first)
-    for topic, axis in ((0, 0), (1, 1)):
-        names = [name for name, _ in found[topic]]
-        cosines = {name: unit_rows(Backend(2).embed([name], verbose=False))[0, axis] for name in names}
-        assert names == sorted(names, key=lambda name: -cosines[name])
-        assert dict(found[topic]) == pytest.approx(cosines, abs=1e-3)
-    assert sorted(first.asked) == ["boat", "cat", "dog", "ship"]
-    assert ranked(second) == found
-    assert second.asked == []
-    ranked(second, "f2")
-    assert len(second.asked) == 4
-    with pytest.raises(UsageError, match="the table's have 3 dimensions"):
-        WordVectors(Backend(2), 3, location, "f1").of(["new"])
-
-
-@given(st.lists(st.text(st.sampled_from("aB1 é_\n\t.-ß漢İ")), max_size=6), st.sampled_from(["english", "multilingual"]))
-def test_words_are_those_of_a_count_vectorizer(texts, language):
-    from sklearn.feature_extraction.text import CountVectorizer
-
-    analyzer = CountVectorizer().build_analyzer()
-    expected = [(word, row) for row, text in enumerate(without_punctuation(texts, language)) for word in analyzer(text)]
-    parts = list(split_words(pa.array([*texts, None], pa.string()), language))
-    found = [pair for part in parts for pair in zip(part.words.to_pylist(), part.texts.tolist(), strict=True)]
-    assert found == expected
-
-
-def test_texts_are_split_a_part_at_a_time(monkeypatch):
-    monkeypatch.setattr(splitting, "PART_BYTES", 10)
-    parts = list(split_words(["one two", "ten", "three four five six", "", "at"], "english"))
-    assert [part.words.to_pylist() for part in parts] == [
-        ["one", "two", "ten"],
-        ["three", "four", "five", "six"],
-        ["at"],
-    ]
-    assert [part.texts.tolist() for part in parts] == [[0, 0, 1], [2, 2, 2, 2], [4]]

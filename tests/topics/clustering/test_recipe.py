@@ -4,11 +4,13 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
 from pipeline.topics import fit_topics
 from pipeline.topics.clustering import engines
-from pipeline.topics.clustering.recipe import RECIPES, Recipe, cluster, library_versions
+from pipeline.topics.clustering.recipe import RECIPES, Recipe, _by_size, cluster, library_versions
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,18 @@ def test_a_cuml_that_cannot_be_imported_is_left_alone(monkeypatch, tmp_path, cap
     assert engines.cuml() is None
     assert "no CUDA-capable device" in caplog.text
     engines.cuml.cache_clear()
+
+
+labelings = st.integers(1, 60).flatmap(
+    lambda n: st.tuples(st.lists(st.integers(-1, 4), min_size=n, max_size=n), st.integers(0, 2**32 - 1))
+)
+
+
+@given(labelings)
+def test_renumbering_goes_by_size_and_keeps_the_partition(drawn):
+    labels = np.array(drawn[0])
+    renumbered = _by_size(labels)
+    assert np.array_equal(renumbered < 0, labels < 0)
+    sizes = np.bincount(renumbered[renumbered >= 0])
+    assert (np.diff(sizes) <= 0).all()
+    assert len({*zip(labels.tolist(), renumbered.tolist(), strict=True)}) == len(np.unique(labels))
