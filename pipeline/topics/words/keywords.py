@@ -135,7 +135,8 @@ def keywords(
         if not best or len(members) == 0:
             found[topic] = ()
             continue
-        bags = counts.bag_weights([texts[row] for row in members.tolist()])
+        positions: list[int] = members.tolist()
+        bags = counts.bag_weights([texts[row] for row in positions])
         closeness = (bags @ weights[[rows[topic]]].T).toarray().ravel() / _lengths(bags)
         chosen = members[np.argsort(-closeness, kind="stable")[:REPRESENTATIVES_PER_TOPIC]]
         names = [word for word, _ in best]

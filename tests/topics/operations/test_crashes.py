@@ -90,7 +90,7 @@ def nothing_is_left(table):
 )
 def test_an_operation_killed_at_a_step_is_gone_on_with(crash, grown, operation, step, count):
     killed, whole = grown
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2]), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), killed, operation, step, str(count)]
     process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert process.returncode == -signal.SIGKILL, process.stderr
