@@ -15,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 
 from pipeline.errors import SourceError, TableError
-from pipeline.storage import filesystem, is_local, open_binary, storage_errors
+from pipeline.storage import filesystem, fsspec_errors, is_local, open_binary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def write_tensors(location: TableLocation, name: str, tensors: Tensors) -> None:
 
     data = save({key: np.ascontiguousarray(value) for key, value in tensors.items()})
     url = _url(location, name)
-    with storage_errors(f"cannot write {url}", TableError):
+    with fsspec_errors(f"cannot write {url}", TableError):
         if is_local(url):
             _replace(Path(url), data)
         else:
@@ -81,7 +81,7 @@ def read_tensors(location: TableLocation, name: str) -> Tensors | None:
     from safetensors.numpy import load
 
     url = _url(location, name)
-    with storage_errors(f"cannot read {url}", TableError):
+    with fsspec_errors(f"cannot read {url}", TableError):
         try:
             with open_binary(url, location.options) as file:
                 return load(file.read())
@@ -100,7 +100,7 @@ def tensor_names(location: TableLocation) -> list[str]:
         TableError: the storage refused.
     """
     folder = _folder(location)
-    with storage_errors(f"cannot list {folder}", TableError):
+    with fsspec_errors(f"cannot list {folder}", TableError):
         try:
             fs, path = filesystem(folder, location.options)
             fs.invalidate_cache()
@@ -118,7 +118,7 @@ def remove_tensors(location: TableLocation, name: str) -> None:
         TableError: the storage refused.
     """
     url = _url(location, name)
-    with storage_errors(f"cannot remove {url}", TableError), suppress(FileNotFoundError):
+    with fsspec_errors(f"cannot remove {url}", TableError), suppress(FileNotFoundError):
         fs, path = filesystem(url, location.options)
         fs.rm_file(path)
 
