@@ -31,7 +31,7 @@ def topics_if_grown(table: str, output: Output, *, storage_options: dict[str, st
     tables = TopicTables.of(VectorTable.open(table, storage_options))
     models = tables.models()
     if not models:
-        documents, fewest = tables.vectors().count_rows(), Recipe().fewest_documents
+        documents, fewest = tables.vectors().count_rows(), Recipe().min_documents
         if documents < fewest:
             return _skipped(output, f"{documents:,} documents are too few, topics need {fewest:,}")
         return fit_and_show(table, output, storage_options=storage_options)
