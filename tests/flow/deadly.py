@@ -138,6 +138,10 @@ def refuse(_):
     raise SourceError("not this one")
 
 
+def end_of_file(_):
+    raise EOFError
+
+
 def divide(number):
     return 1 / number
 

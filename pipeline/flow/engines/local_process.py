@@ -86,11 +86,6 @@ class Worker:
         """To be waited for; readable when the worker has said something, or died."""
         return self._connection
 
-    @property
-    def pid(self) -> int:
-        """The present process."""
-        return self._process.pid
-
     def serve(self, service: Service) -> None:
         """Let it build a service, for the items that follow."""
         self._service = service

@@ -18,6 +18,7 @@ import time
 import traceback
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -172,28 +173,36 @@ def main(descriptor: int, driver: int, name: str, modules: Sequence[str]) -> Non
     _be_first_to_go()
     connection = Connection(descriptor)
     watch, kept = _PipeWatch(name, connection), Kept()
-    work: Callable[[Any], Iterator[Any]] | None = None
     for module in modules:
         with contextlib.suppress(ImportError):  # it will be imported again, and the error told, where it is needed
-            __import__(module)
+            import_module(module)
     with contextlib.suppress(OSError):  # the driver has closed its end
-        while True:
-            try:
-                kind, given = connection.recv()
-                if kind == SERVICE:
-                    work = None  # its memory is free for the next one
-                    work = given.start(watch, kept)
-                else:
-                    assert work is not None
-                    for made in work(given):
-                        connection.send((MADE, made))
-            except EOFError:
-                return
-            except Exception as error:
-                connection.send((FAILED, *_described(error)))
+        _serve(connection, watch, kept)
+
+
+def _serve(connection: Connection, watch: Watch, kept: Kept) -> None:
+    work: Callable[[Any], Iterator[Any]] | None = None
+    while True:
+        try:
+            kind, given = connection.recv()
+        except EOFError:
+            return
+        except (AttributeError, ImportError) as error:  # what was sent is of a module that is not here
+            connection.send((FAILED, *_described(error)))
+            continue
+        try:
+            if kind == SERVICE:
+                work = None  # its memory is free for the next one
+                work = given.start(watch, kept)
             else:
-                connection.send((DONE,))
-            given = None
+                assert work is not None
+                for made in work(given):
+                    connection.send((MADE, made))
+        except Exception as error:
+            connection.send((FAILED, *_described(error)))
+        else:
+            connection.send((DONE,))
+        given = None
 
 
 def _described(error: Exception) -> tuple[bool, str, str, str]:

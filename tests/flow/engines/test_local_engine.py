@@ -194,6 +194,8 @@ def test_results_come_as_they_are_done_and_errors_as_they_are(local):
     assert sorted(local.map(deadly.squared, range(6))) == [0, 1, 4, 9, 16, 25]
     with pytest.raises(SourceError, match="not this one"):
         list(local.map(deadly.refuse, [1]))
+    with pytest.raises(RunError, match="a worker failed with EOFError"):
+        list(local.map(deadly.end_of_file, [1]))
     with pytest.raises(RunError, match="ZeroDivisionError"):
         list(local.map(deadly.divide, [0]))
     with pytest.raises(RunError, match=r"died 3 times in a row \(SIGKILL\)"):
