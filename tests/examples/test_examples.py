@@ -51,7 +51,6 @@ def test_a_pipeline_of_ones_own_gets_vectors_or_the_reason_why_not(run, tmp_path
     assert list((tmp_path / "embedded").glob("*.parquet"))
 
 
-@pytest.mark.cluster
 def test_plain_lancedb_and_pandas_read_documents_rejects_and_topics(run):
     lines = run("plain_lancedb")
     printed = "\n".join(lines)
