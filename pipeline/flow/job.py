@@ -121,13 +121,13 @@ class Job:
 
     def _pass(self, work: Work, stages: Stages) -> None:
         """Read, embed and commit what `work` has planned."""
+        begin_files(self.location, ((file.uri, file.version) for file in work.units.files), self.run_name)
         committer = self._committer(work)
         self.totals.committers.append(committer)
         pool = self.engine.pool
         quick = pool.on_gpus or locate(self.spec.model, self.spec.revision).weight_bytes <= QUICK_BYTES
         with committer:
             forget_files(self.location, work.reverted)
-            begin_files(self.location, ((file.uri, file.version) for file in work.units.files), self.run_name)
             sized = SizedPlan.of(work.units, pool.replicas.most, quick=quick)
             read = replace(stages.read, max_rows=sized.plan.max_rows, max_bytes=sized.plan.max_bytes)
             self.listener.phase("loading replicas")

@@ -44,6 +44,10 @@ class History:
         """The files of which something waits in the journal."""
         return {uri for uri, _ in self._slices}
 
+    def knows(self, file: SourceFile) -> bool:
+        """Whether this version of `file` was begun."""
+        return file.version in self.versions.get(file.uri, ())
+
     def knows_other(self, file: SourceFile) -> bool:
         """Whether another version of `file` was begun, so that rows of it may be in the table."""
         return not self.versions.get(file.uri, set()) <= {file.version}

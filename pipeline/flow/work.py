@@ -122,7 +122,8 @@ def plan_work(
     else:
         settled = _fixed_options(table, options)
         keep = pa.schema([table.schema.field(name) for name in settled.keep])
-        ledger, history = Ledger.load(location), History.load(location)
+        history = History.load(location)
+        ledger = Ledger.load(location, [file.uri for file in files if not history.knows(file)])
     complete = {file for file in files if (file.uri, file.version) in ledger.complete_files}
     retry = None if table is None else Retry.of(_tried_again_rejects(location, asked=retry_rejects), ledger)
     done = ledger.done if retry is None else np.setdiff1d(ledger.done, retry.slices)

@@ -122,6 +122,7 @@ def drive(uri, *, run="lab", seed=0, bundle=2, pause=0.0, max_rows=20, unique_id
     """One run of the driver over whatever is not finished yet; returns the committer."""
     location = TableLocation.parse(uri)
     create(location)
+    begin_files(location, [(f"file:///lab/{file}", "1") for file in range(FILES)], run)
     with Committer(
         location, run, max_rows=max_rows, max_seconds=60, slices_of=slices_of, unique_ids=unique_ids
     ) as committer:

@@ -25,7 +25,7 @@ from pipeline.table.companions.journal import forget_files
 from pipeline.table.companions.rejects import forget_rejects, refuse_first_layout
 from pipeline.table.companions.slices import forget_marks
 from pipeline.table.companions.upsert import delete_rows
-from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.store import fence, open_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,9 @@ def prune(location: TableLocation, uris: Sequence[str]) -> Pruned:
     dataset = open_dataset(location)
     if dataset is None or not uris:
         return Pruned()
+    # What a driver that slept is just committing lands before the rows are deleted, or not at all.
+    fence(location, "moee prune: fence")
+    dataset.checkout_latest()
     of_files = pc.field("source").isin(list(uris))
     no_version = dict.fromkeys(uris, _NO_VERSION)
     reopen_older(location, no_version)

@@ -274,7 +274,9 @@ class Committer:
             present = None
             if old_rows is not None:
                 present, erased = fragments_without(self._location, dataset, old_rows)
-            if not new and not erased:
+            # Changed files are committed also where nothing comes or goes: what another driver is just committing of
+            # their older versions must meet a conflict.
+            if not new and not erased and not pending.ready.records:
                 break
             if swap(self._location, dataset, new, self._run, present=present):
                 break

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.companions.upsert import upsert
+from pipeline.table.companions.slices import forget_marks
+from pipeline.table.companions.upsert import update, upsert
 from pipeline.table.schema import FILES
 from pipeline.table.store import open_dataset, read_all, storage_errors
 
@@ -24,6 +25,7 @@ __all__ = [
     "read_files",
     "record_files",
     "reopen_older",
+    "unbegun",
     "unfinished",
 ]
 
@@ -63,18 +65,29 @@ def begin_files(location: TableLocation, files: Iterable[tuple[str, str]], run: 
     """Note the (uri, version) of files that a run is about to read; what is recorded as complete stays so.
 
     A file that changes after a run was interrupted is known by this: rows of its older version may be in the table.
+    Marks of files of which this version was not known before are of no use: a driver that slept may have left them.
     """
+    new = unbegun(location, set(files := list(files)))
+    if new:
+        forget_marks(location, pc.field("source").isin(sorted({uri for uri, _ in new})))
     rows = [_row(uri, version, None, None, run, complete=False) for uri, version in sorted(set(files))]
     _write(location, rows, unless="target.complete")
 
 
 def record_files(location: TableLocation, records: Sequence[FileRecord], run: str) -> None:
-    """Upsert `records` as complete, one row per uri and version."""
+    """Note as complete those of `records` that `run` has begun and no other run since; one row per uri and version.
+
+    A driver that slept while another one replaced the file must not say that the older version is complete.
+    """
     distinct = {(record.uri, record.version): record for record in records}
-    _write(
-        location,
-        [_row(each.uri, each.version, each.slices, each.rows, run, complete=True) for each in distinct.values()],
-    )
+    rows = [_row(each.uri, each.version, each.slices, each.rows, run, complete=True) for each in distinct.values()]
+    update(location.sibling("files"), pa.Table.from_pylist(rows, schema=FILES), _KEYS, where=f"target.run = '{run}'")
+
+
+def unbegun(location: TableLocation, files: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of `files`, (uri, version), that no run has begun to read: no slice of theirs can be finished."""
+    records = read_files(location)
+    return files - set(zip(records.column("uri").to_pylist(), records.column("version").to_pylist(), strict=True))
 
 
 def read_files(location: TableLocation, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002

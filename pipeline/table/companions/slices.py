@@ -18,6 +18,8 @@ from pipeline.table.schema import SLICES
 from pipeline.table.store import read_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.table.location import TableLocation
 
 __all__ = ["drop_overtaken_marks", "forget_marks", "mark_slices", "marked_slices", "read_marks"]
@@ -31,9 +33,12 @@ def mark_slices(location: TableLocation, slices: pa.Table, why: Literal["rejecte
     upsert(location.sibling("slices"), pa.table([columns[name] for name in SLICES.names], schema=SLICES), ["slice"])
 
 
-def marked_slices(location: TableLocation) -> np.ndarray:
-    """The slices that are marked, int64, ascending."""
-    return np.unique(read_marks(location).column("slice").to_numpy())
+def marked_slices(location: TableLocation, unbegun: Iterable[str] = ()) -> np.ndarray:
+    """The slices that are marked, int64, ascending; not those of the files `unbegun`, whose version nobody has read."""
+    marks = read_marks(location)
+    unknown = pa.array(list(unbegun), pa.string())
+    known = marks.filter(pc.invert(pc.is_in(marks.column("source"), value_set=unknown)))
+    return np.unique(known.column("slice").to_numpy())
 
 
 def read_marks(location: TableLocation, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002

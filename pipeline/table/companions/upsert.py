@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["delete_rows", "upsert"]
+__all__ = ["delete_rows", "update", "upsert"]
 
 MAX_CONFLICTS: Final = 50
 """Attempts before an upsert gives up; each that fails means that another writer won."""
@@ -41,6 +41,15 @@ def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: 
         merge.conflict_retries(MAX_CONFLICTS).execute(rows)
         dataset.checkout_latest()
     compact(location, dataset)
+
+
+def update(location: TableLocation, rows: pa.Table, keys: list[str], *, where: str) -> None:
+    """Replace the rows of the same `keys` for which `where`, SQL on the row that is there (``target.x = …``), holds."""
+    dataset = open_dataset(location) if rows.num_rows else None
+    if dataset is not None:
+        with storage_errors("write", location):
+            merge = dataset.merge_insert(keys).when_matched_update_all(where)
+            merge.conflict_retries(MAX_CONFLICTS).execute(rows)
 
 
 def delete_rows(location: TableLocation, condition: pc.Expression) -> int:

@@ -50,8 +50,8 @@ class Ledger:
     _seen: set[str] = field(default_factory=set[str])
 
     @classmethod
-    def load(cls, location: TableLocation) -> Self:
-        """Read the ledger of a table; nothing is written.
+    def load(cls, location: TableLocation, unbegun: Iterable[str] = ()) -> Self:
+        """Read the ledger of a table; nothing is written. Marks of the files `unbegun` do not count.
 
         Raises:
             TableNotFoundError: there is no table.
@@ -60,7 +60,7 @@ class Ledger:
         if dataset is None:
             raise TableNotFoundError(f"there is no table {location}")
         # Read after the table was opened: a slice that loses its last row in between is in one of the two.
-        ledger = cls(marked=marked_slices(location))
+        ledger = cls(marked=marked_slices(location, unbegun))
         ledger.absorb(dataset)
         files = read_all(location.sibling("files"), FILES, pc.field("complete"))
         uris, versions = files.column("uri").to_pylist(), files.column("version").to_pylist()

@@ -12,7 +12,7 @@ from pipeline.table.companions.journal import staged_files
 from pipeline.table.companions.lease import Lease
 from pipeline.table.companions.rejects import drop_overtaken
 from pipeline.table.companions.runs import ended_well, mark_interrupted
-from pipeline.table.fragments.orphans import collect_orphans, orphans
+from pipeline.table.fragments.orphans import begin_epoch, collect_orphans, orphans
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ __all__ = ["tidy", "tidy_if_needed"]
 
 
 def tidy(location: TableLocation, run: str) -> int:
-    """Tidy up; `run` holds the lease. Returns the size of the orphans that were deleted, in bytes.
+    """Tidy up; `run` holds the lease, and from here on no driver of an earlier one can commit.
+
+    Returns:
+        The size of the orphans that were deleted, in bytes.
 
     Raises:
         TableError: the storage refused.
@@ -30,6 +33,7 @@ def tidy(location: TableLocation, run: str) -> int:
     dataset = open_dataset(location)
     if dataset is None:
         return 0
+    begin_epoch(location, run)
     if mark_interrupted(location):
         drop_overtaken(location, dataset)
     return collect_orphans(location, run, staged_files(location))
