@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest lint format bench bench-flow bench-topics bench-refresh soak clean
+.PHONY: setup demo test test-slow test-lowest lint format bench bench-flow bench-topics bench-refresh explore soak clean
 
 setup: $(READY)
 
@@ -61,6 +61,9 @@ bench-topics: $(READY)
 bench-refresh: $(READY)
 	@test -n "$(NEWSGROUPS)" || { echo "Say where the newsgroups are: make bench-refresh NEWSGROUPS=FILE"; exit 1; }
 	$(BIN)/python tests/bench/topic_refresh.py $(NEWSGROUPS)
+
+explore: $(READY)
+	$(BIN)/python tests/bench/orders.py $(EXPLORE)
 
 soak: $(READY)
 	$(BIN)/python -m pytest tests/soak -m soak -s -p no:randomly $(SOAK)
