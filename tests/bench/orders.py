@@ -27,7 +27,7 @@ COLUMNS = ("scenario", "steps", "states", "transitions", "deaths", "endings", "l
 
 def explore(name: str, seconds: float, stops_at: tuple[str, ...]) -> dict[str, Any]:
     """Explore one scenario, in a process of its own."""
-    os.environ["LANCE_CPU_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"LANCE_CPU_THREADS": "1", "OMP_NUM_THREADS": "1", "LANCE_LOG": "error"}
     logging.disable(logging.WARNING)  # drivers that are stopped say so
     sys.path.insert(0, str(ORDERS))
     from explorer import Explorer

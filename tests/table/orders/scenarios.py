@@ -12,8 +12,9 @@ from pipeline.table.companions.files import read_files
 from pipeline.table.companions.journal import staged_files
 from pipeline.table.companions.rejects import read_rejects
 from pipeline.table.companions.slices import read_marks
+from pipeline.table.fragments.compaction import compact
 from pipeline.table.fragments.orphans import orphans
-from pipeline.table.store import table_version
+from pipeline.table.store import open_dataset, table_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +148,10 @@ def deletion(*ids):
     return lambda location, name: delete(location, ids)
 
 
+def compaction(location, name):
+    compact(location, open_dataset(location), few=1)
+
+
 def scenarios():
     """All scenarios, by name."""
     back = {"endings": [[[R2]], [[R1]]], "files": (R1, R2)}
@@ -169,6 +174,7 @@ def scenarios():
             files=(S1, T1),
             deleted=frozenset("ac"),
         ),
+        Scenario("compaction", {"A": run([S1, T1]), "B": compaction}, [[[S1, T1]]], before=(S1,), files=(S1, T1)),
         Scenario(
             "deletion, exchange",
             {"A": of_r2, "B": deletion("a")},
