@@ -69,7 +69,10 @@ def main() -> int:
     with ProcessPoolExecutor(given.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         wanted = given.scenario or names(known=given.known)
         waiting = [pool.submit(explore, name, 60 * given.minutes, stops_at) for name in wanted]
-        results = [each.result() for each in as_completed(waiting)]
+        results: list[dict[str, Any]] = []
+        for each in as_completed(waiting):
+            results.append(each.result())
+            Console(stderr=True).print({name: results[-1][name] for name in COLUMNS if name != "violations"})
     show(sorted(results, key=lambda found: wanted.index(found["scenario"])))
     record = {"machine": machine(), "stops_at": stops_at, "seconds": time.monotonic() - began, "results": results}
     Console().print(f"{record['seconds']:.0f} s; kept in {save('orders', record)}")

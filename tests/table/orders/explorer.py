@@ -86,6 +86,7 @@ class Running:
 
     def take(self, choice):
         driver = self.drivers[choice.removesuffix(DIES)]
+        assert driver.end is None, f"{choice}, but it has ended: the same path has not led to the same state"
         self.taken.append(choice)
         self.trace.append(f"{choice}: {driver.point}")
         driver.die() if choice.endswith(DIES) else driver.advance()
