@@ -74,7 +74,10 @@ class Running:
 
     @property
     def state(self):
-        return digest(self.store.print, [(name, each.seen) for name, each in self.drivers.items() if not each.end])
+        drivers = [
+            (name, each.seen if each.end is None else each.end == "finished") for name, each in self.drivers.items()
+        ]
+        return digest(self.store.print, drivers)
 
     def choices(self, *, deaths):
         """What can come next; first of all, that the same driver goes on."""
@@ -205,9 +208,11 @@ class Explorer:
 
     def _recover(self, path):
         """Let runs to which nothing happens follow, once for each different content."""
-        if path.store.print in self._recovered:
+        path.checks.gone = self.scenario.deleted_by(path.drivers, path.location)
+        state = digest(path.store.print, sorted(path.checks.gone))
+        if state in self._recovered:
             return
-        self._recovered.add(path.store.print)
+        self._recovered.add(state)
         for number, ending in enumerate(self.scenario.endings, 1):
             copied = path.folder.with_name(f"{path.folder.name}-{number}")
             shutil.copytree(path.folder, copied)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from runs import File, create, delete, embed, rows_of
 
+from pipeline.table.companions.deleted import read_deleted
 from pipeline.table.companions.files import read_files
 from pipeline.table.companions.journal import staged_files
 from pipeline.table.companions.rejects import read_rejects
@@ -24,7 +25,7 @@ class Checks:
     """What must hold at every version of the table, and when a run has ended well."""
 
     def __init__(self, scenario):
-        self.found, self._scenario = [], scenario
+        self.found, self._scenario, self.gone = [], scenario, frozenset()
 
     def violate(self, what):
         if what not in self.found:
@@ -72,6 +73,7 @@ class Checks:
             (held is not None and held != document, f"is {held}"),
             (held is not None and is_refused, "is held and rejected"),
             (held is not None and not text, "is empty, and held"),
+            (held is not None and name in self.gone, "was deleted, and is there"),
             (held is None and not is_refused and not is_deleted, "is lost"),
             (bool(text) and name not in ids and not is_deleted, "has no holder"),
         ):
@@ -102,6 +104,7 @@ class Scenario:
     files: tuple = ()
     """All versions of all files."""
     deleted: frozenset = frozenset()
+    """Ids that driver B deletes."""
     prunes: bool = False
     one_at_a_time: bool = False
     """Whether a driver starts only when the other has ended or died: the lease as it should be, when nobody sleeps."""
@@ -120,6 +123,12 @@ class Scenario:
 
     def begin(self, location):
         """What happens before anybody's first step."""
+
+    def deleted_by(self, drivers, location):
+        """The ids that a deletion which has ended well has noted; of one that died some may still be there."""
+        if not self.deleted or drivers["B"].end != "finished":
+            return frozenset()
+        return frozenset(read_deleted(location).column("id").to_pylist())
 
     def checks(self):
         return Checks(self)
