@@ -75,7 +75,8 @@ class Running:
     @property
     def state(self):
         drivers = [
-            (name, each.seen if each.end is None else each.end == "finished") for name, each in self.drivers.items()
+            (name, (each.point, each.seen) if each.end is None else each.end == "finished")
+            for name, each in self.drivers.items()
         ]
         return digest(self.store.print, drivers)
 

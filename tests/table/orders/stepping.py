@@ -191,8 +191,8 @@ def _stopping(member, kind, title):
             outcome = type(error).__name__
             raise
         finally:
-            _here.is_inside = False
             driver.passed(kind, title, outcome, arguments)
+            _here.is_inside = False
 
     return type(member)(call) if isinstance(member, (staticmethod, classmethod)) else call
 
