@@ -1,6 +1,6 @@
 """Every order of the steps of two drivers on one table: all states and transitions, in a table.
 
-python tests/bench/orders.py [--scenario NAME]… [--minutes N] [--looks] [--processes N] [--known]
+python tests/bench/orders.py [--scenario NAME]… [--minutes N] [--looks] [--processes N]
 
 The steps are found, explored and judged by tests/table/orders. A violation is printed with the shortest path to it.
 """
@@ -36,12 +36,12 @@ def explore(name: str, seconds: float, stops_at: tuple[str, ...]) -> dict[str, A
     return vars(Explorer(scenarios()[name], seconds=seconds, stops_at=stops_at).run())
 
 
-def names(*, known: bool) -> list[str]:
-    """The scenarios, without those in which something is `known` to be wrong unless it is asked for them."""
+def names() -> list[str]:
+    """All scenarios."""
     sys.path.insert(0, str(ORDERS))
     from scenarios import scenarios
 
-    return [name for name, each in scenarios().items() if known or not each.known_fault]
+    return list(scenarios())
 
 
 def show(results: list[dict[str, Any]]) -> None:
@@ -63,11 +63,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=600.0, help="at most, for each scenario")
     parser.add_argument("--looks", action="store_true", help="drivers also take turns before they look at the storage")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--known", action="store_true", help="also what is known to violate something")
     given = parser.parse_args()
     began, stops_at = time.monotonic(), ("write", "look") if given.looks else ("write",)
     with ProcessPoolExecutor(given.processes, get_context("spawn"), max_tasks_per_child=1) as pool:
-        wanted = given.scenario or names(known=given.known)
+        wanted = given.scenario or names()
         waiting = [pool.submit(explore, name, 60 * given.minutes, stops_at) for name in wanted]
         results: list[dict[str, Any]] = []
         for each in as_completed(waiting):

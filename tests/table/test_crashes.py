@@ -93,7 +93,8 @@ def test_driver_killed_while_it_exchanges_changed_files(table_lab, uri, start_dr
     assert staged_again < len(table_lab.new_places()) or step == "staged", "what the journal held was read again"
     version = VectorTable.open(uri).dataset().version
     assert table_lab.exchange(uri, run="idle")[1] == 0
-    assert VectorTable.open(uri).dataset().version == version
+    assert VectorTable.open(uri).dataset().version == version + 1, "a commit that changes nothing, as a fence"
+    table_lab.assert_exchanged(uri)
 
 
 @pytest.mark.slow
@@ -120,5 +121,6 @@ def assert_nothing_left(table_lab, uri):
     version = VectorTable.open(uri).dataset().version
     committer = table_lab.drive(uri, run="idle")
     assert (committer.totals.rows, committer.totals.rejects, committer.totals.commits) == (0, 0, 0)
-    assert VectorTable.open(uri).dataset().version == version
+    assert VectorTable.open(uri).dataset().version == version + 1, "a commit that changes nothing, as a fence"
+    table_lab.assert_exchanged(uri)
     assert np.all(np.diff(ledger.done) > 0)

@@ -309,8 +309,20 @@ def test_a_pruning_that_dies_is_finished_by_the_next(table_lab, uri, step, monke
 
 
 def test_file_records_of_older_versions(table_lab, location):
-    record_files(location, [table_lab.Record("s", "1"), table_lab.Record("s", "2"), table_lab.Record("t", "1")], "r")
+    records = [table_lab.Record("s", "1"), table_lab.Record("s", "2"), table_lab.Record("t", "1")]
+    begin_files(location, [(record.uri, record.version) for record in records], "r")
+    record_files(location, records, "r")
     assert sorted(recorded(location)) == [("1", True), ("1", True), ("2", True)]
+
+
+def test_only_the_run_that_last_began_a_file_says_that_it_is_complete(table_lab, location):
+    """One that slept while others replaced the file, or began it again, says nothing."""
+    begin_files(location, [("s", "1")], "slept")
+    begin_files(location, [("s", "1")], "other")
+    record_files(location, [table_lab.Record("s", "1"), table_lab.Record("t", "1")], "slept")
+    assert recorded(location) == [("1", False)]
+    record_files(location, [table_lab.Record("s", "1")], "other")
+    assert recorded(location) == [("1", True)]
 
 
 @pytest.mark.parametrize(("together", "always_there"), [(8192, True), (1, False)])

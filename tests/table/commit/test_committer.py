@@ -14,6 +14,7 @@ from pipeline.table import Committer, Ledger, Staged, TableLocation, VectorTable
 from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.changes.retry import Retry, rejects_that_can_pass
 from pipeline.table.commit import committer as commit_module
+from pipeline.table.companions.files import begin_files
 from pipeline.table.companions.slices import marked_slices
 from pipeline.table.store import open_dataset
 
@@ -327,6 +328,7 @@ def test_an_interrupted_block_still_commits_what_it_has(table_lab, location):
 
 
 def test_files_without_slices_are_recorded_at_the_end(table_lab, location):
+    begin_files(location, [("s", "1")], "r")
     with Committer(location, "r") as committer:
         committer.add(stage(location, rows_of(table_lab, ("a", "s", 1, 0))), None, [table_lab.Record("s")])
         committer.flush()
@@ -335,6 +337,7 @@ def test_files_without_slices_are_recorded_at_the_end(table_lab, location):
 
 
 def test_a_file_waits_for_all_its_slices(table_lab, location):
+    begin_files(location, [("s", "1")], "r")
     with Committer(location, "r", slices_of=lambda record: [1, 2]) as committer:
         committer.add(stage(location, rows_of(table_lab, ("a", "s", 2, 0))), None, [table_lab.Record("s")])
         committer.flush()

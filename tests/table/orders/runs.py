@@ -21,7 +21,7 @@ from pipeline.table.changes.pruning import prune
 from pipeline.table.changes.retry import Retry
 from pipeline.table.companions.files import begin_files, read_files
 from pipeline.table.companions.journal import forget_files, read_journal, staged_files
-from pipeline.table.fragments.orphans import begin_epoch, orphans
+from pipeline.table.fragments.orphans import orphans
 from pipeline.table.store import open_dataset
 from pipeline.table.upkeep.after_crashes import tidy
 
@@ -95,8 +95,9 @@ class Plan:
 
 def plan(location, files, *, prunes=False, missing=None):
     """What a run over `files` has to do: the rules of `pipeline.flow.work`."""
-    ledger = Ledger.load(location)
     records, journal = read_files(location).to_pylist(), read_journal(location).to_pylist()
+    begun = {(record["uri"], record["version"]) for record in records}
+    ledger = Ledger.load(location, [file.uri for file in files if (file.uri, file.version) not in begun])
     complete = [file for file in files if (file.uri, file.version) in ledger.complete_files]
     retry = Retry.of(missing_originals(location) if missing is None else missing, ledger)
     again = set() if retry is None else set(retry.slices.tolist())
@@ -115,17 +116,11 @@ def plan(location, files, *, prunes=False, missing=None):
     )
 
 
-EPOCH_FIRST = False
-"""Whether a run begins its epoch before it looks at anything; else its `Committer` does."""
-
-
 def embed(location, run, files, *, leased=True, prunes=False, backwards=False):
     """One run; each slice is a commit of its own. With nothing to do it takes no lease."""
     if plan(location, files, prunes=prunes).is_empty and not orphans(location, staged_files(location)):
         return
     if leased:
-        if EPOCH_FIRST:
-            begin_epoch(location, run)
         tidy(location, run)
     todo = plan(location, files, prunes=prunes)
     if todo.gone:
@@ -143,12 +138,12 @@ def embed(location, run, files, *, leased=True, prunes=False, backwards=False):
 
 
 def _pass(location, run, todo, *, leased, backwards):
+    begin_files(location, [(file.uri, file.version) for file in todo.files], run)
     with Committer(
         location, run, max_rows=10**9, max_seconds=NEVER, slices_of=lambda file: file.numbers, changed=todo.changed,
         retry=todo.retry, lease=Lease() if leased else None,
     ) as committer:  # fmt: skip
         forget_files(location, todo.reverted)
-        begin_files(location, [(file.uri, file.version) for file in todo.files], run)
         for file, at in sorted(todo.left, key=lambda each: each[1], reverse=backwards):
             rows, rejects = read(file, at)
             if todo.retry is not None:

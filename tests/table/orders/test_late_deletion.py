@@ -13,12 +13,6 @@ from pipeline.table.store import open_dataset
 URI = "file:///lab/s"
 CONTENT = {"A": {1: [("a", "one"), ("e", " ")]}, "B": {11: [("b", "two")]}}
 
-LATE_MARKS = (
-    "A deletion marks the slices that lose their last row by the version of the table that it opened. Where a run has "
-    "exchanged or pruned the file since, the slices' rejects are gone already, and the mark stays: a file that returns "
-    "is taken for finished, and what was rejected is in neither the table nor the rejects."
-)
-
 
 class Record:
     uri, rows = URI, 1
@@ -47,7 +41,6 @@ def run(table_lab, location, version):
         committer.add(None, None, [Record(version)])
 
 
-@pytest.mark.xfail(strict=True, reason=LATE_MARKS)
 @pytest.mark.parametrize("change", ["exchanged", "pruned"])
 def test_a_file_that_leaves_before_a_deletion_marks_its_slices_is_read_when_it_returns(table_lab, tmp_path, change):
     location = TableLocation.parse(tmp_path / "lake" / "docs")
