@@ -24,7 +24,7 @@ TABLE = (
     ("pipeline.table",),
 )
 TOPICS = (
-    ("pipeline.topics.keys", "pipeline.topics.schema"),
+    ("pipeline.topics.keys", "pipeline.topics.schema", "pipeline.topics.tensors"),
     ("pipeline.topics.clustering",),
     ("pipeline.topics.words", "pipeline.topics.versions"),
     ("pipeline.topics.operations",),

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from pipeline.errors import ModelError
 from pipeline.models.weights import read_weights, weight_files
 from pipeline.replica.memory import refuse_too_large
-from pipeline.replica.olmoe_files import OlmoeConfig, read_olmoe
+from pipeline.replica.olmoe_config import OlmoeConfig
+from pipeline.replica.olmoe_files import read_olmoe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

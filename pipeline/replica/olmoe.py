@@ -19,7 +19,7 @@ from pipeline.replica.forward.experts import grouped_forward
 
 if TYPE_CHECKING:
     from pipeline.replica.forward.attention import Segments
-    from pipeline.replica.olmoe_files import OlmoeConfig
+    from pipeline.replica.olmoe_config import OlmoeConfig
 
 __all__ = ["Olmoe"]
 

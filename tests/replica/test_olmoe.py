@@ -15,7 +15,8 @@ from pipeline.replica.any_architecture import load_with_transformers
 from pipeline.replica.batch import TokenBatch
 from pipeline.replica.load import load_model
 from pipeline.replica.olmoe import Olmoe
-from pipeline.replica.olmoe_files import OlmoeConfig, read_olmoe
+from pipeline.replica.olmoe_config import OlmoeConfig
+from pipeline.replica.olmoe_files import read_olmoe
 from pipeline.replica.replica import Replica
 
 CPU = torch.device("cpu")
