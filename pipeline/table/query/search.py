@@ -64,7 +64,7 @@ class Request:
 
 
 def run_search(dataset: lance.LanceDataset, request: Request) -> pa.Table:
-    """The hits, best first, with ``_score`` float32: as DESIGN.md defines it, or BM25, or reciprocal ranks."""
+    """The hits, best first, with ``_score`` float32: as docs/design.md defines it, or BM25, or reciprocal ranks."""
     if not request.by_document:
         return _hits(dataset, request)
     wide = replace(request, k=_WIDER * request.k, columns=list(dict.fromkeys([*request.columns, "doc_id"])))
