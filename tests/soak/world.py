@@ -207,7 +207,21 @@ def check(table, everything, options=None):
     assert len(set(refused)) == len(refused), "a row is rejected twice"
     assert not set(held) & set(refused), "a row is both"
     assert set(held) | set(refused) == everything, (everything - set(held) - set(refused), len(held), len(refused))
+    distinct_in_every_version(location)
     return rows.num_rows, rejects
+
+
+def distinct_in_every_version(location):
+    """Nobody could see anything twice, whenever they looked."""
+    from pipeline.table.store import open_dataset
+
+    newest = open_dataset(location)
+    for version in newest.versions():
+        rows = newest.checkout_version(version["version"]).to_table(columns=["id", "slice", "row"]).to_pylist()
+        assert len({row["id"] for row in rows}) == len(rows), f"version {version['version']} has an id twice"
+        assert len({(row["slice"], row["row"]) for row in rows}) == len(rows), (
+            f"version {version['version']}: a row twice"
+        )
 
 
 def distinct(table, options=None):
