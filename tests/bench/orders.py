@@ -46,7 +46,7 @@ def names() -> list[str]:
 
 def show(results: list[dict[str, Any]]) -> None:
     """Print the table, then the violations."""
-    console, table = Console(), Table(*COLUMNS)
+    console, table = Console(width=120), Table(*COLUMNS)
     for found in results:
         figures = {**found, "violations": len(found["violations"]), "seconds": round(found["seconds"])}
         table.add_row(*(str(figures[name]) for name in COLUMNS))
