@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest lint format bench bench-flow bench-topics bench-refresh explore soak clean
+.PHONY: setup demo test test-slow test-lowest lint format bench bench-flow bench-startup bench-topics bench-refresh explore soak clean
 
 setup: $(READY)
 
@@ -49,6 +49,9 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python tests/bench/encoder.py
 	$(BIN)/python tests/bench/quantization.py
+
+bench-startup: $(READY)
+	$(BIN)/python tests/bench/startup.py
 
 bench-flow: $(READY)
 	$(BIN)/python tests/bench/flow.py
