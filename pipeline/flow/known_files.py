@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from pipeline.table.companions.files import read_files
+from pipeline.table.companions.files import NO_RUN, read_files
 from pipeline.table.companions.journal import read_journal
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class History:
 
     versions: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     """URI → the versions that were begun."""
+    begun: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """(URI, version) that were begun and not taken back since: slices of theirs may be finished."""
     _slices: dict[tuple[str, str], list[int]] = field(default_factory=dict[tuple[str, str], list[int]])
     """(URI, version) → slices that wait in the journal."""
 
@@ -33,8 +35,10 @@ class History:
         """Read the file records and the journal beside a table."""
         files = read_files(location)
         history = cls()
-        for uri, version in zip(files.column("uri").to_pylist(), files.column("version").to_pylist(), strict=True):
-            history.versions.setdefault(uri, set()).add(version)
+        for row in files.select(["uri", "version", "run"]).to_pylist():
+            history.versions.setdefault(row["uri"], set()).add(row["version"])
+            if row["run"] != NO_RUN:
+                history.begun.add((row["uri"], row["version"]))
         for row in read_journal(location).to_pylist():
             history._slices.setdefault((row["uri"], row["version"]), []).append(row["slice"])
         return history
@@ -45,8 +49,8 @@ class History:
         return {uri for uri, _ in self._slices}
 
     def knows(self, file: SourceFile) -> bool:
-        """Whether this version of `file` was begun."""
-        return file.version in self.versions.get(file.uri, ())
+        """Whether this version of `file` was begun, and not taken back since."""
+        return (file.uri, file.version) in self.begun
 
     def knows_other(self, file: SourceFile) -> bool:
         """Whether another version of `file` was begun, so that rows of it may be in the table."""

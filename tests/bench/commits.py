@@ -35,6 +35,7 @@ from pipeline.table import Committer, VectorTable, stage
 from pipeline.table.commit import committer as commit_module
 from pipeline.table.companions.lease import Lease
 from pipeline.table.companions.runs import new_run
+from pipeline.table.upkeep.after_crashes import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -157,10 +158,12 @@ def beside_a_rival(table: VectorTable, first: int) -> dict[str, float]:
     thread.start()
     try:
         run = new_run()
-        with Lease(table.location, run) as lease, Committer(table.location, run, lease=lease) as committer:
-            for number in range(3):
-                committer.add(stage(table.location, rows(first + number)))
-                committer.flush()
+        with Lease(table.location, run) as lease:
+            tidy(table.location, run)
+            with Committer(table.location, run, lease=lease) as committer:
+                for number in range(3):
+                    committer.add(stage(table.location, rows(first + number)))
+                    committer.flush()
     finally:
         stopped.set()
         thread.join()

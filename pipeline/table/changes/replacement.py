@@ -182,8 +182,8 @@ class Replacement:
     def finish(self, ready: ReadyFiles) -> None:
         """What follows the commit; done again, it changes nothing."""
         remove_rejects(self._location, outdated(ready.slices))
-        record_files(self._location, ready.records, self._run)
         drop_older(self._location, {uri: self.versions[uri] for uri in ready.slices})
+        record_files(self._location, ready.records, self._run)
         uris = [record.uri for record in ready.records]
         forget_files(self._location, uris)
         for record in ready.records:

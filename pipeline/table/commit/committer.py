@@ -61,7 +61,7 @@ from pipeline.table.companions.rejects import drop_overtaken, write_rejects
 from pipeline.table.companions.slices import drop_overtaken_marks, mark_slices
 from pipeline.table.fragments.compaction import MAX_FRAGMENTS, join_some
 from pipeline.table.fragments.deletion_files import fragments_without, staged_fragments
-from pipeline.table.fragments.orphans import begin_epoch, epoch_of, refuse_fenced
+from pipeline.table.fragments.orphans import epoch_of, refuse_fenced
 from pipeline.table.known.ids import KnownIds
 from pipeline.table.known.ledger import Ledger
 from pipeline.table.store import open_dataset
@@ -137,8 +137,8 @@ class Committer:
         changed: URI → version of the files whose older rows are to be replaced; needs `slices_of`.
         drop_copies: later copies of a text are rejected.
         retry: rejected documents of finished slices that are tried again.
-        lease: the table's lease, checked before every commit. Under it an epoch begins, and small fragments are joined
-            where there are more than `MAX_FRAGMENTS`.
+        lease: the table's lease, checked before every commit; `run` has begun its epoch under it (`tidy`). Small
+            fragments are joined where there are more than `MAX_FRAGMENTS`.
         on_commit: called after every commit, from whichever thread made it.
 
     Attributes:
@@ -168,10 +168,11 @@ class Committer:
         self._location, self._run = location, run
         self._settings = _Settings(unique_ids, slices_of, retry, lease, on_commit)
         self.totals = Totals()
-        if lease is not None:
-            begin_epoch(location, run)
         dataset = self._open()
-        self._epoch = epoch_of(dataset)
+        # Under a lease the epoch is the run's own, begun when it tidied up; beginning it here would take it back from
+        # the driver that has taken the table over.
+        self._epoch = epoch_of(dataset) if lease is None else run
+        refuse_fenced(location, dataset, self._epoch)
         drop_overtaken(location, dataset)
         self.ledger, self._known = Ledger.load(location), KnownIds()
         drop_overtaken_marks(location, self.ledger.stored)

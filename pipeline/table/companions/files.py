@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
 
 __all__ = [
+    "NO_RUN",
     "FileRecord",
     "FileVersion",
     "begin_files",
@@ -31,6 +32,9 @@ __all__ = [
 
 
 _KEYS: Final = ["uri", "version"]
+
+NO_RUN: Final = ""
+"""The run of a record that was taken back: rows of that version may still be there, but nothing of it is finished."""
 
 
 class FileVersion(Protocol):
@@ -86,7 +90,7 @@ def record_files(location: TableLocation, records: Sequence[FileRecord], run: st
 
 def unbegun(location: TableLocation, files: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """Those of `files`, (uri, version), that no run has begun to read: no slice of theirs can be finished."""
-    records = read_files(location)
+    records = read_files(location, pc.field("run") != NO_RUN)
     return files - set(zip(records.column("uri").to_pylist(), records.column("version").to_pylist(), strict=True))
 
 
@@ -96,14 +100,16 @@ def read_files(location: TableLocation, filter: pc.Expression | None = None) -> 
 
 
 def reopen_older(location: TableLocation, versions: Mapping[str, str]) -> None:
-    """Take back that other versions of the files than `versions` (URI → version) are complete: their rows are to go.
+    """Take back other versions of the files than `versions` (URI → version): their rows are to go.
 
-    A record that said so longer than the rows are there would let a file that comes back be skipped.
+    A record that said longer than the rows are there that a version is complete would let a file that comes back be
+    skipped. It is no run's record any more, so that the run which began it cannot say so late.
     """
     older = _older(location, versions)
-    older = older.filter(older.column("complete"))
-    at = older.schema.get_field_index("complete")
-    _upsert(location, older.set_column(at, FILES.field("complete"), pa.array([False] * older.num_rows, pa.bool_())))
+    count = older.num_rows
+    taken_back = {"complete": pa.array([False] * count, pa.bool_()), "run": pa.array([NO_RUN] * count, pa.string())}
+    columns = [taken_back.get(name, older.column(name)) for name in FILES.names]
+    _upsert(location, pa.Table.from_arrays(columns, schema=FILES))
 
 
 def drop_older(location: TableLocation, versions: Mapping[str, str]) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["begin_epoch", "collect_orphans", "epoch_of", "orphans", "refuse_fenced"]
+__all__ = ["begin_epoch", "begin_first_epoch", "collect_orphans", "epoch_of", "orphans", "refuse_fenced"]
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,13 @@ def refuse_fenced(location: TableLocation, dataset: lance.LanceDataset, epoch: s
             f"run {epoch_of(dataset)} took {location} over while this run was silent; what it had committed stays: "
             "run the command again"
         )
+
+
+def begin_first_epoch(location: TableLocation, run: str) -> None:
+    """Begin the first epoch of a table that was just made; where another run was quicker nothing happens."""
+    dataset = open_dataset(location)
+    if dataset is not None and not epoch_of(dataset):
+        begin_epoch(location, run)
 
 
 def begin_epoch(location: TableLocation, run: str) -> None:

@@ -96,7 +96,7 @@ class Plan:
 def plan(location, files, *, prunes=False, missing=None):
     """What a run over `files` has to do: the rules of `pipeline.flow.work`."""
     records, journal = read_files(location).to_pylist(), read_journal(location).to_pylist()
-    begun = {(record["uri"], record["version"]) for record in records}
+    begun = {(record["uri"], record["version"]) for record in records if record["run"]}
     ledger = Ledger.load(location, [file.uri for file in files if (file.uri, file.version) not in begun])
     complete = [file for file in files if (file.uri, file.version) in ledger.complete_files]
     retry = Retry.of(missing_originals(location) if missing is None else missing, ledger)
