@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Build, and list what there is."""
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
-    from pipeline.table.upkeep.old_versions import MOST_DAYS
+    from pipeline.table.upkeep.old_versions import MAX_DAYS
 
-    if arguments.clean is not None and not 0 <= arguments.clean <= MOST_DAYS:
-        raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MOST_DAYS:,} days")
+    if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
+        raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")
     table = VectorTable.open(arguments.table, storage_options(arguments))
     indexes = [asdict(index) for index in table.index()]
     for index in indexes:

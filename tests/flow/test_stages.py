@@ -13,6 +13,7 @@ from pipeline.flow.parcel import Parcel, concat
 from pipeline.flow.stages import EmbedStage, ReadStage, WriteStage
 from pipeline.flow.work import plan_work, slices_of
 from pipeline.table import Committer, Staged, TableLocation
+from pipeline.table.companions.files import begin_files
 
 pytestmark = pytest.mark.cluster
 
@@ -41,6 +42,7 @@ def test_a_loop_over_the_stages_does_what_the_job_does(mixed, lab, twin):
     embed = EmbedStage(encoder, with_text=True)
     write = WriteStage(location)
     tokens = 0
+    begin_files(location, [(file.uri, file.version) for file in work.units.files], "loop")
     with Committer(location, "loop", slices_of=lambda record: slices_of(record, work.options)) as committer:
         for unit in work.units:
             for documents in read(pa.table({"unit": [unit.to_json()]})):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import EmbeddingSpec, VectorTable
-from pipeline.table.companions.rejects import read_rejects
+from pipeline.table.companions.deleted import read_deleted
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_named_documents_go(moee, table):
         0,
         f"0 documents deleted, 1 had been deleted before; {table.location} holds 2 rows\n",
     )
-    assert sorted(read_rejects(table.location)["id"].to_pylist()) == ["a", "c"]
+    assert sorted(read_deleted(table.location)["id"].to_pylist()) == ["a", "c"]
 
 
 def test_unknown_ids_are_an_error_after_the_others_went(moee, table):

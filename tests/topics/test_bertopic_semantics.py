@@ -115,7 +115,12 @@ def test_keyword_settings_are_keyberts():
         given["nr_candidate_words"],
         given["nr_samples"],
         given["nr_repr_docs"],
-    ) == (keywords.WORDS, keywords.CANDIDATES, keywords.SAMPLED, keywords.REPRESENTATIVE)
+    ) == (
+        keywords.WORDS_PER_TOPIC,
+        keywords.CANDIDATES_PER_TOPIC,
+        keywords.DOCUMENTS_PER_TOPIC,
+        keywords.REPRESENTATIVES_PER_TOPIC,
+    )
 
 
 def test_a_seeded_umap_told_to_use_one_thread_repeats_itself_without_a_warning():
