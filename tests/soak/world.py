@@ -205,7 +205,9 @@ def check(table, everything, options=None):
     refused = [(_name(row["source"]), row["row"]) for row in rejects]
     assert len(set(held)) == len(held), "a row is in the table twice"
     assert len(set(refused)) == len(refused), "a row is rejected twice"
-    assert not set(held) & set(refused), "a row is both"
+    both = set(held) & set(refused)
+    told = [row for row in rejects if (_name(row["source"]), row["row"]) in both]
+    assert not both, ("a row is both", told, VectorTable.open(str(table), options).runs().to_pylist())
     assert set(held) | set(refused) == everything, (everything - set(held) - set(refused), len(held), len(refused))
     distinct_in_every_version(location)
     return rows.num_rows, rejects

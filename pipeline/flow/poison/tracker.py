@@ -28,6 +28,7 @@ from pipeline.errors import MoeeError, RunError
 from pipeline.flow.poison.items import BUILD, CALIBRATION, MAX_STRIKES, Item, reject_of
 from pipeline.rejects import KILLED_ONCE, KILLER, as_of_run
 from pipeline.table.companions.rejects import read_rejects, write_rejects
+from pipeline.table.fragments.orphans import is_superseded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,7 +157,9 @@ class Tracker:
             return
         reason = KILLER if strikes >= MAX_STRIKES else KILLED_ONCE
         try:
-            write_rejects(self._location, as_of_run(reject_of(item, reason), self._run))
+            # The tracker may outlive its driver for a while, and the documents may be in the table by then.
+            if not is_superseded(self._location, self._run):
+                write_rejects(self._location, as_of_run(reject_of(item, reason), self._run))
         except MoeeError as error:
             logger.warning("a strike could not be written down: %s", error)
 

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["begin_epoch", "begin_first_epoch", "collect_orphans", "epoch_of", "orphans", "refuse_fenced"]
+__all__ = [
+    "begin_epoch",
+    "begin_first_epoch",
+    "collect_orphans",
+    "epoch_of",
+    "is_superseded",
+    "orphans",
+    "refuse_fenced",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +110,12 @@ def refuse_fenced(location: TableLocation, dataset: lance.LanceDataset, epoch: s
             f"run {epoch_of(dataset)} took {location} over while this run was silent; what it had committed stays: "
             "run the command again"
         )
+
+
+def is_superseded(location: TableLocation, run: str) -> bool:
+    """Whether another run has begun its epoch since `run` did: what `run` still finds out is of no use."""
+    dataset = open_dataset(location)
+    return dataset is not None and epoch_of(dataset) not in {"", run}
 
 
 def begin_first_epoch(location: TableLocation, run: str) -> None:

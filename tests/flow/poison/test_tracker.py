@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow.compute as pc
 import pytest
 
 from pipeline.errors import RunError, UsageError
@@ -9,8 +10,10 @@ from pipeline.flow.max_rejects import MaxRejects
 from pipeline.flow.poison.items import BUILD, MAX_STRIKES, Item, one_by_one
 from pipeline.flow.poison.tracker import MAX_BUILD_DEATHS, MAX_DEATHS, MAX_FIRST_DEATHS, Tracker
 from pipeline.rejects import KILLED_ONCE, KILLER
-from pipeline.table import TableLocation
-from pipeline.table.companions.rejects import read_rejects
+from pipeline.spec import EmbeddingSpec
+from pipeline.table import TableLocation, VectorTable
+from pipeline.table.companions.rejects import forget_rejects, read_rejects
+from pipeline.table.fragments.orphans import begin_epoch
 
 
 class DiedError(Exception):
@@ -158,3 +161,26 @@ def test_a_share_of_little_says_nothing_before_the_end():
 def test_limits_that_mean_nothing(written):
     with pytest.raises(UsageError, match="N, or P% of the rows"):
         MaxRejects.parse(written)
+
+
+def test_a_tracker_that_outlives_its_run_writes_no_strike(table_of_runs):
+    """Its documents may be in the table by then, committed by the run that has taken the table over."""
+    location, begin = table_of_runs
+    for run, written in (("mine", 1), ("other", 0)):
+        begin(run)
+        tracker = Tracker(location, "mine", forgive=True)
+        item = next(iter(items(1)))
+        for _ in range(2):
+            tracker.begin("unit", "embed", [7])
+            tracker.announce("unit", item)
+        tracker.begin("unit", "embed", [7])
+        assert read_rejects(location).num_rows == written
+        begin("mine")
+        forget_rejects(location, pc.field("slice") == 7)
+
+
+@pytest.fixture
+def table_of_runs(tmp_path):
+    location = TableLocation.parse(tmp_path / "lake" / "docs")
+    VectorTable.create(location, spec=EmbeddingSpec(model="elsewhere"), dim=3)
+    return location, lambda run: begin_epoch(location, run)
