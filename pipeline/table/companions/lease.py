@@ -128,8 +128,6 @@ class Lease:
         self._wait, self._beat, self._patience = wait, beat, patience
         self._mine = Holder.myself(run)
         self._lost: Holder | None = None
-        self.waited = False
-        """Whether somebody else held it at first: what was seen of the table and its sources before is old."""
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
@@ -177,7 +175,6 @@ class Lease:
                 raise LeaseError(
                     f"{self._table} is being written by {held}: wait for it to end (--wait SECONDS) or stop it there"
                 )
-            self.waited = True
             time.sleep(min(_POLL_SECONDS, self._beat / 2))
 
     def _observe(self) -> Holder | None:

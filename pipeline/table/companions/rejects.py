@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
 
 __all__ = [
-    "count_rejects",
     "drop_overtaken",
     "forget_rejects",
     "list_rejects",
@@ -106,17 +105,6 @@ def reject_counts(location: TableLocation) -> dict[str, int]:
     counted = pc.if_else(pc.starts_with(reasons, COPY), COPIES, reasons).value_counts()
     pairs = cast("list[dict[str, Any]]", counted.to_pylist())
     return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
-
-
-def count_rejects(location: TableLocation, reason: str, run: str | None = None) -> int:
-    """How many documents were rejected for exactly this reason, in one run or at any time."""
-    dataset = open_dataset(location.sibling("rejects"))
-    wanted = pc.field("reason") == reason
-    wanted = wanted if run is None else wanted & (pc.field("run") == run)
-    if dataset is None:
-        return 0
-    with storage_errors("read the rejects of", location):
-        return dataset.count_rows(filter=wanted)
 
 
 def drop_overtaken(location: TableLocation, dataset: lance.LanceDataset) -> int:
