@@ -31,7 +31,7 @@ NOTES = {
 def main() -> None:
     """Run the pipeline on six notes."""
     pq.write_table(pa.table(NOTES), "notes.parquet")
-    ray.init(include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", include_dashboard=False, log_to_driver=False)
 
     notes = ray.data.read_parquet("notes.parquet")
     finished = notes.filter(expr=~ray.data.expressions.col("is_draft"))
