@@ -110,14 +110,16 @@ def fit_and_show(
 
 
 def mapper_for(table: VectorTable, sample: int) -> Mapper:
-    """Ray's for a table of more documents than are clustered; starting Ray takes longer than a smaller one."""
+    """An engine's for a table of more documents than are clustered; starting one takes longer than a smaller table."""
     from pipeline.topics.operations.assign import in_this_process
 
     if table.dataset().count_rows() <= sample:
         return in_this_process
-    from pipeline.flow.engines.topic_mapper import on_ray
+    from pipeline.flow.engines.choice import choose_engine
+    from pipeline.flow.engines.topic_mapper import EngineMapper
+    from pipeline.flow.options import EmbedOptions
 
-    return on_ray
+    return EngineMapper(choose_engine(EmbedOptions(device="cpu")).engine)
 
 
 def _show_quality(console: Console, metrics: Mapping[str, float | None]) -> None:

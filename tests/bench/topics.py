@@ -96,9 +96,10 @@ def assigned(folder: Path, geometry: Geometry, vocabulary: Vocabulary | None, ma
     """Assign all documents of the table in `folder`."""
     how = {}
     if mapper == "ray":
-        from pipeline.flow.engines.topic_mapper import on_ray
+        from pipeline.flow.engines.ray_engine import RayEngine
+        from pipeline.flow.engines.topic_mapper import EngineMapper
 
-        how = {"mapper": on_ray}
+        how = {"mapper": EngineMapper(RayEngine())}
     tables = TopicTables.of(folder / "docs")
     memory = Memory()
     with topic_lease(tables) as lease:

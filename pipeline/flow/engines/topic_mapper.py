@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.flow.engines.base import Engine
     from pipeline.topics.operations.assign import Part, Unit, UnitFunction
 
-__all__ = ["EngineMapper", "on_ray"]
+__all__ = ["EngineMapper"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,3 @@ class _OnOneCore:
 
     def __call__(self, unit: Unit) -> Part:
         return self.work(unit, 1)
-
-
-def on_ray(work: UnitFunction, units: Sequence[Unit]) -> Iterator[Part]:
-    """A mapper on the Ray cluster, or on one of its own for the time of the work."""
-    from pipeline.flow.engines.ray_engine import RayEngine
-
-    return EngineMapper(RayEngine())(work, units)

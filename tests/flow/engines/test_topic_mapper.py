@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.errors import TopicError
 from pipeline.flow.engines.local_engine import LocalEngine
-from pipeline.flow.engines.topic_mapper import EngineMapper, on_ray
+from pipeline.flow.engines.ray_engine import RayEngine
+from pipeline.flow.engines.topic_mapper import EngineMapper
 from pipeline.topics import fit_topics
 from pipeline.topics.operations import assign, fit
 from pipeline.topics.versions.tables import TopicTables
@@ -36,7 +37,7 @@ def mapper(request):
     if request.param == "local":
         return EngineMapper(LocalEngine())
     request.getfixturevalue("ray_cluster")
-    return on_ray
+    return EngineMapper(RayEngine())
 
 
 def test_an_engine_assigns_what_one_process_does(mapper, tables):

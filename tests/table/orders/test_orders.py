@@ -17,7 +17,7 @@ from store_state import OutsideError, Store
 
 from pipeline.table import TableLocation
 
-SECONDS = 4.0
+SECONDS = 2.0
 """For a scenario of which this cannot see everything."""
 
 
