@@ -17,7 +17,7 @@ def write() -> None:
     from pipeline.models import reference_texts
     from pipeline.topics import fit_topics
 
-    texts = [*reference_texts()[::4], "   ", None]
+    texts = [*reference_texts()[::8], "   ", None]
     ids = [f"passage-{number}" for number in range(len(texts))]
     pq.write_table(pa.table({"id": ids, "text": texts}), "docs.parquet")
     print(embed("docs.parquet", "lake/docs").summary())

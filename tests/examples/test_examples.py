@@ -54,15 +54,15 @@ def test_a_pipeline_of_ones_own_gets_vectors_or_the_reason_why_not(run, tmp_path
 def test_plain_lancedb_and_pandas_read_documents_rejects_and_topics(run):
     lines = run("plain_lancedb")
     printed = "\n".join(lines)
-    assert "512 documents; columns id, text, vector" in printed
-    assert any(line.split() == ["passage-512", "check", "empty"] for line in lines)
-    assert any(line.split() == ["passage-513", "check", "null", "text"] for line in lines)
+    assert "256 documents; columns id, text, vector" in printed
+    assert any(line.split() == ["passage-256", "check", "empty"] for line in lines)
+    assert any(line.split() == ["passage-257", "check", "null", "text"] for line in lines)
     neighbours = [float(line.split()[0]) for line in lines if line.startswith("  ") and " passage-" in line][:3]
     assert neighbours == sorted(neighbours, reverse=True)
     assert neighbours[0] == pytest.approx(1, abs=0.01)
     topics = [line.split() for line in lines if line.startswith("  topic")]
     assert len(topics) > 1
-    assert sum(int(words[2]) for words in topics) == 512
+    assert sum(int(words[2]) for words in topics) == 256
 
 
 def test_the_bertopic_notebook_finds_topics(run):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,16 @@ def local():
     with LocalEngine() as engine:
         engine.replica_modules = ()
         yield engine
+
+
+@pytest.fixture(params=["local", pytest.param("ray", marks=[pytest.mark.cluster, pytest.mark.slow])])
+def embed_on(request):
+    """`pipeline.embed` on either engine; under Ray in ``make test-slow``, where it takes twice as long."""
+    from pipeline import embed
+
+    if request.param == "ray":
+        request.getfixturevalue("ray_cluster")
+    return partial(embed, engine=request.param)
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,6 @@ from pipeline.flow.embed import plan_embed
 from pipeline.flow.options import EmbedOptions
 from pipeline.table.companions.journal import read_journal
 
-pytestmark = pytest.mark.cluster
-
 
 def by_file(lab, table):
     """Name of the file → its rows' texts by id."""
@@ -28,6 +26,7 @@ def texts(rows):
     return {row["id"]: row["text"] for row in rows}
 
 
+@pytest.mark.cluster
 def test_changed_files_are_exchanged_and_gone_ones_pruned(ray_cluster, lab, tmp_path):
     corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
     lab.write(corpus / "kept.jsonl", [*lab.documents(5, "k"), {"id": "k-empty", "text": "", "theme": "none"}])
@@ -90,24 +89,24 @@ def test_changed_files_are_exchanged_and_gone_ones_pruned(ray_cluster, lab, tmp_
 
 
 def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies_are_dropped(
-    ray_cluster, lab, tmp_path, monkeypatch
+    embed_on, lab, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
     source, table = tmp_path / "a.parquet", str(tmp_path / "lake" / "docs")
     lab.write(source, lab.documents(12))
-    embed(str(source), table, lab.SPEC)
+    embed_on(str(source), table, lab.SPEC)
     assert VectorTable.open(table).delete(["d-1", "d-2"]) == 2
     before = lab.stored(table)
     new = [row | {"text": f"changed {row['text']}"} for row in lab.documents(16)]
     lab.write(source, new)
 
-    begun = embed(str(source), table, limit=8)
+    begun = embed_on(str(source), table, limit=8)
     assert (begun.documents, begun.replaced_files, begun.staged_slices) == (0, (), 2)
     assert "2 slices of changed files staged, older rows stay until all are" in begun.summary()
     assert lab.stored(table) == before
     assert read_journal(VectorTable.open(table).location).num_rows == 2
 
-    done = embed(str(source), table)
+    done = embed_on(str(source), table)
     assert done.tokens < begun.tokens * 1.5
     assert (done.documents, done.replaced_rows, done.staged_slices) == (14, 10, 0)
     assert by_file(lab, table) == {"a.parquet": texts(row for row in new if row["id"] not in {"d-1", "d-2"})}
@@ -116,26 +115,26 @@ def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies
     copies = [row | {"id": f"copy-{row['id']}"} for row in new[3:7]]
     twin = copies[0] | {"text": "the id of a copy, but a text of its own"}
     copied = lab.write(tmp_path / "b.jsonl", [*copies, twin, *lab.documents(2, "b", 90)])
-    dropped = embed(str(copied), table, drop_duplicates=True)
+    dropped = embed_on(str(copied), table, drop_duplicates=True)
     assert (dropped.documents, dropped.rejects) == (3, 4)
     assert lab.stored(table)[twin["id"]]["text"] == twin["text"]
     reasons = {row["id"]: row["reason"] for row in VectorTable.open(table).rejects().to_pylist()}
     assert reasons["copy-d-4"] == "duplicate of d-4"
-    assert embed(str(copied), table, drop_duplicates=True).nothing_to_do
+    assert embed_on(str(copied), table, drop_duplicates=True).nothing_to_do
 
 
-def test_a_table_that_is_dropped_and_made_anew_starts_from_nothing(ray_cluster, lab, tmp_path, monkeypatch):
+def test_a_table_that_is_dropped_and_made_anew_starts_from_nothing(embed_on, lab, tmp_path, monkeypatch):
     """Also where making it anew was interrupted: what companions tell is of the table that was dropped."""
     monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
     source, folder = lab.write(tmp_path / "a.parquet", [*lab.documents(12), lab.documents(1)[0]]), tmp_path / "lake"
-    embed(str(source), f"{folder}/docs", lab.SPEC)
+    embed_on(str(source), f"{folder}/docs", lab.SPEC)
     lancedb.connect(str(folder)).drop_table("docs")
-    assert embed(str(source), f"{folder}/docs", lab.SPEC, limit=4).documents == 4
-    done = embed(str(source), f"{folder}/docs")
+    assert embed_on(str(source), f"{folder}/docs", lab.SPEC, limit=4).documents == 4
+    done = embed_on(str(source), f"{folder}/docs")
     assert (done.table_rows, done.reasons) == (12, {"duplicate id": 1})
 
 
-def test_documents_that_move_between_files_are_never_lost(ray_cluster, lab, tmp_path, monkeypatch):
+def test_documents_that_move_between_files_are_never_lost(embed_on, lab, tmp_path, monkeypatch):
     """A corpus that is partitioned anew: rows go from changed files to changed, new and unchanged ones."""
     monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
     corpus, table = tmp_path / "corpus", str(tmp_path / "lake" / "docs")
@@ -143,24 +142,24 @@ def test_documents_that_move_between_files_are_never_lost(ray_cluster, lab, tmp_
     lab.write(corpus / "a.parquet", rows[:12])
     lab.write(corpus / "b.parquet", rows[12:])
     lab.write(corpus / "c.jsonl", [*lab.documents(3, "c"), rows[0]])
-    first = embed(str(corpus), table, lab.SPEC)
+    first = embed_on(str(corpus), table, lab.SPEC)
     assert (first.documents, first.reasons) == (27, {"duplicate id": 1})
 
     lab.write(corpus / "a.parquet", [*rows[6:12], *rows[14:20]])  # half of it swapped with b, without rows 0 to 5
     lab.write(corpus / "b.parquet", [*rows[20:], *rows[2:6]])
     lab.write(corpus / "0-new.jsonl", [rows[1], rows[12], rows[13], rows[23]])
-    second = embed(str(corpus), table, commit_rows=1)
+    second = embed_on(str(corpus), table, commit_rows=1)
     found = by_file(lab, table)
     assert sorted(name for file in found.values() for name in file) == sorted(["c-0", "c-1", "c-2", *texts(rows)])
     assert found["c.jsonl"].keys() == {"c-0", "c-1", "c-2", "d-0"}
     assert found["0-new.jsonl"].keys() >= {"d-1", "d-12", "d-13"}
     assert (second.documents, second.rejects, second.reasons) == (24, 1, {"duplicate id": 1})
-    assert embed(str(corpus), table).nothing_to_do
+    assert embed_on(str(corpus), table).nothing_to_do
 
     (corpus / "0-new.jsonl").rename(corpus / "renamed.jsonl")
-    renamed = embed(str(corpus), table)
+    renamed = embed_on(str(corpus), table)
     assert (renamed.documents, renamed.rejects) == (0, 4)
-    pruned = embed(str(corpus), table, prune=True)
+    pruned = embed_on(str(corpus), table, prune=True)
     held = len(found["0-new.jsonl"])
     assert (pruned.documents, pruned.pruned.rows) == (held, held)
-    assert embed(str(corpus), table).table_rows == 27
+    assert embed_on(str(corpus), table).table_rows == 27

@@ -119,7 +119,7 @@ def test_a_whole_spec_must_be_the_tables(mixed, lab):
     assert embed(str(mixed.corpus), mixed.table, EmbeddingSpec(**lab.SPEC)).nothing_to_do
 
 
-def test_texts_from_folder_and_glob_first_a_few_then_the_rest(ray_cluster, lab, tmp_path):
+def test_texts_from_folder_and_glob_first_a_few_then_the_rest(embed_on, lab, tmp_path):
     corpus, table = tmp_path / "texts", str(tmp_path / "lake" / "texts")
     for number, row in enumerate(lab.documents(9)):
         path = corpus / "folder" / ("deep" if number % 2 else "") / f"{number}.txt"
@@ -131,9 +131,9 @@ def test_texts_from_folder_and_glob_first_a_few_then_the_rest(ray_cluster, lab, 
     (corpus / "b.markdown").write_text("and one that is not", encoding="utf-8")
     sources = [str(corpus / "folder"), str(corpus / "*.md")]
 
-    first = embed(sources, table, lab.SPEC, limit=4, with_text=False)
+    first = embed_on(sources, table, lab.SPEC, limit=4, with_text=False)
     assert 4 <= first.documents + first.rejects < 12
-    rest = embed(sources, table)
+    rest = embed_on(sources, table)
     assert (rest.table_rows, rest.table_rejects) == (10, 2)
     assert rest.documents == 10 - first.documents
     assert rest.reasons == {"empty": 1, "not UTF-8": 1}
@@ -143,7 +143,7 @@ def test_texts_from_folder_and_glob_first_a_few_then_the_rest(ray_cluster, lab, 
     assert "text" not in VectorTable.open(table).schema.names
 
     (corpus / "a.md").write_text("a document that has changed since", encoding="utf-8")
-    changed = embed(sources, table)
+    changed = embed_on(sources, table)
     assert (changed.documents, changed.replaced_rows) == (1, 1)
     assert [lab.name_of(uri) for uri in changed.replaced_files] == ["a.md"]
     again = lab.stored(table)

@@ -6,23 +6,24 @@ import lancedb
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning"),  # umap says so at its first import
-]
+# umap says so at its first import
+pytestmark = pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")
 
 DOCUMENTS = 300
 
 
 @pytest.fixture
 def short_documents(monkeypatch):
-    """The demo as it is, but for the length at which documents are cut: calibration on long ones takes most of it."""
+    """The demo as it is, but for the length at which documents are cut: calibration on long ones takes most of it.
+
+    On the engine of a machine without a cluster, whatever other tests have started here.
+    """
     from pipeline.flow import embed as module
 
-    monkeypatch.setattr(module, "embed", partial(module.embed, spec={"max_tokens": 48}))
+    monkeypatch.setattr(module, "embed", partial(module.embed, spec={"max_tokens": 48}, engine="local"))
 
 
-def test_the_demo_embeds_searches_and_finds_topics(moee, ray_cluster, short_documents, tmp_path):
+def test_the_demo_embeds_searches_and_finds_topics(moee, short_documents, tmp_path):
     outcome = moee("demo", "--directory", tmp_path / "demo", "--documents", DOCUMENTS)
     assert outcome.status == 0, outcome.err
     assert pq.read_metadata(tmp_path / "demo" / "docstrings.parquet").num_rows == DOCUMENTS
