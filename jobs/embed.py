@@ -21,6 +21,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="COLUMN", help="text column (default: text, content, body or document)")
     parser.add_argument("--id", metavar="COLUMN", help="id column (default: id; else derived from file and row)")
     parser.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help="metadata columns to keep")
+    parser.add_argument("--delimiter", metavar="CHARACTER", help="of CSV and TSV files (default: found out)")
+    parser.add_argument(
+        "--quoting",
+        choices=["double", "backslash", "none"],
+        help="how quotation marks stand inside quoted cells of CSV and TSV files (default: found out)",
+    )
+    parser.add_argument("--encoding", help="of text without a byte order mark (default: utf-8)")
     parser.add_argument("--limit", type=_positive, metavar="N", help="stop after about N rows of input")
     parser.add_argument(
         "--chunk", metavar="WINDOW[:OVERLAP]", help="split long documents into chunks of so many tokens, a row each"

@@ -31,8 +31,9 @@ TOPICS = (
     ("pipeline.topics",),
 )
 CORPUS = (
-    ("pipeline.corpus.source_file",),
+    ("pipeline.corpus.source_file", "pipeline.corpus.dialect"),
     ("pipeline.corpus.formats",),
+    ("pipeline.corpus.dialects",),
     ("pipeline.corpus.readers", "pipeline.corpus.sources", "pipeline.corpus.slices"),
     ("pipeline.corpus.planner", "pipeline.corpus.document_checks"),
     ("pipeline.corpus.reading",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.corpus.dialect import AskedDialect
 from pipeline.corpus.document_checks import check, documents_schema
 from pipeline.corpus.planner import Taper, plan
 from pipeline.corpus.readers import ReaderOptions, keep_schema, resolve_columns
@@ -11,6 +12,7 @@ from pipeline.corpus.source_file import SourceFile
 from pipeline.corpus.sources import list_sources
 
 __all__ = [
+    "AskedDialect",
     "DocumentBatch",
     "FileRecord",
     "ReaderOptions",

@@ -28,7 +28,16 @@ class SourceFile:
     """Bytes as stored."""
 
     version: str
-    """Changes when the content does."""
+    """Changes when the content does, or the dialect."""
+
+    dialect: str = ""
+    """How its text is written, where that is not usual for the format: JSON, a part of `version`
+    (`pipeline.corpus.dialect`)."""
+
+    @property
+    def content_version(self) -> str:
+        """Changes when the content does."""
+        return self.version.removesuffix(f" {self.dialect}") if self.dialect else self.version
 
     @property
     def name(self) -> str:

@@ -15,6 +15,8 @@ import posixpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.corpus.dialect import UNSAID, AskedDialect
+from pipeline.corpus.dialects import settle_dialects
 from pipeline.corpus.formats import lance_table
 from pipeline.corpus.formats.base import UnreadableError
 from pipeline.corpus.formats.registry import FORMATS
@@ -23,7 +25,7 @@ from pipeline.errors import SourceError
 from pipeline.storage import filesystem, fsspec_errors, is_local, local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 __all__ = ["SUPPORTED_SUFFIXES", "absolute", "list_sources", "version_of"]
 
@@ -50,6 +52,8 @@ def list_sources(
     *,
     storage_options: Mapping[str, Any] | None = None,
     skip: Callable[[str], bool] = lambda _: False,
+    dialect: AskedDialect | None = UNSAID,
+    begun: Collection[tuple[str, str]] = (),
 ) -> list[SourceFile]:
     """All files behind `sources`, sorted by URI, each once.
 
@@ -57,6 +61,8 @@ def list_sources(
         sources: what a person named.
         storage_options: for remote sources.
         skip: which Lance directories, by URI, are left out; they are not opened.
+        dialect: what a person says of how text is written; None: nobody is going to read the files.
+        begun: (uri, version) of files that were read before (`pipeline.corpus.dialects`).
 
     Raises:
         SourceError: a path does not exist, holds no readable file, or cannot be listed.
@@ -65,7 +71,8 @@ def list_sources(
     found: dict[str, SourceFile] = {}
     for source in sources:
         found.update((file.uri, file) for file in _expand(source, storage_options, skip))
-    return [found[uri] for uri in sorted(found)]
+    files = [found[uri] for uri in sorted(found)]
+    return files if dialect is None else settle_dialects(files, dialect, begun, storage_options=storage_options)
 
 
 def _expand(source: str, storage_options: Mapping[str, Any] | None, skip: Callable[[str], bool]) -> list[SourceFile]:

@@ -55,13 +55,13 @@ def has_changed(file: SourceFile, storage_options: Mapping[str, Any] | None = No
         fs, path = filesystem(file.uri, storage_options)
         fs.invalidate_cache()
         try:
-            if version_of(fs, fs.info(path), storage_options) == file.version:
+            if version_of(fs, fs.info(path), storage_options) == file.content_version:
                 return False
             # Some storages tell more of a file that is asked for than of one that is listed.
             listed = [] if is_local(file.uri) or file.format == "lance" else fs.ls(path, detail=True)
         except FileNotFoundError:
             return True
-        return all(version_of(fs, info, storage_options) != file.version for info in listed)
+        return all(version_of(fs, info, storage_options) != file.content_version for info in listed)
 
 
 def exists(uri: str, storage_options: Mapping[str, Any] | None = None) -> bool:

@@ -141,6 +141,7 @@ def _plan(
         location,
         existing,
         options.reader,
+        dialect=options.dialect,
         limit=options.limit,
         storage_options=options.storage_options,
         retry_rejects=options.retry_rejects,

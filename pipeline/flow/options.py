@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 — pydantic asks for it
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.corpus import ReaderOptions
+from pipeline.corpus import AskedDialect, ReaderOptions
 from pipeline.embedding.chunks import Chunking
 from pipeline.errors import UsageError
 from pipeline.flow.engines.base import Replicas
@@ -53,6 +53,12 @@ class EmbedOptions(BaseModel):
     """The column that holds the ids; None: found by name, or derived from file and row."""
     keep: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ()
     """Metadata columns to keep."""
+    delimiter: str | None = None
+    """What separates the cells of CSV and TSV files; None: found out for each file."""
+    quoting: str | None = None
+    """How quotation marks stand in their quoted cells: ``double``, ``backslash``, ``none``; None: found out."""
+    encoding: str | None = None
+    """Of text without a byte order mark (CSV, TSV, JSON lines, text files); None: UTF-8."""
     limit: int | None = Field(None, ge=1)
     """Stop after about that many rows of input, rounded up to whole slices."""
     chunk: Annotated[Chunking | None, BeforeValidator(Chunking.parse)] = None
@@ -91,6 +97,7 @@ class EmbedOptions(BaseModel):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
+        _ = self.dialect
         taken = sorted({*self.keep} & {*CHUNKS.names}) if self.chunk else []
         if taken:
             raise UsageError(f"column {taken[0]!r} cannot be kept: chunks have a column of that name of their own")
@@ -99,6 +106,15 @@ class EmbedOptions(BaseModel):
         if self.drop_duplicates and self.chunk:
             raise UsageError("--drop-duplicates compares whole texts, which a table of chunks does not hold")
         return self
+
+    @property
+    def dialect(self) -> AskedDialect:
+        """What is said of how text is written.
+
+        Raises:
+            UsageError: there is no such delimiter, quoting or encoding.
+        """
+        return AskedDialect(self.delimiter, cast("Any", self.quoting), self.encoding)
 
     @property
     def reader(self) -> ReaderOptions:

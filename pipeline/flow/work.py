@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.corpus import (
+    AskedDialect,
     FileRecord,
     ReaderOptions,
     SourceFile,
@@ -19,6 +20,7 @@ from pipeline.corpus import (
     resolve_columns,
     slice_ids,
 )
+from pipeline.corpus.dialect import UNSAID
 from pipeline.corpus.missing import missing_files
 from pipeline.errors import SourceError, UsageError
 from pipeline.flow.known_files import History
@@ -101,6 +103,7 @@ def plan_work(
     table: VectorTable | None,
     options: ReaderOptions,
     *,
+    dialect: AskedDialect = UNSAID,
     limit: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     retry_rejects: bool = False,
@@ -112,17 +115,19 @@ def plan_work(
         SourceError: a source cannot be listed, a column is not there, or there is nothing to read.
         UsageError: reader options other than the ones fixed in the table.
     """
-    files = list_sources(sources, storage_options=storage_options, skip=_owned_by(location))
+    history = History() if table is None else History.load(location)
+    files = list_sources(
+        sources, storage_options=storage_options, skip=_owned_by(location), dialect=dialect, begun=history.begun
+    )
     if not files:
         raise SourceError(f"nothing to read in {', '.join(sources)}: it holds only the table {location} itself")
     if table is None:
         settled = resolve_columns(files, options, storage_options=storage_options)
         keep = keep_schema(files, settled, storage_options=storage_options)
-        ledger, history = Ledger(), History()
+        ledger = Ledger()
     else:
         settled = _fixed_options(table, options)
         keep = pa.schema([table.schema.field(name) for name in settled.keep])
-        history = History.load(location)
         ledger = Ledger.load(location, [file.uri for file in files if not history.knows(file)])
     complete = {file for file in files if (file.uri, file.version) in ledger.complete_files}
     retry = None if table is None else Retry.of(_tried_again_rejects(location, asked=retry_rejects), ledger)
@@ -152,7 +157,7 @@ def plan_gone(
     Raises:
         SourceError: a source cannot be listed, so that nobody can say.
     """
-    files = list_sources(sources, storage_options=storage_options, skip=_owned_by(location))
+    files = list_sources(sources, storage_options=storage_options, skip=_owned_by(location), dialect=None)
     listed = [file.uri for file in files]
     return tuple(missing_files(History.load(location).versions, listed, sources, storage_options))
 

@@ -1,4 +1,4 @@
-"""From a file's stored bytes to its content: decompression, as pieces or as a file that is read forward only.
+"""From a file's stored bytes to its content: decompression and encoding, in pieces or as a file that goes forward only.
 
 Decompression is done with the libraries' objects and not with file wrappers, because of two of their habits: what a
 wrapper had decompressed before the break of a truncated file is lost with the read that raises, and zstandard's
@@ -8,12 +8,14 @@ wrapper takes a truncated file for a complete one.
 from __future__ import annotations
 
 import bz2
+import codecs
 import lzma
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
 
+from pipeline.corpus.dialect import UTF8, dialect_of
 from pipeline.corpus.formats.base import MAX_TEXT_BYTES, GuardedFile, UnreadableError, opened
 
 if TYPE_CHECKING:
@@ -21,13 +23,23 @@ if TYPE_CHECKING:
 
     from pipeline.corpus.source_file import Compression, SourceFile
 
-__all__ = ["ForwardFile", "inflated_size", "plain_chunks"]
+__all__ = ["ForwardFile", "inflated_size", "marked_encoding", "plain_chunks", "utf8_chunks"]
 
 _READ_BYTES: Final = 1 << 20
 _USUAL_RATIO: Final = 4
 """How much larger than its file a compressed text is taken to be."""
 _INFLATE_BYTES: Final = 16 << 10
 """Compressed bytes at a time: at deflate's best ratio (1032) 16 MiB come out."""
+
+_BEGINNING_BYTES: Final = 4096
+_MARKS: Final = (
+    (codecs.BOM_UTF8, UTF8),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before the mark of UTF-16, which is its beginning
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_INVALID: Final = "moee.invalid"
 
 _DECOMPRESSORS: Final[Mapping[Compression, Callable[[], Any]]] = {
     "gzip": lambda: zlib.decompressobj(wbits=31),
@@ -54,6 +66,86 @@ def plain_chunks(file: SourceFile, storage_options: Mapping[str, Any] | None) ->
             yield from iter(lambda: guard.read(_READ_BYTES), b"")
         else:
             yield from _inflated(guard, _DECOMPRESSORS[file.compression])
+
+
+def utf8_chunks(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Iterator[bytes]:
+    """The content of a text file in pieces, in UTF-8 and without a byte order mark.
+
+    The encoding is the one that a mark at the beginning tells, else that of the file's dialect. Of bytes that are no
+    text in it something is left that is no UTF-8.
+
+    Raises:
+        UnreadableError: as of `plain_chunks`, or the text is UTF-16 and nothing says so.
+        SourceError: reading failed.
+    """
+    chunks = _Held(plain_chunks(file, storage_options))
+    beginning = b"".join(chunks.until(_BEGINNING_BYTES))
+    mark, encoding = marked_encoding(beginning) or (b"", dialect_of(file).encoding)
+    if encoding == UTF8:
+        if not mark:
+            _refuse_utf16(beginning)
+        yield beginning.removeprefix(mark)
+        yield from chunks
+        return
+    decoder = codecs.getincrementaldecoder(encoding)(_INVALID)
+    yield _encoded(decoder.decode(beginning.removeprefix(mark)))
+    for chunk in chunks:
+        yield _encoded(decoder.decode(chunk))
+    yield _encoded(decoder.decode(b"", final=True))
+
+
+def marked_encoding(beginning: bytes) -> tuple[bytes, str] | None:
+    """The byte order mark with which a text begins, and the encoding that it tells."""
+    return next(((mark, encoding) for mark, encoding in _MARKS if beginning.startswith(mark)), None)
+
+
+def _refuse_utf16(beginning: bytes) -> None:
+    """Western text in UTF-16 has a NUL in nearly every second byte, and none in the others."""
+    for name, at in (("utf-16-le", 1), ("utf-16-be", 0)):
+        zeros, others = beginning[at::2].count(0), beginning[1 - at :: 2].count(0)
+        if zeros > len(beginning) // 4 and not others:
+            raise UnreadableError(
+                f"every second byte is NUL, as in UTF-16 without a byte order mark: --encoding {name} reads it"
+            )
+
+
+class _Held:
+    """Pieces, some of which are wanted before the others; where they break off, those before come first."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._broken: UnreadableError | None = None
+
+    def until(self, size: int) -> Iterator[bytes]:
+        """The first pieces, of so many bytes or all."""
+        while size > 0 and (chunk := self._next()):
+            size -= len(chunk)
+            yield chunk
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._broken is None:
+            yield from self._chunks
+        else:
+            raise self._broken
+
+    def _next(self) -> bytes:
+        try:
+            return next(self._chunks, b"")
+        except UnreadableError as error:
+            self._broken = error
+            return b""
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _invalid(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udcff", error.end  # the byte 0xFF, which is nowhere in UTF-8
+
+
+codecs.register_error(_INVALID, _invalid)
 
 
 def _inflated(guard: GuardedFile, new: Callable[[], Any]) -> Iterator[bytes]:

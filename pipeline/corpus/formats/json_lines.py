@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip, UnreadableError
-from pipeline.corpus.formats.content import plain_chunks
+from pipeline.corpus.formats.content import utf8_chunks
 from pipeline.corpus.formats.lines import in_groups, in_slices, line_blocks
 from pipeline.corpus.formats.records import Record, column_types, parse_object, records_schema, to_raw_rows
 from pipeline.rejects import TOO_LONG
@@ -31,7 +31,7 @@ _TOO_LONG: Final = BadRow(-1, TOO_LONG, "a line of more than 64 MiB")
 
 
 def _lines(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Iterator[list[bytes | None]]:
-    for block in line_blocks(plain_chunks(file, storage_options)):
+    for block in line_blocks(utf8_chunks(file, storage_options)):
         yield [line for line in block if line is None or (not line.isspace() and line)]
 
 

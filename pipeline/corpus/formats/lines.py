@@ -1,34 +1,32 @@
-"""From text to lines: line ends, the byte order mark, a bound on what a line may cost; items in groups and slices."""
+"""From text to lines: line ends, a bound on what a line may cost; items in groups and slices."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.corpus.formats.base import MAX_TEXT_BYTES, RawRows, Skip, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["in_blocks", "in_groups", "in_slices", "line_blocks"]
+__all__ = ["in_blocks", "in_groups", "in_slices", "line_blocks", "universal_line_blocks"]
 
 T = TypeVar("T")
-
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def line_blocks(chunks: Iterable[bytes], longest: int = MAX_TEXT_BYTES) -> Iterator[list[bytes | None]]:
     r"""Whole lines without their ``\n``, some at a time; None stands for a line of more than `longest` bytes."""
     pieces: list[bytes] = []
-    size, too_long, first = 0, False, True
+    size, too_long = 0, False
     for chunk in chunks:
         cut = chunk.rfind(b"\n")
         if cut >= 0:
             whole = b"".join((*pieces, chunk[:cut]))
-            lines: list[bytes | None] = [*_without_mark(whole, first).split(b"\n")]
+            lines: list[bytes | None] = [*whole.split(b"\n")]
             if too_long:
                 lines[0] = None
             yield lines
-            pieces, size, too_long, first = [], 0, False, False
+            pieces, size, too_long = [], 0, False
         size += len(chunk) - cut - 1
         too_long = size > longest
         if too_long:
@@ -38,11 +36,33 @@ def line_blocks(chunks: Iterable[bytes], longest: int = MAX_TEXT_BYTES) -> Itera
     if too_long:
         yield [None]
     elif size:
-        yield [_without_mark(b"".join(pieces), first)]
+        yield [b"".join(pieces)]
 
 
-def _without_mark(text: bytes, first: bool) -> bytes:  # noqa: FBT001
-    return text.removeprefix(_BYTE_ORDER_MARK) if first else text
+def universal_line_blocks(chunks: Iterable[bytes], longest: int = MAX_TEXT_BYTES) -> Iterator[list[bytes | None]]:
+    r"""As `line_blocks`, where lines also end with ``\r`` and ``\r\n``; each keeps its line end."""
+    pieces: list[bytes] = []
+    size, too_long = 0, False
+    for each in chunks:
+        chunk = each
+        if pieces and pieces[-1].endswith(b"\r"):  # it ends a line, if no \n follows
+            chunk = b"\r" + each
+            pieces[-1] = pieces[-1][:-1]
+        stop = len(chunk) - chunk.endswith(b"\r")
+        cut = 1 + max(chunk.rfind(b"\n", 0, stop), chunk.rfind(b"\r", 0, stop))
+        if cut:
+            lines: list[bytes | None] = [*b"".join((*pieces, chunk[:cut])).splitlines(keepends=True)]
+            if too_long:
+                lines[0] = None
+            yield lines
+            pieces, size, too_long = [], 0, False
+        size += len(chunk) - cut
+        too_long = too_long or size > longest
+        pieces = [chunk[-1:]] if too_long else [*pieces, chunk[cut:]]
+    if too_long:
+        yield [None]
+    elif rest := b"".join(pieces):
+        yield [*rest.splitlines(keepends=True)]
 
 
 def in_blocks(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, Extent, RawRows, ReaderOptions, require_columns
-from pipeline.corpus.formats.content import inflated_size, plain_chunks
+from pipeline.corpus.formats.content import inflated_size, utf8_chunks
 from pipeline.rejects import NOT_UTF8, TOO_LONG
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def _document(file: SourceFile, options: ReaderOptions, storage_options: Mapping
     require_columns(options.keep, _SCHEMA.names)
     pieces: list[bytes] = []
     size = 0
-    for piece in plain_chunks(file, storage_options):
+    for piece in utf8_chunks(file, storage_options):
         size += len(piece)
         if size > MAX_TEXT_BYTES:
             return _rejected(TOO_LONG, "a text file of more than 64 MiB")
         pieces.append(piece)
     try:
-        text = b"".join(pieces).decode("utf-8-sig")
+        text = b"".join(pieces).decode()
     except UnicodeDecodeError as error:
         return _rejected(NOT_UTF8, str(error))
     return RawRows(0, 1, pa.table({options.text or "text": pa.array([text], pa.large_string())}), _ROW)

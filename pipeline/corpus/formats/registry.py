@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipeline.corpus.formats import delimited, json_lines, lance_table, parquet, plain_text, warc, webdataset
+from pipeline.corpus.formats import json_lines, lance_table, parquet, plain_text, warc, webdataset
+from pipeline.corpus.formats.delimited import reader as delimited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.corpus import list_sources
 from pipeline.corpus.formats.base import UnreadableError
 from pipeline.corpus.formats.content import plain_chunks
-from pipeline.corpus.formats.lines import in_groups, line_blocks
+from pipeline.corpus.formats.lines import in_groups, line_blocks, universal_line_blocks
 
 COMPRESS = {
     ".gz": gzip.compress,
@@ -34,14 +34,24 @@ def in_pieces(data, sizes):
 def test_lines_do_not_depend_on_how_the_bytes_arrive(data, sizes):
     lines = [line for block in line_blocks(p for p in in_pieces(data, sizes) if p) for line in block]
     whole = data.split(b"\n")
-    whole[0] = whole[0].removeprefix(b"\xef\xbb\xbf")
     assert [line for line in lines if line] == [line for line in whole if line]
     assert len(lines) == data.count(b"\n") + (not data.endswith(b"\n") and data != b"")
+
+
+@given(
+    st.binary(max_size=60).map(lambda data: data.replace(b"\x01", b"\n").replace(b"\x02", b"\r")),
+    st.lists(st.integers(1, 9), max_size=20),
+)
+def test_universal_lines_do_not_depend_on_how_the_bytes_arrive(data, sizes):
+    blocks = universal_line_blocks(p for p in in_pieces(data, sizes) if p)
+    assert [line for block in blocks for line in block] == data.splitlines(keepends=True)
 
 
 def test_a_line_that_is_too_long_is_named_and_not_held():
     chunks = [b"short\nlo", b"n" * 30, b"g" * 30, b"\nnext\n", b"x" * 50]
     assert [line for block in line_blocks(chunks, longest=20) for line in block] == [b"short", None, b"next", None]
+    universal = [line for block in universal_line_blocks(chunks, longest=20) for line in block]
+    assert universal == [b"short\n", None, b"next\n", None]
 
 
 @given(st.lists(st.lists(st.integers(), max_size=7), max_size=9), st.integers(1, 5))

@@ -1,19 +1,18 @@
-"""CSV and TSV with a header: quoted line ends are fine; a row of another width costs that row and nothing else.
+"""CSV and TSV with a header: a row of another width than the header's costs that row and nothing else.
 
-Parsed by the standard library and not by Arrow: Arrow gives up the file at an unbalanced quote, and at a field that
-is longer than its block.
+Not parsed by Arrow, which gives up the file at an unbalanced quotation mark, and at a field that is longer than its
+block.
 """
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.corpus.dialect import dialect_of
 from pipeline.corpus.formats.base import (
-    MAX_TEXT_BYTES,
     BadRow,
     RawRows,
     ReaderOptions,
@@ -22,83 +21,38 @@ from pipeline.corpus.formats.base import (
     require_columns,
 )
 from pipeline.corpus.formats.columns import fit, is_name
-from pipeline.corpus.formats.content import plain_chunks
-from pipeline.corpus.formats.lines import in_blocks, in_groups, in_slices, line_blocks
+from pipeline.corpus.formats.content import utf8_chunks
+from pipeline.corpus.formats.delimited.records import Record, Row, read_records
+from pipeline.corpus.formats.lines import in_blocks, in_groups, in_slices, universal_line_blocks
 from pipeline.corpus.formats.records import column_types
-from pipeline.rejects import MALFORMED, NOT_UTF8, TOO_LONG
+from pipeline.rejects import MALFORMED, NOT_UTF8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pipeline.corpus.dialect import Dialect
     from pipeline.corpus.source_file import SourceFile
 
 __all__ = ["schema", "stream"]
-
-Record = list[str] | BadRow
 
 _SAMPLE_ROWS: Final = 1024
 _BLOCK_ROWS: Final = 256
 
 
-class _TextLines:
-    """The file's lines as csv wants them. It can be seen from outside that one was left out, or that none are left."""
-
-    def __init__(self, file: SourceFile, storage_options: Mapping[str, Any] | None) -> None:
-        blocks = line_blocks(plain_chunks(file, storage_options))
-        self._lines = (line for block in blocks for line in block)
-        self.too_long = False
-        self.exhausted = False
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        try:
-            line = next(self._lines)
-        except StopIteration:
-            self.exhausted = True
-            raise
-        if line is None:
-            self.too_long = True
-            return "\n"
-        return line.decode("utf-8", "surrogateescape") + "\n"
-
-
-def _records(lines: _TextLines, delimiter: str) -> Iterator[Record]:
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_BYTES))
-    reader = csv.reader(lines, delimiter=delimiter)
-    while True:
-        try:
-            record = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield BadRow(-1, MALFORMED, str(error))
-            continue
-        if lines.exhausted:  # csv asks for another line only inside quotes
-            yield BadRow(-1, MALFORMED, "a quote is opened here and not closed before the end of the file")
-            return
-        if lines.too_long:
-            lines.too_long = False
-            yield BadRow(-1, TOO_LONG, "a line of more than 64 MiB")
-        elif record:
-            yield record
-
-
 def _opened(file: SourceFile, storage_options: Mapping[str, Any] | None) -> tuple[list[str], Iterator[Record]]:
     """The header and the records after it; an empty header if the file is empty."""
-    records = _records(_TextLines(file, storage_options), "\t" if file.format == "tsv" else ",")
-    header = next(records, [])
+    records = read_records(universal_line_blocks(utf8_chunks(file, storage_options)), dialect_of(file))
+    header = next(records, Row(1, []))
     if isinstance(header, BadRow):
         raise UnreadableError(f"the header: {header.detail}")
-    return header, records
+    return header.cells, records
 
 
 def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
     """Names from the header; types that hold what the first thousand rows have."""
     header, records = _opened(file, storage_options)
     first = next(in_groups(in_blocks(records, 1), _SAMPLE_ROWS), [])
-    rows = [each for each in first if isinstance(each, list) and len(each) == len(header)]
+    rows = [each.cells for each in first if isinstance(each, Row) and len(each.cells) == len(header)]
     return pa.schema(
         [(name, _infer([row[index] for row in rows])) for index, name in enumerate(header) if is_name(name)]
     )
@@ -136,24 +90,26 @@ def stream(
         return
     require_columns(options.columns, header)
     types = column_types(options, keep)
-    blocks = in_blocks(records, _BLOCK_ROWS)
+    blocks, dialect = in_blocks(records, _BLOCK_ROWS), dialect_of(file)
     yield from in_slices(
-        blocks, options.slice_rows, skip, lambda group, start: _to_columns(group, start, header, types)
+        blocks, options.slice_rows, skip, lambda group, start: _to_columns(group, start, header, types, dialect)
     )
 
 
-def _to_columns(group: list[Record], start: int, header: list[str], types: Mapping[str, pa.DataType]) -> RawRows:
+def _to_columns(
+    group: list[Record], start: int, header: list[str], types: Mapping[str, pa.DataType], dialect: Dialect
+) -> RawRows:
     bad: dict[int, BadRow] = {}
     rows: list[int] = []
     records: list[list[str]] = []
     wanted = [header.index(name) for name in types]
     for row, record in enumerate(group, start):
-        problem = _problem(record, len(header), wanted)
+        problem = record if isinstance(record, BadRow) else _problem(record, len(header), wanted, dialect)
         if problem is not None:
             bad[row] = BadRow(row, problem.reason, problem.detail)
-        elif isinstance(record, list):
+        elif isinstance(record, Row):
             rows.append(row)
-            records.append(record)
+            records.append(record.cells)
     columns: dict[str, pa.Array] = {}
     for index, (name, to) in zip(wanted, types.items(), strict=True):
         cells = [record[index] for record in records]
@@ -167,15 +123,14 @@ def _to_columns(group: list[Record], start: int, header: list[str], types: Mappi
     return RawRows(start, start + len(group), table, np.array(rows, np.int64)[good], tuple(bad.values()))
 
 
-def _problem(record: Record, width: int, wanted: list[int]) -> BadRow | None:
-    if isinstance(record, BadRow):
-        return record
-    if len(record) != width:
-        return BadRow(-1, MALFORMED, f"{len(record)} cells; the header has {width}")
+def _problem(row: Row, width: int, wanted: list[int], dialect: Dialect) -> BadRow | None:
+    """What is wrong with a record. Empty cells behind the header's last column are nothing, and left out of account."""
+    if len(row.cells) < width or any(row.cells[width:]):
+        return BadRow(-1, MALFORMED, f"line {row.line}: {len(row.cells)} cells; the header has {width} ({dialect})")
     for index in wanted:
-        if not record[index].isascii():
+        if not row.cells[index].isascii():
             try:
-                record[index].encode()
-            except UnicodeEncodeError as error:
-                return BadRow(-1, NOT_UTF8, f"cell {index + 1}: {error.reason}")
+                row.cells[index].encode()
+            except UnicodeEncodeError:
+                return BadRow(-1, NOT_UTF8, f"line {row.line}, cell {index + 1}: no {dialect.encoding}")
     return None
