@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest lint format bench bench-flow bench-startup bench-topics bench-refresh explore soak clean
+.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh explore soak clean
 
 setup: $(READY)
 
@@ -70,6 +70,9 @@ explore: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest tests/soak -m soak -s -p no:randomly $(SOAK)
+
+fuzz: $(READY)
+	$(BIN)/python tests/soak/fuzz.py $(FUZZ)
 
 clean:
 	rm -rf .venv .venv-lowest build dist .pytest_cache .ruff_cache .hypothesis demo

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.corpus import ReaderOptions, keep_schema, list_sources, resolve_columns
-from pipeline.corpus.readers import extents
+from pipeline.corpus.readers import UnreadableError, extents, file_schema
 from pipeline.errors import SourceError, UsageError
 
 
@@ -149,3 +149,15 @@ def test_what_a_table_cannot_hold_is_refused_before_anything_is_made(tmp_path, n
     files = list_sources([str(tmp_path)])
     with pytest.raises(SourceError, match=says):
         keep_schema(files, resolve_columns(files, ReaderOptions("text", keep=(name,))))
+
+
+def test_a_lance_directory_whose_manifest_makes_lance_panic_is_unreadable(tmp_path):
+    lance.write_dataset(pa.table({"text": ["a"]}), tmp_path / "a.lance")
+    (manifest,) = (tmp_path / "a.lance" / "_versions").glob("*.manifest")
+    data = bytearray(manifest.read_bytes())
+    at = int.from_bytes(data[-16:-8], "little")
+    data[at : at + 4] = b"\xff\xff\xff\x7f"
+    manifest.write_bytes(data)
+    (file,) = list_sources([str(tmp_path)])
+    with pytest.raises(UnreadableError, match="not readable as a Lance dataset"):
+        file_schema(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ from pipeline.errors import SourceError, first_line
 from pipeline.storage import is_local, lance_uri, object_store_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     import lance
 
@@ -32,13 +33,24 @@ def open_dataset(uri: str, version: int | None, storage_options: Mapping[str, An
     import lance
 
     options = object_store_options(uri, storage_options) or None
-    try:
+    with _understood(uri):
         return lance.dataset(lance_uri(uri), version=version, storage_options=options)
+
+
+@contextmanager
+def _understood(uri: str) -> Generator[None]:
+    """What Lance raises becomes ours, its panics at a damaged manifest too, which are no `Exception`."""
+    try:
+        yield
     except (ValueError, OSError, RuntimeError) as error:
+        raise _error(uri, error) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
         raise _error(uri, error) from error
 
 
-def _error(uri: str, error: Exception) -> SourceError:
+def _error(uri: str, error: BaseException) -> SourceError:
     message = f"not readable as a Lance dataset: {first_line(error)}"
     return UnreadableError(f"{uri}: {message}") if is_local(uri) else SourceError(f"{uri}: {message}")
 
@@ -54,9 +66,10 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
 
 def extents(file: SourceFile, columns: list[str], storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
     """One for each fragment, in order; its bytes are those of all columns."""
-    dataset = _listed(file, storage_options)
-    require_columns(columns, dataset.schema.names)
-    fragments = [fragment.metadata for fragment in dataset.get_fragments()]
+    with _understood(file.uri):
+        dataset = _listed(file, storage_options)
+        require_columns(columns, dataset.schema.names)
+        fragments = [fragment.metadata for fragment in dataset.get_fragments()]
     return tuple(Extent(each.num_rows, sum(data.file_size_bytes or 0 for data in each.files)) for each in fragments)
 
 
@@ -67,7 +80,7 @@ def read(
     dataset = _listed(file, storage_options)
     require_columns(options.columns, dataset.schema.names)
     row = start
-    try:
+    with _understood(file.uri):
         scanner = dataset.scanner(
             columns=options.columns,
             offset=start,
@@ -78,5 +91,3 @@ def read(
         for batch in scanner.to_batches():
             yield RawRows.numbered(pa.Table.from_batches([batch]), row)
             row += batch.num_rows
-    except (ValueError, OSError, RuntimeError) as error:
-        raise _error(file.uri, error) from error

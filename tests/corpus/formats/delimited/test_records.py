@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 
 import pytest
 from hypothesis import given
@@ -83,26 +82,14 @@ def test_what_the_standard_library_writes_is_read_as_it_was(rows, delimiter):
     assert cells(out.getvalue().encode(), Dialect(delimiter, "double")) == rows
 
 
-@given(st.binary(max_size=60).map(lambda data: bytes(b'"",\n\r\\a;'[byte % 8] for byte in data)), st.integers(1, 5))
-def test_every_line_is_a_record_a_part_of_a_proper_cell_or_blank(data, size):
-    """Against a reading of the rule by one regular expression over the whole text."""
-    inside = r'"((?:[^"]|"")*+)"(?=[,\r\n]|\Z)'
-    text = data.decode()
-    breaks = at = 0
-    starts_cell = True
-    blank_starts = 0
-    line_is_empty = True
-    while at < len(text):
-        quoted = re.compile(inside).match(text, at) if starts_cell else None
-        if quoted:
-            breaks += len(quoted[1].splitlines()) - 1 + quoted[1].endswith(("\n", "\r")) if quoted[1] else 0
-            at, starts_cell, line_is_empty = quoted.end(), False, False
-            continue
-        end = re.compile(r"\r\n|\r|\n").match(text, at)
-        if end:
-            blank_starts += line_is_empty
-            at, starts_cell, line_is_empty = end.end(), True, True
-            continue
-        starts_cell, line_is_empty = text[at] == ",", False
-        at += 1
-    assert len(records(data, size=size)) + breaks + blank_starts == len(data.splitlines())
+@given(
+    st.lists(st.sampled_from(b'"",\n\r\\a; '), max_size=60).map(bytes),
+    st.sampled_from(["double", "backslash", "none"]),
+    st.booleans(),
+    st.integers(1, 5),
+)
+def test_every_line_is_a_record_a_part_of_a_proper_cell_or_blank(load, data, quoting, skips_spaces, size):
+    count = load("corpus/accounting.py").count_records
+    dialect = Dialect(",", quoting, skips_spaces)
+    expected = count(data.decode(), ",", quoting, skips_spaces=skips_spaces)
+    assert len(records(data, dialect, size)) == expected
