@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Delete what is there, and say what was not."""
     from pipeline.table import VectorTable
     from pipeline.table.changes.deletion import delete_documents
+    from pipeline.wording import counted
 
     ids = [*arguments.id, *(_listed(arguments.from_file) if arguments.from_file else ())]
     if not ids:
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     rows = f" ({deleted.rows:,} chunks)" if deleted.rows > deleted.documents else ""
     before = f", {len(deleted.before):,} had been deleted before" if deleted.before else ""
     left = table.count_rows()
-    documents = "1 document" if deleted.documents == 1 else f"{deleted.documents:,} documents"
+    documents = counted(deleted.documents, "document")
     output.people.print(f"{documents} deleted{rows}{before}; {table.location} holds {left:,} rows", markup=False)
     output.result({**asdict(deleted), "table": str(table.location), "table_rows": left})
     if deleted.unknown:

@@ -7,7 +7,7 @@ import contextlib
 import sys
 from typing import Any, Final
 
-from jobs.command import Command, Output, run_command, storage_argument, storage_options
+from jobs.command import Command, Output, printable, run_command, storage_argument, storage_options
 
 __all__ = ["COMMAND"]
 
@@ -84,6 +84,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Embed, and say what was done in one line."""
+    from pipeline.errors import RunError
     from pipeline.flow.embed import embed
     from pipeline.flow.progress import TerminalProgress
     from pipeline.spec import EmbeddingSpec
@@ -96,9 +97,15 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     # Ray announces the death of a worker on the driver's stdout, which belongs to the result.
     with contextlib.redirect_stdout(sys.stderr), TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
-    output.people.print(report.summary(), markup=False)
-    topics = {"topics": _then_topics(arguments, output)} if arguments.then else {}
+    for line in [*report.notes(), report.summary()]:
+        output.people.print(printable(line), markup=False)
+    topics = {"topics": _then_topics(arguments, output)} if arguments.then and not report.failed else {}
     output.result({**report.to_json(), **topics})
+    if report.failed:
+        raise RunError(
+            f"nothing of what was read could be stored in {report.table}; see why with: "
+            f"moee inspect {report.table} --rejects"
+        )
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -114,20 +121,25 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: Output) -> None:
+    from pipeline.corpus.passed_over import described
     from pipeline.flow.embed import plan_embed
     from pipeline.flow.options import EmbedOptions
+    from pipeline.wording import counted
 
     plan = plan_embed(arguments.source, arguments.table, EmbedOptions(**options)).to_json()
-    rows = "an unknown number of" if plan["rows"] is None else f"{plan['rows']:,}"
+    rows = "an unknown number of rows" if plan["rows"] is None else counted(plan["rows"], "row")
+    files, units = counted(plan["files"], "file"), counted(plan["units"], "work unit")
+    ids = "derived" if plan["id"] is None else f"from {plan['id']!r}"
     output.people.print(
-        f"{plan['files']:,} files ({plan['bytes'] / 1e6:,.1f} MB), {plan['finished_files']:,} of them finished: "
-        f"{rows} rows left in {plan['units']:,} work units; text from {plan['text']!r}, "
-        f"id {'derived' if plan['id'] is None else 'from ' + repr(plan['id'])}",
+        f"{files} ({plan['bytes'] / 1e6:,.1f} MB), {plan['finished_files']:,} of them finished: "
+        f"{rows} left in {units}; text from {plan['text']!r}, id {ids}",
         markup=False,
     )
     for kind, uris in (("changed, its rows will be exchanged", "changed_files"), ("gone, to be pruned", "gone_files")):
         for uri in plan[uris]:
             output.people.print(f"{kind}: {uri}", markup=False)
+    if plan["passed_over"]:
+        output.people.print(f"not read: {described(plan['passed_over'])}", markup=False)
     output.result(plan)
 
 

@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
     from pipeline.table.upkeep.old_versions import MAX_DAYS
+    from pipeline.wording import counted
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     found: dict[str, object] = {"table": str(table.location), "indexes": indexes}
     if arguments.clean is not None:
         cleaned = table.clean(arguments.clean, wait=arguments.wait)
-        versions = "1 older version" if cleaned.versions == 1 else f"{cleaned.versions:,} older versions"
+        versions = counted(cleaned.versions, "older version")
         output.people.print(f"{versions} dropped, {cleaned.bytes / 1e6:,.1f} MB freed", highlight=False)
         found["cleaned"] = asdict(cleaned)
     output.result(found)

@@ -10,9 +10,9 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, cast
+from urllib.parse import quote
 
 import fsspec
-import fsspec.core
 
 from pipeline.errors import MoeeError, SourceError, UsageError
 
@@ -112,11 +112,14 @@ def local_path(url: str) -> str:
 
 
 def lance_uri(uri: str) -> str:
-    """What Lance calls `uri`: a path of this machine, or a URL with the one scheme that Lance knows the storage by."""
+    """What Lance calls `uri`: a path of this machine, or a URL with the one scheme that Lance knows the storage by.
+
+    Lance takes escapes and marks in a URL for syntax: a name that holds them is escaped.
+    """
     if is_local(uri):
         return local_path(uri)
     scheme = _scheme(uri)
-    return f"{_LANCE_SCHEMES.get(scheme, scheme)}://{uri.split('://', 1)[1]}"
+    return f"{_LANCE_SCHEMES.get(scheme, scheme)}://{quote(uri.split('://', 1)[1], safe='/:@')}"
 
 
 def object_store_options(uri: str, storage_options: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -197,13 +200,19 @@ def fsspec_errors(problem: str, raised: type[MoeeError] = SourceError) -> Genera
 def filesystem(url: str, storage_options: Mapping[str, Any] | None) -> tuple[Any, str]:
     """The fsspec file system of `url`, and the path of `url` in it.
 
+    What follows the scheme is a name, whatever is in it: ``::`` is no chain of file systems, ``%20`` no space.
+
     Raises:
         SourceError: the scheme is unknown, its driver is not installed, or it refuses the options.
     """
     scheme = _scheme(url)
     with fsspec_errors(f"{url}: cannot be reached"):
         try:
-            return cast("tuple[Any, str]", fsspec.core.url_to_fs(url, **_fsspec_options(scheme, storage_options)))
+            # As fsspec.core.url_to_fs, which takes more than the scheme for syntax.
+            kind = cast("Any", fsspec.get_filesystem_class(scheme))
+            in_url = kind._get_kwargs_from_urls(url)  # noqa: SLF001 — a host or a user, for whoever implements a storage
+            options = _fsspec_options(scheme, storage_options)
+            return kind(**{**in_url, **options}), kind._strip_protocol(url)  # noqa: SLF001
         except ImportError as error:
             extra = _EXTRAS.get(scheme)
             hint = f"pip install 'moee-pipeline[{extra}]'" if extra else f"install the fsspec driver of {scheme}://"

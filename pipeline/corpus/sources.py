@@ -2,7 +2,7 @@
 
 A SOURCE is a path, a directory, a glob or a URL of any of these. What comes out is sorted by canonical URI and
 distinct, so that the plan does not depend on how the sources were spelled or ordered. A file's *version* changes
-when its content does: the ledger is keyed by both.
+when its content does: the ledger is keyed by both. What is passed over comes out as well, with the reason.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import posixpath
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,14 +21,16 @@ from pipeline.corpus.dialects import settle_dialects
 from pipeline.corpus.formats import lance_table
 from pipeline.corpus.formats.base import UnreadableError
 from pipeline.corpus.formats.registry import FORMATS
+from pipeline.corpus.passed_over import CARD, NO_FILE, NOT_UTF8, TABLE, by_reason, described, kind_of
 from pipeline.corpus.source_file import Compression, SourceFile
+from pipeline.corpus.walk import is_lance, matches
 from pipeline.errors import SourceError
 from pipeline.storage import filesystem, fsspec_errors, is_local, local_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
-__all__ = ["SUPPORTED_SUFFIXES", "absolute", "list_sources", "version_of"]
+__all__ = ["SUPPORTED_SUFFIXES", "Listing", "absolute", "list_sources", "look_through", "version_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,55 +50,114 @@ _ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "blob_id", "xet_hash", "con
 _TIMES: Final = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What is behind some sources."""
+
+    files: tuple[SourceFile, ...]
+    """Sorted by URI, each once."""
+    passed_over: Mapping[str, str]
+    """URI of what is not read → why (`pipeline.corpus.passed_over`)."""
+
+
 def list_sources(
     sources: Sequence[str],
     *,
     storage_options: Mapping[str, Any] | None = None,
     skip: Callable[[str], bool] = lambda _: False,
-    dialect: AskedDialect | None = UNSAID,
+    dialect: AskedDialect = UNSAID,
     begun: Collection[tuple[str, str]] = (),
 ) -> list[SourceFile]:
-    """All files behind `sources`, sorted by URI, each once.
+    """The files of `look_through`, to be read.
 
     Args:
         sources: what a person named.
         storage_options: for remote sources.
-        skip: which Lance directories, by URI, are left out; they are not opened.
-        dialect: what a person says of how text is written; None: nobody is going to read the files.
+        skip: see `look_through`.
+        dialect: what a person says of how text is written.
         begun: (uri, version) of files that were read before (`pipeline.corpus.dialects`).
+
+    Raises:
+        SourceError, UsageError: see `look_through`.
+    """
+    files = look_through(sources, storage_options=storage_options, skip=skip).files
+    return settle_dialects(list(files), dialect, begun, storage_options=storage_options)
+
+
+def look_through(
+    sources: Sequence[str],
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    skip: Callable[[str], bool] = lambda _: False,
+    is_table: Callable[[str], bool] = lambda _: False,
+) -> Listing:
+    """All files behind `sources`, and what is passed over there.
+
+    Args:
+        sources: what a person named.
+        storage_options: for remote sources.
+        skip: which Lance directories, by URI, are left out without a word; they are not opened.
+        is_table: which Lance directories, by URI, hold somebody's embeddings: they are passed over unless they are
+            named themselves.
 
     Raises:
         SourceError: a path does not exist, holds no readable file, or cannot be listed.
         UsageError: a storage option that cannot be passed on.
     """
     found: dict[str, SourceFile] = {}
+    passed: dict[str, str] = {}
     for source in sources:
-        found.update((file.uri, file) for file in _expand(source, storage_options, skip))
-    files = [found[uri] for uri in sorted(found)]
-    return files if dialect is None else settle_dialects(files, dialect, begun, storage_options=storage_options)
+        files, others = _expand(source, storage_options, skip, is_table)
+        found.update((file.uri, file) for file in files)
+        passed.update(others)
+    return Listing(
+        tuple(found[uri] for uri in sorted(found)), {uri: why for uri, why in passed.items() if uri not in found}
+    )
 
 
-def _expand(source: str, storage_options: Mapping[str, Any] | None, skip: Callable[[str], bool]) -> list[SourceFile]:
+def _expand(
+    source: str,
+    storage_options: Mapping[str, Any] | None,
+    skip: Callable[[str], bool],
+    is_table: Callable[[str], bool],
+) -> tuple[list[SourceFile], dict[str, str]]:
+    """The files of one source, and by URI what is passed over."""
     if not source.strip():
         raise SourceError("an empty SOURCE: give a path, a directory, a glob or a URL")
     fs, path = filesystem(absolute(source) if is_local(source) else source, storage_options)
+    paths: dict[str, str] = {}
     with fsspec_errors(f"{source}: cannot be listed"):
         fs.invalidate_cache()
         try:
-            infos, what = _matches(fs, path)
+            infos, what = matches(fs, path, paths)
         except FileNotFoundError as error:
             hint = "; a private dataset needs HF_TOKEN" if source.startswith("hf://") else ""
             raise SourceError(f"{source}: no such file or directory{hint}") from error
-    infos = [info for info in infos if not (what == "directory" and _is_card(fs, info))]
-    wanted = [info for info in infos if not (_is_lance(info["name"]) and skip(_uri(fs, info)))]
-    files = [file for info in wanted if (file := _source_file(fs, info, storage_options)) is not None]
-    if files or len(wanted) < len(infos):
-        return files
+    wanted = [info for info in infos if not (is_lance(info["name"]) and skip(_uri(fs, info)))]
+    files: list[SourceFile] = []
+    for info in wanted:
+        if what == "directory" and _is_card(fs, info):
+            file = CARD
+        elif what != "file" and is_lance(info["name"]) and is_table(_uri(fs, info)):
+            file = TABLE
+        else:
+            file = _source_file(fs, info, storage_options)
+        if isinstance(file, SourceFile):
+            files.append(file)
+        else:
+            paths[info["name"]] = file
+    if not files and len(wanted) == len(infos):
+        raise _nothing(source, what, paths)
+    return files, {str(fs.unstrip_protocol(name.rstrip("/"))): why for name, why in paths.items()}
+
+
+def _nothing(source: str, what: str, passed: Mapping[str, str]) -> SourceError:
     if what == "file":
-        raise SourceError(f"{source}: not a format that can be read; these are: {SUPPORTED_SUFFIXES}")
-    if what == "glob" and not infos:
-        raise SourceError(f"{source}: no file matches")
-    raise SourceError(f"{source}: no readable file in this {what}; readable are: {SUPPORTED_SUFFIXES}")
+        return SourceError(f"{source}: not a format that can be read; these are: {SUPPORTED_SUFFIXES}")
+    if what == "glob" and not passed:
+        return SourceError(f"{source}: no file matches")
+    others = f" (not read: {described(by_reason(passed))})" if passed else ""
+    return SourceError(f"{source}: no readable file in this {what}{others}; readable are: {SUPPORTED_SUFFIXES}")
 
 
 def absolute(source: str) -> str:
@@ -103,59 +165,9 @@ def absolute(source: str) -> str:
     return os.path.abspath(Path(local_path(source)).expanduser())  # noqa: PTH100 - Path.absolute() keeps ``..``
 
 
-def _matches(fs: Any, path: str) -> tuple[list[dict[str, Any]], str]:
-    if any(mark in path for mark in "*?[") and not fs.exists(path):
-        wants_hidden = posixpath.basename(path).startswith((".", "_"))
-        infos: Mapping[str, dict[str, Any]] = fs.glob(path, detail=True)
-        return [info for name, info in sorted(infos.items()) if wants_hidden or not _hidden(name)], "glob"
-    info: dict[str, Any] = fs.info(path)
-    if info["type"] != "directory" or _is_lance(path):
-        return [info], "file"
-    return list(_walk(fs, path) if is_local(str(fs.unstrip_protocol(path))) else _find(fs, path)), "directory"
-
-
-def _walk(fs: Any, top: str) -> Iterator[dict[str, Any]]:
-    pending = [top]
-    while pending:
-        infos: list[dict[str, Any]] = fs.ls(pending.pop(), detail=True)
-        for info in infos:
-            name = info["name"].rstrip("/")
-            if _hidden(name) or name == top.rstrip("/"):
-                continue
-            if info["type"] == "directory" and not _is_lance(name):
-                pending.append(name)
-            else:
-                yield info
-
-
-def _find(fs: Any, top: str) -> Iterator[dict[str, Any]]:
-    """As `_walk`, by one flat listing: an object store answers each folder with a request of its own."""
-    start = len(top.rstrip("/")) + 1
-    lance_directories: set[str] = set()
-    infos: Mapping[str, dict[str, Any]] = fs.find(top, detail=True)
-    for name, info in infos.items():
-        parts = name[start:].split("/")
-        lance_at = next((index for index, part in enumerate(parts) if _is_lance(part)), None)
-        if any(_hidden(part) for part in parts[: None if lance_at is None else lance_at + 1]):
-            continue
-        if lance_at is None:
-            yield info
-        else:
-            lance_directories.add(name[:start] + "/".join(parts[: lance_at + 1]))
-    yield from ({"name": name, "type": "directory"} for name in sorted(lance_directories))
-
-
-def _hidden(path: str) -> bool:
-    return posixpath.basename(path.rstrip("/")).startswith((".", "_"))
-
-
 def _is_card(fs: Any, info: Mapping[str, Any]) -> bool:
     """A dataset's card on the hub: it is about the documents, and none of them unless it is named."""
     return str(fs.unstrip_protocol(info["name"])).startswith("hf://") and info["name"].endswith("/README.md")
-
-
-def _is_lance(path: str) -> bool:
-    return path.rstrip("/").endswith(".lance")
 
 
 def _format_of(name: str) -> tuple[str, Compression | None] | None:
@@ -172,20 +184,21 @@ def _format_of(name: str) -> tuple[str, Compression | None] | None:
 def version_of(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any] | None) -> str | None:
     """The version of the file of which fsspec says `info`; None where it is none that can be read."""
     file = _source_file(fs, info, storage_options)
-    return None if file is None else file.version
+    return file.version if isinstance(file, SourceFile) else None
 
 
-def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any] | None) -> SourceFile | None:
+def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, Any] | None) -> SourceFile | str:
+    """The file, or why it is passed over."""
     path = info["name"].rstrip("/")
     kind = _format_of(posixpath.basename(path))
     uri = _uri(fs, info)
     if kind is None or (info["type"] == "directory") != (kind[0] == "lance"):
-        return None
+        return kind_of(path, _COMPRESSIONS)
     try:
         uri.encode()
     except UnicodeEncodeError:
         logger.warning("skipped %r: its name is not UTF-8; rename it to have it read", uri)
-        return None
+        return NOT_UTF8
     if kind[0] == "lance":
         return _lance_source(uri, storage_options)
     if is_local(uri):
@@ -197,10 +210,10 @@ def _uri(fs: Any, info: Mapping[str, Any]) -> str:
     return str(fs.unstrip_protocol(info["name"].rstrip("/")))
 
 
-def _local_source(uri: str, format_: str, compression: Compression | None) -> SourceFile | None:
+def _local_source(uri: str, format_: str, compression: Compression | None) -> SourceFile | str:
     path = Path(local_path(uri))
-    if not path.is_file():  # a broken link, a socket, or a link to a directory
-        return None
+    if not path.is_file():
+        return NO_FILE
     status = path.stat()
     return SourceFile(uri, format_, compression, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 

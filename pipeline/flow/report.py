@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow.compute as pc
+
+from pipeline.corpus import FileRecord
+from pipeline.corpus.passed_over import described
+from pipeline.flow.work import slices_of
 from pipeline.table.changes.pruning import Pruned
+from pipeline.table.companions.files import read_files
 from pipeline.table.companions.journal import count_waiting
-from pipeline.table.companions.rejects import reject_counts
+from pipeline.table.companions.rejects import failures_by_source, reject_counts
 from pipeline.table.info import count_documents
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+    from pipeline.corpus import ReaderOptions
     from pipeline.flow.parcel import Parcel
     from pipeline.flow.work import Work
-    from pipeline.table import Committer, VectorTable
+    from pipeline.table import Committer, TableLocation, VectorTable
 
 __all__ = ["EmbedReport", "Totals", "report"]
+
+MAX_FAILED_FILES: Final = 10
+"""Files of which nothing could be stored that are named; the others are counted."""
 
 
 @dataclass(slots=True)
@@ -113,6 +128,15 @@ class EmbedReport:
     """Documents in the table, where its rows are chunks of them."""
     staged_slices: int = 0
     """Slices of changed files that wait for the others to be exchanged."""
+    passed_over: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What the sources hold besides: why it is not read → how many."""
+    failed: bool = False
+    """Whether nothing was added, and not only because the table had it or was told to forget it."""
+    failed_files: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Files that this run finished and of which nothing is stored → the reason of their first reject: at most
+    `MAX_FAILED_FILES`."""
+    more_failed_files: int = 0
+    """Those beyond."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -133,13 +157,24 @@ class EmbedReport:
             "tokens_per_second": round(self.tokens_per_second),
         }
 
+    def notes(self) -> list[str]:
+        """Lines for people that come before the `summary`: what was not read, and what came to nothing."""
+        lines: list[str] = []
+        if self.passed_over:
+            lines.append(f"not read: {described(self.passed_over)}")
+        if self.failed_files:
+            named = [f"{uri} ({reason})" for uri, reason in self.failed_files.items()]
+            more = [f"{counted(self.more_failed_files, 'file')} more"] if self.more_failed_files else []
+            lines.append(f"nothing could be stored of: {', '.join(named + more)}")
+        return lines
+
     def summary(self) -> str:
         """One line for people."""
-        holds = f"{self.table} holds {self._rows()} and {self.table_rejects:,} rejects{self._reasons()}"
+        holds = f"{self.table} holds {self._rows()} and {counted(self.table_rejects, 'reject')}{self._reasons()}"
         if self.nothing_to_do:
-            return "; ".join([f"nothing new to embed in {_files(self.files)}", *self._changes(), holds])
+            return "; ".join([f"nothing new to embed in {counted(self.files, 'file')}", *self._changes(), holds])
         done = (
-            f"{self.documents:,} documents ({self.tokens:,} tokens) in {self.seconds:.1f} s, "
+            f"{counted(self.documents, 'document')} ({counted(self.tokens, 'token')}) in {self.seconds:.1f} s, "
             f"{self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up"
         )
         return "; ".join([done, *self._changes(), holds])
@@ -148,24 +183,26 @@ class EmbedReport:
         """What became of files that are not what they were."""
         lines: list[str] = []
         if self.replaced_files:
-            lines.append(
-                f"{_files(len(self.replaced_files))} had changed: {_count(self.replaced_rows, 'older row')} went"
-            )
+            files = counted(len(self.replaced_files), "file")
+            lines.append(f"{files} had changed: {counted(self.replaced_rows, 'older row')} went")
         if self.staged_slices:
-            staged = _count(self.staged_slices, "slice")
+            staged = counted(self.staged_slices, "slice")
             lines.append(f"{staged} of changed files staged, older rows stay until all are: run the command again")
         if self.kept_files:
-            lines.append(f"{_files(len(self.kept_files))} had changed but cannot be read to the end: older rows stay")
+            kept = counted(len(self.kept_files), "file")
+            lines.append(f"{kept} had changed but cannot be read to the end: older rows stay")
         if self.pruned.files:
-            lines.append(f"{_files(self.pruned.files)} had gone: {_count(self.pruned.rows, 'row')} pruned")
+            lines.append(f"{counted(self.pruned.files, 'file')} had gone: {counted(self.pruned.rows, 'row')} pruned")
         if self.unfinished_files:
-            lines.append(f"{_files(len(self.unfinished_files))} changed while being read: run the command again")
+            lines.append(
+                f"{counted(len(self.unfinished_files), 'file')} changed while being read: run the command again"
+            )
         return lines
 
     def _rows(self) -> str:
         documents = self.table_rows if self.table_documents is None else self.table_documents
-        chunks = "" if documents == self.table_rows else f" in {self.table_rows:,} chunks"
-        return f"{documents:,} documents{chunks}"
+        chunks = "" if documents == self.table_rows else f" in {counted(self.table_rows, 'chunk')}"
+        return f"{counted(documents, 'document')}{chunks}"
 
     def _reasons(self) -> str:
         if not self.reasons:
@@ -173,19 +210,13 @@ class EmbedReport:
         return " (" + ", ".join(f"{count:,} {reason}" for reason, count in self.reasons.items()) + ")"
 
 
-def _files(count: int) -> str:
-    return _count(count, "file")
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" + ("" if count == 1 else "s")
-
-
 def report(
     table: VectorTable, work: Work, totals: Totals, *, run: str = "", pruned: Pruned | None = None
 ) -> EmbedReport:
     """The report of a run, or without `run` of a call that found nothing to do."""
     reasons = reject_counts(table.location)
+    failures = failures_by_source(table.location, run) if run else None
+    failed = [] if failures is None else _failed_files(table.location, failures, run, totals.committers, work.options)
     dataset = table.dataset()
     now = time.monotonic()
     return EmbedReport(
@@ -211,4 +242,22 @@ def report(
         kept_files=tuple(uri for committer in totals.committers for uri in committer.totals.unreadable_files),
         pruned=pruned or Pruned(),
         staged_slices=count_waiting(table.location, [file.uri for file in work.changed]),
+        passed_over=work.passed_over,
+        failed=failures is not None and failures.num_rows > 0 and not totals.documents,
+        failed_files=dict(failed[:MAX_FAILED_FILES]),
+        more_failed_files=len(failed[MAX_FAILED_FILES:]),
     )
+
+
+def _failed_files(
+    location: TableLocation, failures: pa.Table, run: str, committers: Sequence[Committer], options: ReaderOptions
+) -> list[tuple[str, str]]:
+    """(URI, reason) of the files among `failures` that `run` has finished without a row."""
+    if not failures.num_rows:
+        return []
+    reasons = dict(zip(*(failures.column(name).to_pylist() for name in ("source", "reason")), strict=True))
+    here = pc.field("uri").isin(failures.column("source").combine_chunks())
+    files = read_files(location, (pc.field("run") == run) & pc.field("complete") & here).sort_by("uri")
+    stored = committers[-1].ledger.is_stored
+    records = [FileRecord(row["uri"], row["version"], row["slices"], row["rows"]) for row in files.to_pylist()]
+    return [(each.uri, reasons[each.uri]) for each in records if not stored(slices_of(each, options)).any()]

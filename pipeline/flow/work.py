@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,27 +15,29 @@ from pipeline.corpus import (
     ReaderOptions,
     SourceFile,
     keep_schema,
-    list_sources,
     resolve_columns,
     slice_ids,
 )
 from pipeline.corpus.dialect import UNSAID
+from pipeline.corpus.dialects import settle_dialects
 from pipeline.corpus.missing import missing_files
+from pipeline.corpus.passed_over import by_reason
+from pipeline.corpus.sources import look_through
 from pipeline.errors import SourceError, UsageError
 from pipeline.flow.known_files import History
+from pipeline.flow.own_tables import embeddings, owned_by
 from pipeline.flow.plan import Plan
-from pipeline.storage import is_local, lance_uri
 from pipeline.table import Ledger, VectorTable
 from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.changes.retry import Retry, rejects_that_can_pass
 from pipeline.table.companions.files import read_files
 from pipeline.table.companions.runs import settled_version
-from pipeline.table.location import COMPANIONS
 from pipeline.table.store import open_dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from pipeline.corpus.sources import Listing
     from pipeline.table import TableLocation
     from pipeline.table.companions.files import FileRecord as AnyRecord
 
@@ -62,6 +63,8 @@ class Work:
     """Files to be pruned."""
     retry: Retry | None = None
     """Rejected documents that are tried again; None: none."""
+    passed_over: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What the sources hold besides: why it is not read → how many (`pipeline.corpus.passed_over`)."""
 
     @property
     def is_empty(self) -> bool:
@@ -89,6 +92,7 @@ class Work:
             "text": self.options.text,
             "id": self.options.id,
             "keep": list(self.options.keep),
+            "passed_over": dict(self.passed_over),
         }
 
 
@@ -116,9 +120,8 @@ def plan_work(
         UsageError: reader options other than the ones fixed in the table.
     """
     history = History() if table is None else History.load(location)
-    files = list_sources(
-        sources, storage_options=storage_options, skip=_owned_by(location), dialect=dialect, begun=history.begun
-    )
+    listing = _listing(sources, location, storage_options)
+    files = settle_dialects(list(listing.files), dialect, history.begun, storage_options=storage_options)
     if not files:
         raise SourceError(f"nothing to read in {', '.join(sources)}: it holds only the table {location} itself")
     if table is None:
@@ -146,6 +149,13 @@ def plan_work(
         reverted=tuple(sorted({file.uri for file in complete} & history.journaled)),
         gone=tuple(missing_files(history.versions, listed, sources, storage_options)) if prune else (),
         retry=retry,
+        passed_over=by_reason(listing.passed_over),
+    )
+
+
+def _listing(sources: Sequence[str], location: TableLocation, storage_options: Mapping[str, Any] | None) -> Listing:
+    return look_through(
+        sources, storage_options=storage_options, skip=owned_by(location), is_table=embeddings(storage_options)
     )
 
 
@@ -157,8 +167,7 @@ def plan_gone(
     Raises:
         SourceError: a source cannot be listed, so that nobody can say.
     """
-    files = list_sources(sources, storage_options=storage_options, skip=_owned_by(location), dialect=None)
-    listed = [file.uri for file in files]
+    listed = [file.uri for file in _listing(sources, location, storage_options).files]
     return tuple(missing_files(History.load(location).versions, listed, sources, storage_options))
 
 
@@ -198,20 +207,6 @@ def slices_of(record: AnyRecord, options: ReaderOptions) -> np.ndarray:
     """The ids of all slices of a file that was read to its end, int64."""
     starts = np.arange(0, record.slices * options.slice_rows, options.slice_rows)
     return slice_ids(record.uri, record.version, starts, options)
-
-
-def _owned_by(location: TableLocation) -> Callable[[str], bool]:
-    """Whether a Lance directory, by its URI, is the table that is being written, or one of its companions.
-
-    By their names, since ``docs.de`` beside ``docs`` may be anybody's; on this machine by whatever path.
-    """
-    own = {_place(each.uri) for each in (location, *map(location.sibling, COMPANIONS))}
-    return lambda uri: _place(uri) in own
-
-
-def _place(uri: str) -> str:
-    place = lance_uri(uri)
-    return os.path.realpath(place) if is_local(place) else place
 
 
 def _fixed_options(table: VectorTable, asked: ReaderOptions) -> ReaderOptions:

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources, plan, read_unit
 from pipeline.corpus.formats.base import UnreadableError
+from pipeline.corpus.unchanged import exists, has_changed
 from pipeline.errors import SourceError, UsageError
 from pipeline.storage import _fsspec_options, lance_uri, object_store_options
 
@@ -115,6 +116,7 @@ def test_lance_takes_the_names_of_either(monkeypatch):
         ("s3://b/x.lance", "s3://b/x.lance"),
         ("abfs://c/x.lance", "az://c/x.lance"),
         ("gcs://b/x.lance", "gs://b/x.lance"),
+        ("s3://b/a b%20#?.lance", "s3://b/a%20b%2520%23%3F.lance"),
     ],
 )
 def test_lance_knows_a_storage_by_one_scheme(uri, expected):
@@ -208,6 +210,41 @@ def test_a_lance_directory_that_is_skipped_is_not_opened(s3):
         assert len(list_sources(["s3://corpus"], storage_options=options, skip=skip)) == 4
     finally:
         fs.rm("corpus/half", recursive=True)
+
+
+@pytest.mark.parametrize("name", ["std::vector", "a[1]*?", "a b%20c", "a#b?c=d&e", "ä+~{1}"])
+def test_a_key_is_a_name(s3, read, name):
+    """Of a file, of a folder and of a Lance directory: listed, named alone, read, looked at again."""
+    fs, options = s3
+    fs.mkdir("names")
+    folder = f"names/{name}"
+    fs.pipe(f"{folder}/{name}.jsonl", b'{"id": "one", "text": "x"}\n')
+    lance.write_dataset(TABLE, lance_uri(f"s3://{folder}/{name}.lance"), storage_options=options)
+    files = list_sources(["s3://names"], storage_options=options)
+    try:
+        assert [file.uri for file in files] == [f"s3://{folder}/{name}.jsonl", f"s3://{folder}/{name}.lance"]
+        for file in files:
+            assert list_sources([file.uri], storage_options=options) == [file]
+            assert not has_changed(file, options)
+        assert list_sources([f"s3://{folder}"], storage_options=options) == files
+        found = read("s3://names", storage_options=options)
+        assert found.documents["id"].to_pylist() == ["one", *TABLE["id"].to_pylist()]
+        assert not found.rejects.num_rows
+        fs.rm_file(f"{folder}/{name}.jsonl")
+        assert not exists(files[0].uri, options)
+    finally:
+        fs.rm("names", recursive=True)
+
+
+def test_a_key_with_an_empty_part_is_read(s3, read):
+    fs, options = s3
+    fs.pipe("corpus/odd//s3://x.jsonl", b'{"id": "one", "text": "x"}\n')
+    try:
+        assert read("s3://corpus/odd", storage_options=options).documents["source"].to_pylist() == [
+            "s3://corpus/odd//s3://x.jsonl"
+        ]
+    finally:
+        fs.rm_file("corpus/odd//s3://x.jsonl")
 
 
 def test_object_storage_that_refuses_is_said_in_one_line(s3):

@@ -31,7 +31,7 @@ def test_first_a_table_then_nothing_to_do(moee, ray_cluster, lab, tmp_path):
     again = moee(*command)
     assert again.status == 0
     assert again.out.startswith("nothing new to embed")
-    assert again.out.endswith(f"{tmp_path}/lake/docs holds 5 documents and 1 rejects (1 missing id)\n")
+    assert again.out.endswith(f"{tmp_path}/lake/docs holds 5 documents and 1 reject (1 missing id)\n")
     assert moee(*command, "--json").json["nothing_to_do"] is True
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError
-from pipeline.rejects import COPIES, COPY, FINAL, KILLED_ONCE, REJECTS
+from pipeline.rejects import COPIES, COPY, DELETED, DUPLICATE, FINAL, KILLED_ONCE, REJECTS
 from pipeline.table.companions.slices import read_marks
 from pipeline.table.companions.upsert import delete_rows, upsert
 from pipeline.table.places import PLACE, in_table
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "drop_overtaken",
+    "failures_by_source",
     "forget_rejects",
     "list_rejects",
     "one_per_row",
@@ -105,6 +106,24 @@ def reject_counts(location: TableLocation) -> dict[str, int]:
     counted = pc.if_else(pc.starts_with(reasons, COPY), COPIES, reasons).value_counts()
     pairs = cast("list[dict[str, Any]]", counted.to_pylist())
     return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
+
+
+def failures_by_source(location: TableLocation, run: str) -> pa.Table:
+    """What `run` rejected for other reasons than that it is there already or was deleted: source, reason of the first.
+
+    One row for each source, in order.
+    """
+    dataset = open_dataset(location.sibling("rejects"))
+    if dataset is None:
+        return REJECTS.empty_table().select(["source", "reason"])
+    with storage_errors("read the rejects of", location):
+        found = dataset.to_table(columns=["source", "reason"], filter=pc.field("run") == run)
+    is_known = pc.or_(
+        pc.starts_with(found.column("reason"), COPY),
+        pc.is_in(found.column("reason"), value_set=pa.array([DUPLICATE, DELETED, KILLED_ONCE])),
+    )
+    by_source = found.filter(pc.invert(is_known)).group_by("source", use_threads=False).aggregate([("reason", "first")])
+    return by_source.rename_columns(["source", "reason"]).sort_by("source")
 
 
 def drop_overtaken(location: TableLocation, dataset: lance.LanceDataset) -> int:
