@@ -31,8 +31,8 @@ TOPICS = (
     ("pipeline.topics",),
 )
 CORPUS = (
-    ("pipeline.corpus.source_file", "pipeline.corpus.dialect"),
-    ("pipeline.corpus.formats",),
+    ("pipeline.corpus.source_file", "pipeline.corpus.dialect", "pipeline.corpus.passed_over"),
+    ("pipeline.corpus.formats", "pipeline.corpus.walk"),
     ("pipeline.corpus.dialects",),
     ("pipeline.corpus.readers", "pipeline.corpus.sources", "pipeline.corpus.slices"),
     ("pipeline.corpus.planner", "pipeline.corpus.document_checks"),

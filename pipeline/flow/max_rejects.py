@@ -26,7 +26,7 @@ class MaxRejects:
     rows: int | None = None
     """Rows at most."""
     share: float | None = None
-    """Of the rows read, 0 to 1, at most."""
+    """Of the rows read, 0 to 1, at most; one reject is no share yet, unless it is to be none at all."""
 
     @classmethod
     def parse(cls, written: Any) -> MaxRejects:
@@ -54,9 +54,14 @@ class MaxRejects:
             RunError: it has.
         """
         too_many = self.rows is not None and rejected > self.rows
-        too_much = self.share is not None and (at_end or read >= MIN_ROWS_FOR_SHARE) and rejected > self.share * read
+        too_much = self.share is not None and self._exceeds(self.share, rejected, read, at_end=at_end)
         if too_many or too_much:
             raise RunError(
                 f"stopped: {rejected:,} of {read:,} rows read were rejected, more than --max-rejects {self} allows; "
                 f"what was committed stays. See why with: moee inspect {location} --rejects"
             )
+
+    @staticmethod
+    def _exceeds(share: float, rejected: int, read: int, *, at_end: bool) -> bool:
+        allowed = max(share * read, 1) if share else 0
+        return rejected > allowed and (at_end or read >= MIN_ROWS_FOR_SHARE)

@@ -53,6 +53,40 @@ def test_what_was_calibrated_for_a_table_that_another_run_made_is_dropped(lab, s
     assert stages.sample is None, "vectors of the calibration that lost would have been taken over"
 
 
+def test_a_file_of_which_nothing_is_stored_is_named_whatever_the_others_gave(lab, stub, spec, tmp_path, monkeypatch):
+    source, table = tmp_path / "in", str(tmp_path / "lake" / "docs")
+    engine = stub.planted(InProcessEngine())
+    lab.write(source / "good.jsonl", [*lab.documents(5), {"id": "none", "text": ""}])
+    lab.write(source / "twins.jsonl", lab.documents(2))
+    lab.write(source / "vain.jsonl", [{"id": "e", "text": " "}, *lab.documents(1)])
+    lab.write(source / "nothing.jsonl", [])
+    for number in range(3):
+        (source / f"bad{number}.parquet").write_bytes(b"PAR1 broken")
+    (source / "page.html").write_text("")
+    monkeypatch.setattr("pipeline.flow.report.MAX_FAILED_FILES", 3)
+    report = embed(str(source), table, spec, engine=engine)
+    bad = {f"{source.as_uri()}/bad{number}.parquet": "unreadable" for number in range(3)}
+    assert (dict(report.failed_files), report.more_failed_files, report.failed) == (bad, 1, False)
+    assert report.notes() == [
+        "not read: 1 file (.html)",
+        f"nothing could be stored of: {', '.join(f'{uri} (unreadable)' for uri in bad)}, 1 file more",
+    ]
+    again = embed(str(source), table, engine=engine)
+    assert (again.nothing_to_do, again.failed, again.failed_files) == (True, False, {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed"),
+    [([{"id": "x", "text": ""}], True), ([{"id": "d-0", "text": "a twin"}], False), ([], False)],
+)
+def test_a_run_that_stores_nothing_has_failed_unless_the_table_has_all_of_it(lab, stub, spec, tmp_path, rows, failed):
+    source, table = tmp_path / "in", str(tmp_path / "lake" / "docs")
+    lab.write(source / "good.jsonl", lab.documents(3))
+    embed(str(source), table, spec, engine=stub.planted(InProcessEngine()))
+    lab.write(source / "new.jsonl", rows)
+    assert embed(str(source), table, engine=stub.planted(InProcessEngine())).failed is failed
+
+
 def shifted(stub):
     """An engine whose calibration is another one than that of the stub."""
 

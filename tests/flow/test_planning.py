@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import boto3
 import lance
 import pyarrow as pa
 import pytest
 
 from pipeline.corpus import ReaderOptions
+from pipeline.corpus.passed_over import TABLE
 from pipeline.errors import SourceError
 from pipeline.flow.work import plan_work
+from pipeline.rejects import EMPTY, slice_rejects
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
+from pipeline.table.companions.files import begin_files
 from pipeline.table.companions.lease import Lease
+from pipeline.table.companions.rejects import write_rejects
 
 ROWS = pa.table({"id": ["a"], "text": ["one text"]})
 
@@ -58,6 +64,23 @@ def test_nothing_but_the_table_is_nothing_to_read(data):
     for source in ("lake", "lake/t.lance", "lake/t*"):
         with pytest.raises(SourceError, match="holds only the table"):
             planned(source, TableLocation.parse("lake/t"))
+
+
+def test_other_tables_below_a_source_are_passed_over_with_their_companions(data):
+    """Also those of a table that was dropped; a dataset that only has such a name is read."""
+    other = TableLocation.parse("lake/other")
+    create(other)
+    write_rejects(other, slice_rejects([(0, "a", EMPTY, "")], "file:///a", 1))
+    begin_files(TableLocation.parse("lake/dropped"), [("file:///a", "1")], "run")
+    lance.write_dataset(ROWS, "lake/mine.rejects.lance")
+    table = TableLocation.parse("lake/t")
+    assert planned("lake", table) == [f"file://{data}/lake/mine.rejects.lance"]
+    work = plan_work(["lake"], table, VectorTable.open(table), ReaderOptions())
+    left = [path.name for path in Path("lake").iterdir() if not path.name.startswith(("t.", "mine."))]
+    assert work.passed_over == {TABLE: len(left)}
+    assert sorted(left) == ["dropped.files.lance", "other.lance", "other.rejects.lance"]
+    named = plan_work(["lake/other.lance"], table, VectorTable.open(table), ReaderOptions())
+    assert [file.uri for file in named.files] == [f"file://{data}/lake/other.lance"]
 
 
 @pytest.mark.parametrize("by", ["options", "environment"])

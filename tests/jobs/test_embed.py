@@ -67,7 +67,7 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(moee, news, lab, tmp_pa
     lab.write(tmp_path / "in" / "a.parquet", lab.documents(7))
     outcome = moee("embed", tmp_path / "in", "--table", tmp_path / "lake" / "docs", "--plan")
     assert outcome.status == 0
-    assert "1 files (0.0 MB), 0 of them finished: 7 rows left in 1 work units" in outcome.out
+    assert "1 file (0.0 MB), 0 of them finished: 7 rows left in 1 work unit" in outcome.out
     assert not (tmp_path / "lake").exists()
     plan = moee("embed", news.source, "--table", news.table, "--plan", "--json").json
     assert (plan["files"], plan["finished_files"], plan["units"], plan["keep"]) == (1, 1, 0, ["theme"])

@@ -157,6 +157,14 @@ def test_a_share_of_little_says_nothing_before_the_end():
     MaxRejects.parse(None).check(10**9, 10**9, "t", at_end=True)
 
 
+@pytest.mark.parametrize(("written", "allowed"), [("1%", 1), ("50%", 2), ("0%", 0), ("0", 0)])
+def test_one_reject_is_no_share_yet(written, allowed):
+    limit = MaxRejects.parse(written)
+    limit.check(allowed, 4, "t", at_end=True)
+    with pytest.raises(RunError, match=f"{allowed + 1} of 4 rows read"):
+        limit.check(allowed + 1, 4, "t", at_end=True)
+
+
 @pytest.mark.parametrize("written", ["", "many", "-1", "101%", "1.5", "%"])
 def test_limits_that_mean_nothing(written):
     with pytest.raises(UsageError, match="N, or P% of the rows"):
