@@ -27,6 +27,8 @@ from pipeline.garbage import collect_rarely
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
+    from pipeline.flow.progress import TerminalProgress
+
 __all__ = [
     "Command",
     "Output",
@@ -44,6 +46,9 @@ INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 BROKEN_PIPE: Final = 141
 
+PATIENCE: Final = 2.0
+"""Seconds that a command may take before a log hears of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -52,6 +57,15 @@ class Output:
     people: Console
     progress: Console
     json: bool
+
+    @contextmanager
+    def following(self, phase: str) -> Generator[TerminalProgress]:
+        """While the context lasts a terminal shows that the command is at `phase`; a log, once it takes long."""
+        from pipeline.flow.progress import TerminalProgress
+
+        with TerminalProgress(self.progress, patience=PATIENCE) as progress:
+            progress.phase(phase)
+            yield progress
 
     def result(self, data: Mapping[str, Any]) -> None:
         """The command's result for programs: printed under ``--json`` only."""
@@ -230,6 +244,7 @@ def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
 def _set_up(progress: Console, *, debug: bool) -> None:
     collect_rarely()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")  # not used; unset, Lance warns on stderr
     handler = _ConsoleHandler(progress)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -69,15 +69,18 @@ def _on_labels(arguments: argparse.Namespace, output: Output) -> list[Row]:
 
     from pipeline.embedding.evaluation import label_scores, tfidf_vectors
 
-    measured = _documents(arguments, parse_pairs(arguments.where, "--where"))
+    with output.following("reading the documents"):
+        measured = _documents(arguments, parse_pairs(arguments.where, "--where"))
     texts, labels = measured["text"], np.array(measured[arguments.label])
     output.progress.print(f"{len(texts):,} documents, {len(set(labels.tolist()))} labels")
     rows: list[Row] = []
     for way, vectors in _ways(arguments, texts, output):
         rows.append({**way, **_as_row(label_scores(vectors, labels))})
     if not arguments.no_baselines:
-        fitting = _documents(arguments, parse_pairs(arguments.fit_where, "--fit-where"))["text"]
-        rows.append({"model": "TF-IDF + SVD 256", **_as_row(label_scores(tfidf_vectors(fitting, texts), labels))})
+        with output.following("TF-IDF"):
+            fitting = _documents(arguments, parse_pairs(arguments.fit_where, "--fit-where"))["text"]
+            scores = label_scores(tfidf_vectors(fitting, texts), labels)
+        rows.append({"model": "TF-IDF + SVD 256", **_as_row(scores)})
     return rows
 
 
@@ -124,7 +127,7 @@ def _ways_of(
     from pipeline.embedding.evaluation import calibrated_halves, combinations
 
     for spec in specs:
-        with output.progress.status(f"{name}: {spec.prompt}, {spec.pooling}, {spec.routing} …"):
+        with output.following(f"{name}: {spec.prompt}, {spec.pooling}, {spec.routing}"):
             halves = calibrated_halves(Encoder(spec, device), texts)
         way = {"model": name, "prompt": spec.prompt, "pooling": spec.pooling, "routing": spec.routing}
         for combination, vectors in combinations(halves):

@@ -38,12 +38,14 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")
     table = VectorTable.open(arguments.table, storage_options(arguments))
-    indexes = [asdict(index) for index in table.index()]
+    with output.following("indexing"):
+        indexes = [asdict(index) for index in table.index()]
     for index in indexes:
         output.people.print(", ".join(f"{name} {value}" for name, value in index.items()), markup=False)
     found: dict[str, object] = {"table": str(table.location), "indexes": indexes}
     if arguments.clean is not None:
-        cleaned = table.clean(arguments.clean, wait=arguments.wait)
+        with output.following("dropping older versions"):
+            cleaned = table.clean(arguments.clean, wait=arguments.wait)
         versions = counted(cleaned.versions, "older version")
         output.people.print(f"{versions} dropped, {cleaned.bytes / 1e6:,.1f} MB freed", highlight=False)
         found["cleaned"] = asdict(cleaned)

@@ -98,7 +98,7 @@ def fit_and_show(
     from pipeline.topics import fit_topics
 
     opened = VectorTable.open(table, storage_options)
-    with output.progress.status("fitting topics …"):
+    with output.following("fitting topics"):
         encoder = opened.encoder if keywords else None
         mapper = mapper_for(opened, sample)
         topics = fit_topics(opened, encoder=encoder, limit=sample, mapper=mapper, **settings)

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     wanted: Path = arguments.png or page.with_suffix(".png")
     if not arguments.no_png and wanted.resolve() == page.resolve():
         raise UsageError(f"{page}: page and picture need different names")
-    with output.progress.status("drawing the map …"):
+    with output.following("drawing the map"):
         drawn = draw_map(topics, arguments.points, arguments.seed)
         _write(page, map_page(drawn))
         picture = None if arguments.no_png else _picture(drawn, arguments.png, page, output)

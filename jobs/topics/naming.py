@@ -67,6 +67,6 @@ def label_by_llm(
     from pipeline.topics.naming import name_topics
     from pipeline.topics.operations.edit import set_labels
 
-    with output.progress.status(f"asking {settings.model} for names …"):
+    with output.following(f"asking {settings.model} for names"):
         labels = name_topics(topics, settings, again=again)
         return set_labels(topics.tables, labels, source="llm", locked=False, wait=wait) if labels else topics

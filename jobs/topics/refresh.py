@@ -101,7 +101,7 @@ def refresh_and_show(
     opened = VectorTable.open(table, storage_options)
     limits = thresholds or Thresholds()
     mapper = mapper_for(opened, load_topics(opened).model.documents + SAMPLE)
-    with output.progress.status("refreshing topics …"):
+    with output.following("refreshing topics"):
         encoder = _EncoderOnDemand(opened) if keywords else None
         refresh = refresh_topics(opened, thresholds=limits, encoder=encoder, mapper=mapper, **settings)
     _show(output.people, refresh, limits)

@@ -169,8 +169,10 @@ def keep_schema(
 
 
 def _check_storable(name: str, given: pa.DataType) -> None:
-    if not name or "." in name:
-        raise SourceError(f"column {name!r} cannot be kept: a table's columns have names without dots; rename it")
+    if not name or {".", "`"} & set(name):
+        raise SourceError(
+            f"column {name!r} cannot be kept: a table's columns have names without dots and backticks; rename it"
+        )
     if not _is_storable(given):
         raise SourceError(f"column {name!r} is {given}, which a table cannot hold; leave it out, or convert it")
 

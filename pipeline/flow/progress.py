@@ -1,4 +1,4 @@
-"""Progress: documents, tokens, rate, time left, rejects.
+"""Progress: what a command is at, and for how long; of an embedding also documents, tokens, rate, time left, rejects.
 
 On a terminal one line that moves; elsewhere (a log file, a Ray job's output) a line for each phase and one every
 `LOG_SECONDS`.
@@ -6,18 +6,21 @@ On a terminal one line that moves; elsewhere (a log file, a Ray job's output) a 
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Listener", "Quiet", "TerminalProgress"]
 
-LOG_SECONDS: Final = 30.0
+LOG_SECONDS: Final = 10.0
 
 
 class Listener(Protocol):
@@ -50,49 +53,64 @@ class Quiet:
 
 
 class TerminalProgress:
-    """Follows a run on stderr, or on the console given. Use as a context manager."""
+    """Follows a command on stderr, or on the console given. Use as a context manager.
 
-    def __init__(self, console: Console | None = None) -> None:
+    Args:
+        console: where to.
+        patience: seconds for which a log is told nothing: a command that takes no longer needs no progress there.
+    """
+
+    def __init__(self, console: Console | None = None, *, patience: float = 0.0) -> None:
         self._console = console or Console(stderr=True)
+        self._patience = patience
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._phase = ""
         self._done = self._tokens = self._rejects = 0
         self._rows: int | None = None
-        self._began = self._printed = 0.0
+        self._entered = self._began = self._phase_began = 0.0
+        self._ended = threading.Event()
 
     def __enter__(self) -> Self:
+        self._entered = time.monotonic()
         self._progress.start()
+        if not self._console.is_terminal:
+            threading.Thread(target=self._log, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         self._progress.stop()
 
     def phase(self, name: str) -> None:
         """See `Listener`."""
-        if not self._console.is_terminal:
-            self._console.print(f"{name} …", style="dim", highlight=False)
+        if name == self._phase:
             return
-        if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(name, total=None, figures="")
+        self._phase, self._phase_began = name, time.monotonic()
+        if self._console.is_terminal:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(name, total=None, figures="")
+        elif self._phase_began - self._entered >= self._patience:
+            self._print(f"{name} …")
 
     def start(self, rows: int | None) -> None:
         """See `Listener`."""
         self.phase("embedding")
         self._rows = None if rows is None else self._done + rows
-        self._printed = time.monotonic()
-        self._began = self._began or self._printed
+        self._began = self._began or time.monotonic()
         if self._task is not None:
             self._progress.update(self._task, total=self._rows)
 
@@ -103,12 +121,19 @@ class TerminalProgress:
         self._rejects += rejects
         if self._task is not None:
             self._progress.update(self._task, completed=self._done, figures=self._figures())
-        elif time.monotonic() - self._printed >= LOG_SECONDS:
-            self._printed = time.monotonic()
-            self._console.print(self._figures(), style="dim", highlight=False)
+
+    def _log(self) -> None:
+        if self._patience and not self._ended.wait(self._patience) and self._phase:
+            self._print(f"{self._phase} …")
+        while not self._ended.wait(LOG_SECONDS):
+            seconds = time.monotonic() - self._phase_began
+            self._print(self._figures() if self._done else f"{self._phase}: {seconds:.0f} s …")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, style="dim", highlight=False, markup=False)
 
     def _figures(self) -> str:
         rate = self._tokens / max(time.monotonic() - self._began, 1e-9)
         total = "" if self._rows is None else f"/{self._rows:,}"
-        figures = f"{self._done:,}{total} documents · {self._tokens:,} tokens · {rate:,.0f}/s"
-        return f"{figures} · {self._rejects:,} rejects" if self._rejects else figures
+        figures = f"{self._done:,}{total} documents · {counted(self._tokens, 'token')} · {rate:,.0f}/s"
+        return f"{figures} · {counted(self._rejects, 'reject')}" if self._rejects else figures

@@ -142,6 +142,7 @@ def test_metadata_types_of_json_and_csv_are_inferred(tmp_path):
         ("m", pa.array([[[("a", 1)]]], pa.list_(pa.map_(pa.string(), pa.int32()))), "'m' is list<.*map"),
         ("m", pa.array([["a", "b"]], pa.list_(pa.string(), 2)), "which a table cannot hold"),
         ("a.b", pa.array(["x"]), "'a.b' cannot be kept"),
+        ("a`b", pa.array(["x"]), "'a`b' cannot be kept"),
     ],
 )
 def test_what_a_table_cannot_hold_is_refused_before_anything_is_made(tmp_path, name, column, says):

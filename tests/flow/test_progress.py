@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -29,6 +30,41 @@ def test_a_log_sees_a_line_for_each_phase():
     task, text = follow(Console(file=io.StringIO(), force_terminal=False, width=200))
     assert task is None
     assert text == "listing …\nembedding …\n"
+
+
+def log_of(*calls, until, patience=0.0):
+    """What a log has been told when `until` stands in it."""
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=False, width=200)
+    with TerminalProgress(console, patience=patience) as progress:
+        for name, *arguments in calls:
+            getattr(progress, name)(*arguments)
+        began = time.monotonic()
+        while until not in text.getvalue() and time.monotonic() - began < 20:
+            time.sleep(0.01)
+    return text.getvalue()
+
+
+def test_a_log_hears_again_and_again_of_a_phase_that_lasts(monkeypatch):
+    monkeypatch.setattr("pipeline.flow.progress.LOG_SECONDS", 0.05)
+    text = log_of(("phase", "fitting topics"), until="0 s …\n")
+    assert text.startswith("fitting topics …\nfitting topics: 0 s …\n")
+    figures = log_of(("start", 100), ("advance", 40, 1, 1), until="reject")
+    assert "40/100 documents · 1 token · " in figures
+    assert figures.endswith(" · 1 reject\n")
+
+
+def test_a_log_hears_nothing_of_a_quick_command():
+    assert log_of(("phase", "indexing"), until="", patience=60.0) == ""
+    assert log_of(("phase", "indexing"), until="…", patience=0.05) == "indexing …\n"
+
+
+def test_a_phase_that_goes_on_is_told_once():
+    console = Console(file=io.StringIO(), force_terminal=False, width=200)
+    with TerminalProgress(console) as progress:
+        for name in ("listing", "listing", "calibrating", "listing"):
+            progress.phase(name)
+    assert console.file.getvalue() == "listing …\ncalibrating …\nlisting …\n"
 
 
 @pytest.fixture

@@ -35,6 +35,9 @@ SEED_LIMIT: Final = 2**32 - 1
 LIBRARIES: Final = ("umap-learn", "hdbscan", "evoc", "scikit-learn", "numpy")
 """Packages whose version can change a fit; the versions are recorded with every model."""
 
+SAME_VECTOR: Final = 1e-3
+"""Vectors that differ by no more in any dimension are of the same text: it may be embedded twice, in float16."""
+
 PRINCIPAL_COMPONENTS: Final = 100
 """Dimensions to which the recipes "pca" and "evoc" reduce first."""
 
@@ -114,6 +117,11 @@ def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int6
     labels = _by_size(_clusters(vectors, recipe, known))
     logger.info("%d documents: %d topics, %d outliers", len(labels), labels.max() + 1, np.sum(labels < 0))
     if labels.max() < 0:
+        if np.abs(vectors - vectors[0]).max() <= SAME_VECTOR:
+            raise TopicError(
+                f"no topics: all {len(vectors)} documents hold the same text, as far as their vectors tell; "
+                "was the column with the texts named with --text? --drop-duplicates stores a text once"
+            )
         raise TopicError(
             f"no topics: all {len(labels)} documents are outliers at min_cluster_size {recipe.min_cluster_size}; "
             "try a lower one, or embed more documents"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import UsageError
+from pipeline.errors import TopicError, UsageError
 from pipeline.topics import fit_topics
 from pipeline.topics.clustering import engines
 from pipeline.topics.clustering.recipe import RECIPES, Recipe, _by_size, cluster, library_versions
@@ -42,6 +42,17 @@ def test_known_topics_guide_a_clustering_and_nothing_known_does_not(blobs):
     assert all(len(set(truth[labels == topic].tolist())) == 1 for topic in range(labels.max() + 1))
     assert cluster(vectors, Recipe(), mixed).max() + 1 >= 4, "what was one topic may become two"
     assert np.array_equal(cluster(vectors, Recipe()), cluster(vectors, Recipe(), np.full(len(truth), -1)))
+
+
+def test_documents_of_one_text_have_no_topics_and_that_is_said(monkeypatch, blobs):
+    monkeypatch.setattr("pipeline.topics.clustering.recipe._clusters", lambda vectors, *_: np.full(len(vectors), -1))
+    one = np.random.default_rng(0).normal(size=64)
+    vectors = np.tile(one / np.linalg.norm(one), (60, 1)).astype(np.float16).astype(np.float32)
+    vectors[7] = np.nextafter(vectors[7].astype(np.float16), np.float16(1)).astype(np.float32)
+    with pytest.raises(TopicError, match="all 60 documents hold the same text"):
+        cluster(vectors, Recipe())
+    with pytest.raises(TopicError, match="all 240 documents are outliers"):
+        cluster(blobs[0], Recipe())
 
 
 def test_recipes_that_are_not_there_are_named(monkeypatch, blobs):
