@@ -24,7 +24,7 @@ from pipeline.corpus.missing import missing_files
 from pipeline.corpus.passed_over import by_reason
 from pipeline.corpus.sources import look_through
 from pipeline.errors import SourceError, UsageError
-from pipeline.flow.known_files import History
+from pipeline.flow.known_files import History, unreadable_and_written_since
 from pipeline.flow.own_tables import embeddings, owned_by
 from pipeline.flow.plan import Plan
 from pipeline.table import Ledger, VectorTable
@@ -185,8 +185,15 @@ def moved_work(work: Work, location: TableLocation, missing: pa.Table) -> Work |
 
 
 def _tried_again_rejects(location: TableLocation, *, asked: bool) -> pa.Table:
-    """The rejects that a run tries again: all that can pass if it is `asked` to, else what has lost its original."""
-    return rejects_that_can_pass(location) if asked else missing_originals(location, settled_version(location))
+    """The rejects that a run tries again: all that can pass if it is `asked` to.
+
+    Else what has lost its original, and what is in files that could not be read and were written again.
+    """
+    if asked:
+        return rejects_that_can_pass(location)
+    return pa.concat_tables(
+        [missing_originals(location, settled_version(location)), unreadable_and_written_since(location)]
+    )
 
 
 def _tried_again(location: TableLocation, retry: Retry | None, options: ReaderOptions) -> set[tuple[str, str]]:

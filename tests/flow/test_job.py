@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
 from in_process import InProcessEngine
@@ -85,6 +86,22 @@ def test_a_run_that_stores_nothing_has_failed_unless_the_table_has_all_of_it(lab
     embed(str(source), table, spec, engine=stub.planted(InProcessEngine()))
     lab.write(source / "new.jsonl", rows)
     assert embed(str(source), table, engine=stub.planted(InProcessEngine())).failed is failed
+
+
+def test_a_broken_file_that_is_put_back_with_its_old_size_and_time_is_read(lab, stub, spec, tmp_path):
+    source, table, engine = tmp_path / "in", str(tmp_path / "lake" / "docs"), stub.planted(InProcessEngine())
+    lab.write(source / "good.jsonl", lab.documents(3))
+    path = lab.write(source / "late.parquet", lab.documents(600, "p"))
+    sound, times = path.read_bytes(), path.stat()
+    path.write_bytes(sound[:-8] + b"rubbish.")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert list(embed(str(source), table, spec, engine=engine).failed_files) == [path.as_uri()]
+    assert embed(str(source), table, engine=engine).nothing_to_do
+    path.write_bytes(sound)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    mended = embed(str(source), table, engine=engine)
+    assert (mended.documents, mended.table_rejects, mended.table_rows) == (600, 0, 603)
+    assert embed(str(source), table, engine=engine).nothing_to_do
 
 
 def shifted(stub):
