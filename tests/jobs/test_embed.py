@@ -63,11 +63,29 @@ def test_options_that_mean_nothing_are_wrong_usage(moee, tmp_path, arguments):
     assert moee("embed", tmp_path, "--table", tmp_path / "lake" / "docs", *arguments).status == 2
 
 
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_run_that_stores_nothing_of_what_it_reads_ends_with_status_1(moee, monkeypatch, failed):
+    from pipeline.flow.report import EmbedReport
+
+    names = "table run documents tokens rejects seconds startup_seconds table_rows table_rejects version files"
+    figures = dict.fromkeys([*names.split(), "finished_files", "fingerprint", "model"], 0)
+    told = {"table": "lake/docs", "run": "r", "rejects": 1, "passed_over": {".pdf": 2}, "failed": failed}
+    report = EmbedReport(**{**figures, **told})
+    monkeypatch.setattr("pipeline.flow.embed.embed", lambda *_, **__: report)
+    outcome = moee("embed", "in", "--table", "lake/docs")
+    assert outcome.out.splitlines()[0] == "not read: 2 files (2 .pdf)"
+    assert outcome.status == failed
+    assert ("nothing of what was read could be stored in lake/docs" in outcome.err) is failed
+    assert moee("embed", "in", "--table", "lake/docs", "--json").json["failed"] is failed
+
+
 def test_a_plan_says_what_would_be_done_and_does_nothing(moee, news, lab, tmp_path):
     lab.write(tmp_path / "in" / "a.parquet", lab.documents(7))
+    (tmp_path / "in" / "part-00000").write_text("not read")
     outcome = moee("embed", tmp_path / "in", "--table", tmp_path / "lake" / "docs", "--plan")
     assert outcome.status == 0
-    assert "1 file (0.0 MB), 0 of them finished: 7 rows left in 1 work unit" in outcome.out
+    assert "1 file (0.0 MB), 0 of them finished: 7 rows left in 1 work unit;" in outcome.out
+    assert outcome.out.endswith("\nnot read: 1 file (no suffix)\n")
     assert not (tmp_path / "lake").exists()
     plan = moee("embed", news.source, "--table", news.table, "--plan", "--json").json
     assert (plan["files"], plan["finished_files"], plan["units"], plan["keep"]) == (1, 1, 0, ["theme"])
