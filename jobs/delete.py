@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
 from pipeline.errors import TableError, UsageError
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,6 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Delete what is there, and say what was not."""
     from pipeline.table import VectorTable
     from pipeline.table.changes.deletion import delete_documents
-    from pipeline.wording import counted
 
     ids = [*arguments.id, *(_listed(arguments.from_file) if arguments.from_file else ())]
     if not ids:

@@ -8,6 +8,7 @@ import sys
 from typing import Any, Final
 
 from jobs.command import Command, Output, printable, run_command, storage_argument, storage_options
+from pipeline.wording import counted
 
 __all__ = ["COMMAND"]
 
@@ -124,7 +125,6 @@ def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: O
     from pipeline.corpus.passed_over import described
     from pipeline.flow.embed import plan_embed
     from pipeline.flow.options import EmbedOptions
-    from pipeline.wording import counted
 
     plan = plan_embed(arguments.source, arguments.table, EmbedOptions(**options)).to_json()
     rows = "an unknown number of rows" if plan["rows"] is None else counted(plan["rows"], "row")

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from jobs.command import Command, Output, run_command, storage_options, table_arguments
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +34,6 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
     from pipeline.table.upkeep.old_versions import MAX_DAYS
-    from pipeline.wording import counted
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
 from pipeline.errors import TopicError
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -64,7 +65,7 @@ def _show(console: Console, info: dict[str, Any]) -> None:
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects["reasons"].items())
     lines = {
         "table": info["table"],
-        "rows": f"{info['rows']:,} in {info['fragments']:,} fragments",
+        "rows": f"{info['rows']:,} in {counted(info['fragments'], 'fragment')}",
         "version": f"{info['version']} ({info['versions']} kept), changed {info['changed']}",
         "rejects": f"{rejects['total']:,}" + (f" ({reasons})" if reasons else ""),
         "files": f"{info['files']:,} finished{_waiting(**info['waiting'])}",
@@ -80,8 +81,9 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         console.print(f"{name:12} {value}", markup=False)
     for run in info["runs"][-5:]:
         console.print(
-            f"{'run':12} {run['run']}: {run['status']}, {run['documents'] or 0:,} documents, "
-            f"{run['tokens'] or 0:,} tokens, {run['rejects'] or 0:,} rejects, {run['seconds'] or 0:.1f} s",
+            f"{'run':12} {run['run']}: {run['status']}, {counted(run['documents'] or 0, 'document')}, "
+            f"{counted(run['tokens'] or 0, 'token')}, {counted(run['rejects'] or 0, 'reject')}, "
+            f"{run['seconds'] or 0:.1f} s",
             markup=False,
         )
 

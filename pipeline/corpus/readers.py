@@ -5,6 +5,7 @@ What a format does is told by its protocol (`pipeline.corpus.formats.protocols`)
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,8 @@ __all__ = [
     "resolve_columns",
 ]
 
+logger = logging.getLogger(__name__)
+
 RESERVED_COLUMNS: Final = frozenset(
     {"id", "text", "vector", "hs_norm", "rw_norm", "n_tokens", "truncated", "source", "slice", "row"}
     | {"_score", "_distance", "_rowid", "_rowaddr"}
@@ -63,6 +66,7 @@ def file_schema(file: SourceFile, *, storage_options: Mapping[str, Any] | None =
         UnreadableError: the file is damaged.
         SourceError: its storage failed.
     """
+    logger.debug("opening %s", file.uri)
     return FORMATS[file.format].reader.schema(file, storage_options)
 
 
@@ -196,6 +200,7 @@ def extents(
         UnreadableError: the file is damaged.
         SourceError: its storage failed.
     """
+    logger.debug("opening %s", file.uri)
     reader = FORMATS[file.format].reader
     return reader.extents(file, options.columns, storage_options) if isinstance(reader, Seekable) else None
 
