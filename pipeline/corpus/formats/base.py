@@ -47,7 +47,15 @@ MAX_TEXT_BYTES: Final = 64 << 20
 Skip = Callable[[int], bool]
 """Given the first row of a slice: is the slice finished, so that its rows need only be counted?"""
 
-_CONTENT_ERRORS: Final = (pa.ArrowException, OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+_CONTENT_ERRORS: Final = (
+    pa.ArrowException,
+    OSError,
+    EOFError,
+    UnicodeDecodeError,
+    zlib.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+)
 
 
 class UnreadableError(SourceError):
