@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Build, and list what there is."""
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
-    from pipeline.table.upkeep.old_versions import MAX_DAYS
+    from pipeline.table.upkeep import MAX_DAYS
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["OTHER_HASH", "first_alike", "from_ipc", "is_in_sorted", "string_hashes", "to_ipc"]
+__all__ = ["OTHER_HASH", "first_alike", "from_ipc", "is_among", "is_in_sorted", "string_hashes", "to_ipc"]
 
 FIRST_HASH: Final = "0123456789123456"
 OTHER_HASH: Final = "0moee text hash1"
@@ -23,6 +23,15 @@ def is_in_sorted(values: np.ndarray, sorted_values: np.ndarray) -> np.ndarray:
         return np.zeros(len(values), bool)
     at = np.minimum(np.searchsorted(sorted_values, values), len(sorted_values) - 1)
     return sorted_values[at] == values
+
+
+def is_among(table: pa.Table, others: pa.Table, keys: list[str]) -> np.ndarray:
+    """For each row of `table` whether `others` has one with the same `keys`, bool [n]."""
+    numbered = table.select(keys).append_column("at", pa.array(np.arange(table.num_rows)))
+    found = numbered.join(others.select(keys), keys=keys, join_type="left semi").column("at")
+    mask = np.zeros(table.num_rows, bool)
+    mask[found.to_numpy()] = True
+    return mask
 
 
 def first_alike(values: pa.Array | pa.ChunkedArray) -> np.ndarray:

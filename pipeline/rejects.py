@@ -31,6 +31,7 @@ __all__ = [
     "NOT_TEXT",
     "NOT_UTF8",
     "NULL_TEXT",
+    "PLACE",
     "REJECTS",
     "TOO_LONG",
     "UNREADABLE",
@@ -87,7 +88,8 @@ REJECTS: Final = pa.schema(
 )
 """One row for each slice and row. ``row`` -1: the slice as a whole. ``run`` is null until the driver commits."""
 
-_PLACE: Final = ("id", "source", "slice", "row")
+PLACE: Final = ["slice", "row"]
+"""Where a document comes from."""
 
 
 def rejects(
@@ -108,7 +110,7 @@ def rejects(
         run: the run that rejects; None: not known yet.
     """
     count = rows.num_rows
-    columns = {name: rows.column(name) for name in _PLACE}
+    columns = {name: rows.column(name) for name in ("id", "source", *PLACE)}
     columns |= {"stage": _each(stage, count), "reason": _each(reason, count), "run": _each(run, count)}
     columns["detail"] = pc.utf8_slice_codeunits(_each(detail, count), 0, MAX_DETAIL)
     arrays = [columns[field.name].cast(field.type) for field in REJECTS]

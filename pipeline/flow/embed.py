@@ -21,7 +21,7 @@ from pipeline.table.changes.pruning import prune
 from pipeline.table.companions.lease import Lease
 from pipeline.table.companions.runs import new_run, record_collected
 from pipeline.table.store import refuse_unwritable
-from pipeline.table.upkeep.after_crashes import tidy, tidy_if_needed
+from pipeline.table.upkeep import tidy, tidy_if_needed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

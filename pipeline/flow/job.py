@@ -31,8 +31,8 @@ from pipeline.table.changes.pruning import forget_table
 from pipeline.table.companions.files import begin_files, unfinished
 from pipeline.table.companions.journal import forget_files
 from pipeline.table.companions.runs import finish_run, start_run
-from pipeline.table.fragments.orphans import begin_first_epoch
 from pipeline.table.store import table_version
+from pipeline.table.swap import begin_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,7 @@ class Job:
             reader=reader,
         )
         table.check(self.meaning)
-        begin_first_epoch(self.location, self.run_name)
+        begin_epoch(self.location, self.run_name, only_first=True)
         if table.reader != reader:
             raise RunError(f"another run has made {self.location} with other columns: run the command again")
         stages = self._stages(table, work)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import from_ipc, to_ipc
+from pipeline.columns import from_ipc, is_among, to_ipc
 from pipeline.corpus import FileRecord
-from pipeline.rejects import REJECTS
+from pipeline.rejects import PLACE, REJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,9 +109,7 @@ class Parcel:
 
     def without(self, rejects: pa.Table) -> Parcel:
         """The parcel with the rows of the same slice and row as `rejects` among its rejects."""
-        from pipeline.table.places import is_among
-
-        kept = self.rows.filter(pa.array(~is_among(self.rows, rejects)))
+        kept = self.rows.filter(pa.array(~is_among(self.rows, rejects, PLACE)))
         return replace(self, rows=kept, rejects=pa.concat_tables([self.rejects, rejects]))
 
     def written(self, description: pa.Table) -> Parcel:

@@ -1,4 +1,4 @@
-"""The thin wall between this package and Lance: open, create and commit, with errors that people can read.
+"""The thin wall between this package and Lance: open, create and read, with errors that people can read.
 
 Lance reports trouble as OSError, ValueError or RuntimeError whose text runs over several lines and ends in a place
 in its own source; here it becomes one line of `TableError`.
@@ -16,27 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lance
-from lance.commit import CommitConflictError
 from lance.file import LanceFileSession
 
-from pipeline.errors import CommitError, MoeeError, TableError
+from pipeline.errors import MoeeError, TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     import pyarrow as pa
     import pyarrow.compute as pc
-    from lance.fragment import FragmentMetadata
 
     from pipeline.table.location import TableLocation
 
 __all__ = [
-    "commit_fragments",
     "create_dataset",
     "data_files",
-    "fence",
-    "is_conflict",
-    "next_fragment_id",
     "open_dataset",
     "read_all",
     "refuse_unwritable",
@@ -49,11 +43,8 @@ _RUST_PLACE: Final = re.compile(r",?\s*/\S+\.rs:\d+(:\d+)?|Encountered internal 
 _NOISE: Final = re.compile(r"^(LanceError\(\w+\): |Generic \w+ error: |Error performing \w+ request: )+")
 _ABSENT: Final = re.compile(r"was not found|Table .* not found|not found: .*_versions", re.IGNORECASE)
 _NO_KEYS: Final = re.compile(r"Failed to get AWS credentials|CredentialsNotLoaded")
-_CONFLICT: Final = re.compile("Incompatible transaction|[Cc]ommit conflict")
 _XML: Final = re.compile(r"<Message>(.*?)</Message>")
 _MAX_REASON: Final = 300
-_MAX_FRAGMENT_ID: Final = 11
-MAX_FENCE_ATTEMPTS: Final = 50
 
 
 @contextmanager
@@ -146,95 +137,6 @@ def refuse_unwritable(location: TableLocation) -> None:
         raise TableError(f"cannot write to {location}: {nearest} is not a directory")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise TableError(f"cannot write to {location}: no permission to write in {nearest}")
-
-
-def commit_fragments(
-    location: TableLocation, dataset: lance.LanceDataset, fragments: Sequence[FragmentMetadata], message: str
-) -> bool:
-    """Compare-and-swap: these and no others are the table's fragments, if it still is as `dataset` shows it.
-
-    Measured: Merge with ``max_retries=0`` conflicts with every concurrent append, merge, rewrite and delete; it passes
-    over index builds and configuration changes, which touch no rows.
-    """
-    # The dataset's own lance_schema: a pyarrow schema would number the columns anew.
-    operation = lance.LanceOperation.Merge(fragments, dataset.lance_schema)
-    try:
-        lance.LanceDataset.commit(
-            location.uri,
-            operation,
-            read_version=dataset.version,
-            max_retries=0,
-            storage_options=dict(location.options) or None,
-            commit_message=message,
-        )
-    except CommitConflictError:
-        return False
-    return True
-
-
-def next_fragment_id(dataset: lance.LanceDataset) -> int:
-    """A number that no fragment of the table has, or ever had.
-
-    One that was used before would count as covered by the indexes that covered its fragment. Lance's Python API does
-    not tell the highest number used, but the manifest does: a protobuf message, the field 11 of which it is.
-    """
-    manifest: bytes = dataset._ds.serialized_manifest()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    used = [fragment.fragment_id for fragment in dataset.get_fragments()]
-    return max([-1, *used, *_varint_fields(manifest, _MAX_FRAGMENT_ID)]) + 1
-
-
-def _varint_fields(message: bytes, number: int) -> list[int]:
-    """The values of a protobuf message's integer field `number`; fields of other kinds are passed over."""
-    values: list[int] = []
-    at = 0
-
-    def varint() -> int:
-        nonlocal at
-        value = shift = 0
-        while True:
-            byte = message[at]
-            at += 1
-            value |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                return value
-
-    while at < len(message):
-        tag = varint()
-        kind = tag & 7
-        if kind == 0:
-            value = varint()
-            if tag >> 3 == number:
-                values.append(value)
-        elif kind == 2:
-            size = varint()  # moves `at` itself
-            at += size
-        else:
-            at += {1: 8, 5: 4}[kind]
-    return values
-
-
-def is_conflict(error: Exception) -> bool:
-    """Whether a change of a table has met another one; Lance has an exception for some of these cases only."""
-    return isinstance(error, CommitConflictError) or _CONFLICT.search(str(error)) is not None
-
-
-def fence(location: TableLocation, message: str) -> None:
-    """Commit a table's fragments on top of themselves: appends, merges and rewrites that were begun before conflict.
-
-    Raises:
-        TableError: the storage refused.
-        CommitError: others were faster all the time.
-    """
-    for _ in range(MAX_FENCE_ATTEMPTS):
-        dataset = open_dataset(location)
-        if dataset is None:
-            return
-        unchanged = [fragment.metadata for fragment in dataset.get_fragments()]
-        with storage_errors("fence", location):
-            if commit_fragments(location, dataset, unchanged, message):
-                return
-    raise CommitError(f"{location} was changed by others during {MAX_FENCE_ATTEMPTS} attempts to fence it: try again")
 
 
 def read_all(location: TableLocation, schema: pa.Schema, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002

@@ -23,7 +23,7 @@ from pipeline.table.location import TableLocation
 from pipeline.table.query.indexes import MIN_ROWS, IndexInfo, build_indexes
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
 from pipeline.table.store import open_dataset, storage_errors
-from pipeline.table.upkeep.old_versions import Cleaned, clean
+from pipeline.table.upkeep import Cleaned, clean
 
 if TYPE_CHECKING:
     import os

@@ -35,7 +35,7 @@ from pipeline.table import Committer, VectorTable, stage
 from pipeline.table.commit import committer as commit_module
 from pipeline.table.companions.lease import Lease
 from pipeline.table.companions.runs import new_run
-from pipeline.table.upkeep.after_crashes import tidy
+from pipeline.table.upkeep import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Generator

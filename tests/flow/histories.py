@@ -55,7 +55,7 @@ class Fate:
 
 def mortal(monkeypatch, fate):
     """Let what happens in this process die by `fate`."""
-    for module in ("flow.embed", "table.upkeep.after_crashes", "table.upkeep.old_versions"):
+    for module in ("flow.embed", "table.upkeep"):
         monkeypatch.setattr(f"pipeline.{module}.Lease", NoLease)
     _make_mortal(monkeypatch, fate)
 

@@ -14,11 +14,9 @@ from pipeline.table.changes import replacement
 from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.commit import admission
 from pipeline.table.companions import journal
-from pipeline.table.companions.rejects import forget_rejects, reject_counts
-from pipeline.table.companions.slices import forget_marks, marked_slices
+from pipeline.table.companions.rejects import forget_marks, in_table, marked_slices, reject_counts, remove_rejects
 from pipeline.table.info import count_documents
 from pipeline.table.known import ledger
-from pipeline.table.places import in_table
 from pipeline.table.schema import JOURNAL
 from pipeline.table.store import open_dataset
 
@@ -40,7 +38,7 @@ ENTRY = {"uri": "u", "version": "1", "slice": 1, "fragments": [], "run": "r"}
         pytest.param(lambda location, dataset: replacement._holds_older(dataset, "u", SLICES), id="older rows"),
         pytest.param(lambda location, dataset: journal.forget(location, pc.field("slice") == 1), id="journal"),
         pytest.param(lambda location, dataset: reject_counts(location), id="reasons"),
-        pytest.param(lambda location, dataset: forget_rejects(location, pc.field("slice") == 1), id="old rejects"),
+        pytest.param(lambda location, dataset: remove_rejects(location, pc.field("slice") == 1), id="old rejects"),
         pytest.param(lambda location, dataset: count_documents(dataset), id="documents"),
         pytest.param(lambda location, dataset: VectorTable.open(location).count_rows(), id="rows"),
         pytest.param(lambda location, dataset: VectorTable.open(location).versions, id="versions"),

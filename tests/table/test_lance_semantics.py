@@ -26,7 +26,9 @@ from lance.fragment import DeletionFile, FragmentMetadata, write_fragments
 from lance.optimize import Compaction
 
 from pipeline.table import TableLocation
-from pipeline.table.store import is_conflict, next_fragment_id, open_dataset, short_reason
+from pipeline.table.fragments.deletion_files import next_fragment_id
+from pipeline.table.store import open_dataset, short_reason
+from pipeline.table.swap import is_conflict
 
 SCHEMA = pa.schema([pa.field("id", pa.int64(), nullable=False), pa.field("text", pa.string())])
 KEYED = pa.schema([SCHEMA.field("id").with_metadata({"lance-schema:unenforced-primary-key": "true"}), SCHEMA.field(1)])
@@ -52,7 +54,7 @@ def present(dataset):
 
 
 def merge(dataset, fragments, schema=None):
-    """The compare-and-swap of `store.commit_fragments`."""
+    """The compare-and-swap of `swap.swap`."""
     operation = lance.LanceOperation.Merge(fragments, schema or dataset.lance_schema)
     return lance.LanceDataset.commit(dataset.uri, operation, read_version=dataset.version, max_retries=0)
 
@@ -97,7 +99,7 @@ def dataset(uri):
 
 
 class TestMergeIsCompareAndSwap:
-    """`store.commit_fragments`, `store.fence`."""
+    """`swap.swap`, `swap.fence`."""
 
     @pytest.mark.parametrize(
         "change",
@@ -182,7 +184,7 @@ class TestMergeIsCompareAndSwap:
 
 
 class TestFragmentNumbers:
-    """`fragments.deletion_files`, `known`; `store.next_fragment_id` reads Lance's own manifest for the rule below."""
+    """`fragments.deletion_files`, `known`; `next_fragment_id` reads Lance's own manifest for the rule below."""
 
     def test_a_row_address_is_the_fragment_and_the_row(self, dataset):
         found = dataset.scanner(columns=[], with_row_address=True).to_table().column("_rowaddr").to_numpy()
@@ -422,7 +424,7 @@ class TestCompaction:
 
 
 class TestCleaning:
-    """`fragments.orphans`, `upkeep.old_versions`."""
+    """`fragments.orphans`, `upkeep`."""
 
     def test_what_no_version_names_is_explained_and_not_removed(self, dataset):
         orphan = staged(dataset, 6).files[0].path

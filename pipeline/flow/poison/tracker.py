@@ -28,7 +28,7 @@ from pipeline.errors import MoeeError, RunError
 from pipeline.flow.poison.items import BUILD, CALIBRATION, MAX_STRIKES, Item, reject_of
 from pipeline.rejects import KILLED_ONCE, KILLER, as_of_run
 from pipeline.table.companions.rejects import read_rejects, write_rejects
-from pipeline.table.fragments.orphans import is_superseded
+from pipeline.table.swap import is_superseded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

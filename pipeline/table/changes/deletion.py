@@ -18,9 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.table import steps
-from pipeline.table.changes.deleted_documents import single_row_files
-from pipeline.table.companions.deleted import read_deleted, text_marks, write_deleted
-from pipeline.table.companions.slices import mark_slices
+from pipeline.table.companions.deleted import read_deleted, single_row_files, text_marks, write_deleted
+from pipeline.table.companions.rejects import mark_slices
 from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors
 

@@ -22,17 +22,17 @@ from pipeline.rejects import KILLED_ONCE, KILLER
 from pipeline.table import steps
 from pipeline.table.companions.files import drop_older, reopen_older
 from pipeline.table.companions.journal import forget_files
-from pipeline.table.companions.rejects import forget_rejects, refuse_first_layout
-from pipeline.table.companions.slices import forget_marks
+from pipeline.table.companions.rejects import refuse_first_layout, remove_rejects
 from pipeline.table.companions.upsert import delete_rows
-from pipeline.table.store import fence, open_dataset, storage_errors
+from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.swap import fence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["Pruned", "forget_table", "prune", "remove_rejects"]
+__all__ = ["Pruned", "forget_table", "prune"]
 
 _NO_VERSION: Final = ""
 
@@ -88,13 +88,4 @@ def forget_table(location: TableLocation) -> None:
     everything = pc.scalar(True)
     for name in ("slices", "files", "journal"):
         delete_rows(location.sibling(name), everything)
-    forget_rejects(location, ~pc.field("reason").isin([KILLER, KILLED_ONCE]))
-
-
-def remove_rejects(location: TableLocation, condition: pc.Expression | None) -> int:
-    """Remove the rejects for which `condition`, on source and slice, holds, and their marks; returns how many."""
-    if condition is None:
-        return 0
-    forget_marks(location, condition)
-    steps.reached("marks removed")
-    return forget_rejects(location, condition)
+    delete_rows(location.sibling("rejects"), ~pc.field("reason").isin([KILLER, KILLED_ONCE]))

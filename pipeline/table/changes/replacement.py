@@ -24,7 +24,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.rejects import as_of_run
-from pipeline.table.changes.pruning import remove_rejects
 from pipeline.table.companions.files import drop_older, record_files
 from pipeline.table.companions.journal import (
     forget,
@@ -36,7 +35,7 @@ from pipeline.table.companions.journal import (
     waiting_for,
     write_journal,
 )
-from pipeline.table.companions.rejects import read_rejects
+from pipeline.table.companions.rejects import read_rejects, remove_rejects
 from pipeline.table.fragments.staging import Staged, restage
 from pipeline.table.schema import JOURNAL
 from pipeline.table.store import open_dataset, storage_errors
@@ -50,22 +49,13 @@ if TYPE_CHECKING:
     from pipeline.table.known.ledger import Ledger
     from pipeline.table.location import TableLocation
 
-__all__ = ["ReadyFiles", "Replacement", "outdated"]
+__all__ = ["ReadyFiles", "Replacement"]
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING_SLICES: Final = 8192
 """Slices in the journal from which on files are replaced as soon as they can be: two million rows, whose keys are
 held in memory for a commit."""
-
-
-def outdated(slices: Mapping[str, np.ndarray]) -> pc.Expression | None:
-    """The rows of the given files that are of none of their given slices; None where no file is given."""
-    if not slices:
-        return None
-    of_files = pc.field("source").isin(list(slices))
-    current = np.concatenate(list(slices.values()))
-    return of_files & ~pc.field("slice").isin(pa.array(current, pa.int64())) if len(current) else of_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +70,11 @@ class ReadyFiles:
     """Files that cannot be read to their end: they keep the rows that they have."""
     parts: tuple[Staged, ...] = ()
     rejects: tuple[pa.Table, ...] = ()
+
+    @property
+    def outdated(self) -> pc.Expression | None:
+        """The rows that go: those of replaced files in none of their new slices; None where no file is replaced."""
+        return _outdated(self.slices) if self.slices else None
 
 
 class Replacement:
@@ -181,7 +176,8 @@ class Replacement:
 
     def finish(self, ready: ReadyFiles) -> None:
         """What follows the commit; done again, it changes nothing."""
-        remove_rejects(self._location, outdated(ready.slices))
+        if ready.outdated is not None:
+            remove_rejects(self._location, ready.outdated)
         drop_older(self._location, {uri: self.versions[uri] for uri in ready.slices})
         record_files(self._location, ready.records, self._run)
         uris = [record.uri for record in ready.records]
@@ -230,6 +226,11 @@ class Replacement:
 
 
 def _holds_older(dataset: lance.LanceDataset, uri: str, slices: np.ndarray) -> bool:
-    condition = outdated({uri: slices})
     with storage_errors("look for older rows in", dataset):
-        return dataset.count_rows(filter=condition) > 0
+        return dataset.count_rows(filter=_outdated({uri: slices})) > 0
+
+
+def _outdated(slices: Mapping[str, np.ndarray]) -> pc.Expression:
+    """The rows of the given files that are of none of their given slices."""
+    current = pa.array(np.concatenate(list(slices.values())), pa.int64())
+    return pc.field("source").isin(list(slices)) & ~pc.field("slice").isin(current)

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.rejects import FINAL
+from pipeline.columns import is_among
+from pipeline.rejects import FINAL, PLACE
 from pipeline.table.companions.rejects import read_rejects
-from pipeline.table.places import is_among, places
 
 if TYPE_CHECKING:
     from pipeline.table.known.ledger import Ledger
@@ -59,7 +59,7 @@ class Retry:
             return None
         single = chosen.filter(pc.field("row") >= 0)
         whole = chosen.filter(pc.field("row") < 0).column("slice").to_numpy()
-        return cls(places(single), np.unique(whole), frozenset(chosen.column("source").unique().to_pylist()))
+        return cls(single.select(PLACE), np.unique(whole), frozenset(chosen.column("source").unique().to_pylist()))
 
     @property
     def slices(self) -> np.ndarray:
@@ -68,7 +68,7 @@ class Retry:
 
     def covers(self, keys: pa.Table) -> np.ndarray:
         """For each row of `keys` (slice, row, …) whether it is one that is tried again, bool [n]."""
-        return np.isin(keys.column("slice").to_numpy(), self.whole) | is_among(keys, self.rows)
+        return np.isin(keys.column("slice").to_numpy(), self.whole) | is_among(keys, self.rows, PLACE)
 
     def only(self, table: pa.Table) -> pa.Table:
         """`table` (slice, row, …) without the rows of slices that are read again for the sake of other rows."""

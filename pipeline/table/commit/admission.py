@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.columns import first_alike
-from pipeline.rejects import DELETED, DUPLICATE, REJECTS, rejects
-from pipeline.table.changes.deleted_documents import deleted_rows
+from pipeline.rejects import DELETED, DUPLICATE, PLACE, REJECTS, rejects
+from pipeline.table.companions.deleted import deleted_rows
+from pipeline.table.companions.rejects import in_table
 from pipeline.table.known.ledger import held_ids
-from pipeline.table.places import held_by, in_table, same_place
 from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors
 
@@ -136,12 +136,12 @@ def _refusals(
     taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~is_deleted
     first = first_alike(ids)
     # Chunks of one document share its id and its place; a second document with the id has another place.
-    second = ~same_place(rows, first) & ~is_deleted & ~taken
+    second = ~_same_place(rows, first) & ~is_deleted & ~taken
     holders_of_taken = _holders(dataset, holders, staying, fragments, ids.filter(pa.array(taken)))
     refusals = [
         (is_deleted, DELETED, rows.column("why").filter(pa.array(is_deleted))),
         (taken, DUPLICATE, holders_of_taken),
-        (second, DUPLICATE, held_by(rows.take(pa.array(first[second])))),
+        (second, DUPLICATE, _held_by(rows.take(pa.array(first[second])))),
     ]
     rejected = [
         rejects(rows.filter(pa.array(which)), stage="commit", reason=reason, detail=detail)
@@ -166,4 +166,17 @@ def _holders(
     columns = [document, "source", "row"]
     with storage_errors("look for ids in", dataset):
         holders = dataset.scanner(columns=columns, filter=here, fragments=fragments).to_table()
-    return held_by(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
+    return _held_by(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
+
+
+def _same_place(rows: pa.Table, others: np.ndarray) -> np.ndarray:
+    """For each row whether the row at `others` comes from the same place: it is this row, or another chunk of it."""
+    pairs = [rows.column(name).to_numpy() for name in PLACE]
+    return np.logical_and.reduce([values == values[others] for values in pairs])
+
+
+def _held_by(rows: pa.Table) -> pa.ChunkedArray:
+    """For the rejects of other documents with the ids of `rows` (source, row): where these came from, string [n]."""
+    source = pc.fill_null(rows.column("source"), "")
+    number = rows.column("row").cast(pa.string())
+    return pc.binary_join_element_wise("this id is held by ", source, ":", number, "", null_handling="skip")

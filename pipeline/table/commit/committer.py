@@ -35,7 +35,7 @@ Why it is like this:
   it is finished. The journal goes last, because its fragments count as staged, not as orphans, as long as it names
   them, and must do so until a version of the table does.
 - The driver that held the table's lease before may only have slept. Each run begins an epoch under its lease
-  (`pipeline.table.fragments.orphans`): a driver of an earlier epoch cannot commit any more.
+  (`pipeline.table.swap`): a driver of an earlier epoch cannot commit any more.
 """
 
 from __future__ import annotations
@@ -51,20 +51,18 @@ import pyarrow as pa
 from pipeline.errors import CommitError, MoeeError, TableNotFoundError
 from pipeline.rejects import as_of_run
 from pipeline.table import steps
-from pipeline.table.changes.replacement import Replacement, outdated
+from pipeline.table.changes.replacement import Replacement
 from pipeline.table.commit.admission import admit
 from pipeline.table.commit.collector import Collector
 from pipeline.table.commit.same_text import SameText
-from pipeline.table.commit.swap import data_file_names, holds, swap
 from pipeline.table.companions.files import record_files, reopen_older
-from pipeline.table.companions.rejects import drop_overtaken, write_rejects
-from pipeline.table.companions.slices import drop_overtaken_marks, mark_slices
+from pipeline.table.companions.rejects import drop_overtaken, drop_overtaken_marks, mark_slices, write_rejects
 from pipeline.table.fragments.compaction import MAX_FRAGMENTS, join_some
 from pipeline.table.fragments.deletion_files import fragments_without, staged_fragments
-from pipeline.table.fragments.orphans import epoch_of, refuse_fenced
 from pipeline.table.known.ids import KnownIds
 from pipeline.table.known.ledger import Ledger
 from pipeline.table.store import open_dataset
+from pipeline.table.swap import data_file_names, epoch_of, holds, refuse_fenced, swap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,24 +77,12 @@ if TYPE_CHECKING:
     from pipeline.table.fragments.staging import Staged
     from pipeline.table.location import TableLocation
 
-__all__ = ["Committed", "Committer", "Totals"]
+__all__ = ["Committer", "Totals"]
 
 logger = logging.getLogger(__name__)
 
 MAX_LOST_RACES: Final = 50
 """Lost races before a commit gives up; each loss means that another driver won."""
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """One commit as it was placed."""
-
-    version: int
-    """The table's version."""
-    rows: int
-    """Rows that it added."""
-    rejects: int
-    """Rejects that it wrote."""
 
 
 @dataclass(slots=True)
@@ -121,7 +107,6 @@ class _Settings:
     slices_of: Callable[[FileRecord], Iterable[int]] | None
     retry: Retry | None
     lease: Lease | None
-    on_commit: Callable[[Committed], None] | None
 
 
 class Committer:
@@ -133,13 +118,12 @@ class Committer:
         max_rows: a commit is due as soon as this many rows and rejects wait.
         max_seconds: a timer commits what has waited this long; on arrival alone the tail would stall.
         unique_ids: ids were derived from source and row; the check then looks at rows of the same sources only.
-        slices_of: the slices of a finished input file. Without it, files are recorded when the run has ended well.
+        slices_of: the slices of a finished input file. Without it no file is recorded.
         changed: URI → version of the files whose older rows are to be replaced; needs `slices_of`.
         drop_copies: later copies of a text are rejected.
         retry: rejected documents of finished slices that are tried again.
         lease: the table's lease, checked before every commit; `run` has begun its epoch under it (`tidy`). Small
             fragments are joined where there are more than `MAX_FRAGMENTS`.
-        on_commit: called after every commit, from whichever thread made it.
 
     Attributes:
         totals: what was committed so far.
@@ -163,10 +147,9 @@ class Committer:
         drop_copies: bool = False,
         retry: Retry | None = None,
         lease: Lease | None = None,
-        on_commit: Callable[[Committed], None] | None = None,
     ) -> None:
         self._location, self._run = location, run
-        self._settings = _Settings(unique_ids, slices_of, retry, lease, on_commit)
+        self._settings = _Settings(unique_ids, slices_of, retry, lease)
         self.totals = Totals()
         dataset = self._open()
         # Under a lease the epoch is the run's own, begun when it tidied up; beginning it here would take it back from
@@ -220,9 +203,6 @@ class Committer:
         """Commit the rest, record finished files, and remove what other commits have overtaken."""
         self._collector.stop()
         self._collector.flush(last=True)
-        if self._settings.slices_of is None and self._files:
-            record_files(self._location, list(self._files.values()), self._run)
-            self._files.clear()
         drop_overtaken(self._location, self._open())
         drop_overtaken_marks(self._location, self.ledger.stored)
 
@@ -257,8 +237,7 @@ class Committer:
     def _commit(self, pending: Pending) -> None:
         """Steps 2 to 6 and d, until the swap succeeds."""
         touched = pending.slices()
-        attempted: set[str] = set()
-        old_rows, erased = outdated(pending.ready.slices), 0
+        attempted, erased = set[str](), 0
         for attempt in range(MAX_LOST_RACES):
             dataset = self._open()
             if attempted and holds(dataset, attempted):
@@ -272,14 +251,12 @@ class Committer:
             steps.reached("rejects written")
             new = staged_fragments(self._location, dataset, pending.parts)
             attempted = data_file_names(new)
-            present = None
-            if old_rows is not None:
-                present, erased = fragments_without(self._location, dataset, old_rows)
+            present, erased = fragments_without(self._location, dataset, pending.ready.outdated)
             # Changed files are committed also where nothing comes or goes: what another driver is just committing of
             # their older versions must meet a conflict.
             if not new and not erased and not pending.ready.records:
                 break
-            if swap(self._location, dataset, new, self._run, present=present):
+            if swap(self._location, dataset, [*present, *new], f"moee {self._run}"):
                 break
             pending.contested = True
             self._join_small_fragments()
@@ -312,7 +289,7 @@ class Committer:
             self.ledger,
             pending.parts,
             unique_ids=self._settings.unique_ids,
-            outdated=outdated(pending.ready.slices),
+            outdated=pending.ready.outdated,
             retry=self._settings.retry,
             known=self._known,
         )
@@ -336,8 +313,6 @@ class Committer:
         totals.rows, totals.rejects, totals.commits = totals.rows + rows, totals.rejects + rejected, totals.commits + 1
         totals.documents += sum(part.n_documents for part in pending.parts)
         logger.info("committed version %d of %s: %d rows, %d rejects", dataset.version, self._location, rows, rejected)
-        if self._settings.on_commit is not None:
-            self._settings.on_commit(Committed(dataset.version, rows, rejected))
 
     def _join_small_fragments(self) -> None:
         """A swap costs more with each fragment, and while it lasts another writer can win."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.companions.slices import forget_marks
+from pipeline.table.companions.rejects import forget_marks
 from pipeline.table.companions.upsert import update, upsert
 from pipeline.table.schema import FILES
 from pipeline.table.store import open_dataset, read_all, storage_errors

@@ -1,28 +1,36 @@
-"""The rejects beside a table: which documents it does not hold, and why. One row for each slice and row.
+"""What a table does not hold: rejected documents, and marks of slices that are finished without a row.
+
+    NAME.rejects    a row for each slice and row: which document, and why
+    NAME.slices     slices all of whose documents were rejected, or deleted for good
 
 Rejects are written before the commit that finishes their slice. So a driver that dies in between, or loses its race,
 may leave a reject for a document that another commit accepts. The rule that keeps the two apart: a row in the table
 outweighs its reject, and `drop_overtaken` removes such rejects.
+
+The table's own ``slice`` column tells of the slices that have rows. A mark is true only as long as the rejects that it
+stands for are there, so it carries its file and goes before them. Where the table does have rows of a marked slice, the
+rows count.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import is_among, is_in_sorted
 from pipeline.errors import TableError
-from pipeline.rejects import COPIES, COPY, DELETED, DUPLICATE, FINAL, KILLED_ONCE, REJECTS
-from pipeline.table.companions.slices import read_marks
+from pipeline.rejects import COPIES, COPY, DELETED, DUPLICATE, FINAL, KILLED_ONCE, PLACE, REJECTS
+from pipeline.table import steps
 from pipeline.table.companions.upsert import delete_rows, upsert
-from pipeline.table.places import PLACE, in_table
+from pipeline.table.schema import SLICES
 from pipeline.table.store import open_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import lance
 
@@ -31,12 +39,18 @@ if TYPE_CHECKING:
 __all__ = [
     "drop_overtaken",
     "failures_by_source",
-    "forget_rejects",
+    "drop_overtaken_marks",
+    "forget_marks",
+    "in_table",
     "list_rejects",
+    "mark_slices",
+    "marked_slices",
     "one_per_row",
+    "read_marks",
     "read_rejects",
     "refuse_first_layout",
     "reject_counts",
+    "remove_rejects",
     "write_rejects",
 ]
 
@@ -58,11 +72,10 @@ def write_rejects(location: TableLocation, rejected: pa.Table) -> None:
     upsert(location.sibling("rejects"), rejected, PLACE)
 
 
-def forget_rejects(location: TableLocation, condition: pc.Expression) -> int:
-    """Remove the rejects for which `condition` holds; returns how many.
-
-    The marks of their slices must have gone before (`pipeline.table.companions.slices`).
-    """
+def remove_rejects(location: TableLocation, condition: pc.Expression) -> int:
+    """Remove the rejects for which `condition`, on source and slice, holds, and their marks; returns how many."""
+    forget_marks(location, condition)
+    steps.reached("marks removed")
     return delete_rows(location.sibling("rejects"), condition)
 
 
@@ -181,3 +194,49 @@ def _chunks(rejects: lance.LanceDataset, condition: pc.Expression) -> Iterator[p
             waiting = []
     if waiting:
         yield pa.Table.from_batches(waiting)
+
+
+def in_table(dataset: lance.LanceDataset, table: pa.Table) -> np.ndarray:
+    """For each row of `table` whether the dataset holds a row from its place, bool [n]; memory bounded by `table`."""
+    slices = table.column("slice").unique()
+    mask = np.zeros(table.num_rows, bool)
+    with storage_errors("look for slices in", dataset):
+        for batch in dataset.scanner(columns=PLACE).to_batches():
+            rows = batch.filter(pc.is_in(batch.column("slice"), value_set=slices))
+            if rows.num_rows:
+                mask |= is_among(table, pa.Table.from_batches([rows]), PLACE)
+    return mask
+
+
+def mark_slices(location: TableLocation, slices: pa.Table, why: Literal["rejected", "deleted"], run: str) -> None:
+    """Note that `slices` (slice, source; one row each) are finished. Write this only when it is true for good."""
+    count = slices.num_rows
+    columns = {"why": pa.array([why] * count, pa.string()), "run": pa.array([run] * count, pa.string())}
+    columns |= {name: slices.column(name) for name in ("slice", "source")}
+    upsert(location.sibling("slices"), pa.table([columns[name] for name in SLICES.names], schema=SLICES), ["slice"])
+
+
+def marked_slices(location: TableLocation, unbegun: Iterable[str] = ()) -> np.ndarray:
+    """The slices that are marked, int64, ascending; not those of the files `unbegun`, whose version nobody has read."""
+    marks = read_marks(location)
+    unknown = pa.array(list(unbegun), pa.string())
+    known = marks.filter(pc.invert(pc.is_in(marks.column("source"), value_set=unknown)))
+    return np.unique(known.column("slice").to_numpy())
+
+
+def read_marks(location: TableLocation, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
+    """All marks (SLICES), or those for which `filter` holds."""
+    return read_all(location.sibling("slices"), SLICES, filter)
+
+
+def forget_marks(location: TableLocation, condition: pc.Expression) -> None:
+    """Remove the marks for which `condition`, on slice and source, holds."""
+    delete_rows(location.sibling("slices"), condition)
+
+
+def drop_overtaken_marks(location: TableLocation, stored: np.ndarray) -> None:
+    """Remove the marks of slices of which the table has rows; `stored` is int64 and ascends."""
+    marks = marked_slices(location)
+    overtaken = marks[is_in_sorted(marks, stored)]
+    if len(overtaken):
+        forget_marks(location, pc.field("slice").isin(pa.array(overtaken)))

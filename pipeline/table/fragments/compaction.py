@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lance.optimize import Compaction
 
-from pipeline.table.store import is_conflict, storage_errors
+from pipeline.table.store import storage_errors
+from pipeline.table.swap import is_conflict
 
 if TYPE_CHECKING:
     import lance

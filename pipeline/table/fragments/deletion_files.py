@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.unknown_fields import UnknownFieldSet
 from lance.file import LanceFileSession
 from lance.fragment import DeletionFile, FragmentMetadata
 
-from pipeline.table.store import next_fragment_id, storage_errors
+from pipeline.table.store import storage_errors
+from pipeline.table.swap import present_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,23 +35,27 @@ if TYPE_CHECKING:
     from pipeline.table.fragments.staging import Staged
     from pipeline.table.location import TableLocation
 
-__all__ = ["fragments_without", "staged_fragments"]
+__all__ = ["fragments_without", "next_fragment_id", "staged_fragments"]
 
 _ROWS: Final = pa.schema([pa.field("row_id", pa.uint32(), nullable=False)])
+_MAX_NUMBER: Final = 11
+"""Lance's manifest: the highest number that a fragment ever had."""
 _FRAGMENT_BITS: Final = 32
 """A row address is the fragment's number, then the row's number in it."""
 
 
 def fragments_without(
-    location: TableLocation, dataset: lance.LanceDataset, condition: pc.Expression
+    location: TableLocation, dataset: lance.LanceDataset, condition: pc.Expression | None
 ) -> tuple[list[FragmentMetadata], int]:
-    """All fragments of `dataset`, without the rows that meet `condition`, and how many rows these are.
+    """All fragments of `dataset`, without the rows that meet `condition`, and how many these are; None: none does.
 
     Writes deletion files, which count for nothing until a commit names the fragments.
 
     Raises:
         TableError: the storage refused.
     """
+    if condition is None:
+        return present_fragments(dataset), 0
     with storage_errors("write to", location):
         doomed = _addresses(dataset.scanner(columns=[], filter=condition, with_row_address=True))
         numbers = doomed >> _FRAGMENT_BITS
@@ -131,3 +138,15 @@ def _write(location: TableLocation, version: int, fragment: int, rows: np.ndarra
 def _addresses(scanner: lance.LanceScanner) -> np.ndarray:
     found = [batch.column("_rowaddr").to_numpy() for batch in scanner.to_batches()]
     return np.concatenate([np.empty(0, np.int64), *(part.astype(np.int64) for part in found)])
+
+
+def next_fragment_id(dataset: lance.LanceDataset) -> int:
+    """A number that no fragment of the table has, or ever had.
+
+    One that was used before would count as covered by the indexes that covered its fragment. Lance's Python API does
+    not tell the highest number used, but the manifest does: a protobuf message, the field 11 of which it is.
+    """
+    manifest: bytes = dataset._ds.serialized_manifest()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    told = [int(each.data) for each in UnknownFieldSet(Empty.FromString(manifest)) if each.field_number == _MAX_NUMBER]
+    used = [fragment.fragment_id for fragment in dataset.get_fragments()]
+    return max([-1, *used, *told]) + 1

@@ -19,29 +19,18 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.errors import CommitError
-from pipeline.table.store import data_files, fence, open_dataset, storage_errors
+from pipeline.table.store import data_files, open_dataset, storage_errors
+from pipeline.table.swap import begin_epoch, data_file_names, fence, present_fragments
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import lance
-
     from pipeline.table.location import TableLocation
 
-__all__ = [
-    "begin_epoch",
-    "begin_first_epoch",
-    "collect_orphans",
-    "epoch_of",
-    "is_superseded",
-    "orphans",
-    "refuse_fenced",
-]
+__all__ = ["collect_orphans", "orphans"]
 
 logger = logging.getLogger(__name__)
 
-_EPOCH: Final = "moee.epoch"
 _NEVER: Final = timedelta(days=36_500)
 _ALL: Final = 1_000_000
 
@@ -56,8 +45,7 @@ def orphans(location: TableLocation, keep: Iterable[str] = ()) -> dict[str, int]
     if dataset is None:
         return {}
     with storage_errors("look for orphans of", location):
-        newest = {str(file.path) for part in dataset.get_fragments() for file in part.metadata.files}
-        if newest.issuperset(data_files(location).list()):
+        if data_file_names(present_fragments(dataset)).issuperset(data_files(location).list()):
             return {}
         # Reads every manifest: 0.6 s for 600 versions of 300 fragments, thirteen times as fast as through Python.
         found: Any = dataset.explain_cleanup_old_versions(
@@ -92,46 +80,3 @@ def collect_orphans(location: TableLocation, run: str, keep: Iterable[str] = ())
             session.delete_file(name)
     logger.info("deleted %d files that were staged for %s and never committed", len(found), location)
     return sum(found.values())
-
-
-def epoch_of(dataset: lance.LanceDataset) -> str:
-    """The run that last took the table over; what was staged before it began may be gone."""
-    return dataset.config().get(_EPOCH, "")
-
-
-def refuse_fenced(location: TableLocation, dataset: lance.LanceDataset, epoch: str) -> None:
-    """Stop a driver from committing what was staged before others collected orphans.
-
-    Raises:
-        CommitError: somebody did since `epoch`.
-    """
-    if epoch_of(dataset) != epoch:
-        raise CommitError(
-            f"run {epoch_of(dataset)} took {location} over while this run was silent; what it had committed stays: "
-            "run the command again"
-        )
-
-
-def is_superseded(location: TableLocation, run: str) -> bool:
-    """Whether another run has begun its epoch since `run` did: what `run` still finds out is of no use."""
-    dataset = open_dataset(location)
-    return dataset is not None and epoch_of(dataset) not in {"", run}
-
-
-def begin_first_epoch(location: TableLocation, run: str) -> None:
-    """Begin the first epoch of a table that was just made; where another run was quicker nothing happens."""
-    dataset = open_dataset(location)
-    if dataset is not None and not epoch_of(dataset):
-        begin_epoch(location, run)
-
-
-def begin_epoch(location: TableLocation, run: str) -> None:
-    """From here on drivers of earlier epochs cannot commit; for the holder of the lease, named `run`.
-
-    Raises:
-        TableError: the storage refused.
-    """
-    dataset = open_dataset(location)
-    if dataset is not None and epoch_of(dataset) != run:
-        with storage_errors("fence", location):
-            dataset.update_config({_EPOCH: run})

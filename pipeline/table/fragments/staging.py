@@ -17,7 +17,7 @@ from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
 from pipeline.errors import TableNotFoundError
-from pipeline.table.places import PLACE, places
+from pipeline.rejects import PLACE
 from pipeline.table.schema import align_rows, document_column
 from pipeline.table.store import open_dataset, storage_errors
 
@@ -55,7 +55,7 @@ class Staged:
     @property
     def n_documents(self) -> int:
         """How many documents they are, or are chunks of."""
-        return places(self.keys).group_by(PLACE).aggregate([]).num_rows
+        return self.keys.group_by(PLACE).aggregate([]).num_rows
 
     @property
     def slices(self) -> pa.Array:

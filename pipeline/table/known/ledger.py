@@ -2,7 +2,7 @@
 
 A slice is *stored* when the table has rows of it. A commit refuses what is stored, and the compare-and-swap tells of
 rows that came in between. Slices without a row, whose documents were all rejected or deleted, are finished when they
-are marked (`pipeline.table.companions.slices`); marks serve planning.
+are marked (`pipeline.table.companions.rejects`); marks serve planning.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.columns import is_in_sorted
 from pipeline.errors import TableNotFoundError
-from pipeline.table.companions.slices import marked_slices
+from pipeline.table.companions.rejects import marked_slices
 from pipeline.table.schema import FILES, document_column
 from pipeline.table.store import open_dataset, read_all, storage_errors
 

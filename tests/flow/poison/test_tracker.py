@@ -12,8 +12,8 @@ from pipeline.flow.poison.tracker import MAX_BUILD_DEATHS, MAX_DEATHS, MAX_FIRST
 from pipeline.rejects import KILLED_ONCE, KILLER
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
-from pipeline.table.companions.rejects import forget_rejects, read_rejects
-from pipeline.table.fragments.orphans import begin_epoch
+from pipeline.table.companions.rejects import read_rejects, remove_rejects
+from pipeline.table.swap import begin_epoch
 
 
 class DiedError(Exception):
@@ -184,7 +184,7 @@ def test_a_tracker_that_outlives_its_run_writes_no_strike(table_of_runs):
         tracker.begin("unit", "embed", [7])
         assert read_rejects(location).num_rows == written
         begin("mine")
-        forget_rejects(location, pc.field("slice") == 7)
+        remove_rejects(location, pc.field("slice") == 7)
 
 
 @pytest.fixture

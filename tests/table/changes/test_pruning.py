@@ -9,8 +9,7 @@ from pipeline.table import TableLocation, VectorTable
 from pipeline.table.changes.pruning import forget_table
 from pipeline.table.companions.deleted import read_deleted
 from pipeline.table.companions.files import begin_files, read_files
-from pipeline.table.companions.rejects import read_rejects, write_rejects
-from pipeline.table.companions.slices import marked_slices
+from pipeline.table.companions.rejects import marked_slices, read_rejects, write_rejects
 
 
 def test_a_table_made_anew_inherits_only_what_was_deleted_and_what_kills(table_lab, uri):

@@ -13,7 +13,7 @@ from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage,
 from pipeline.table.changes.pruning import prune
 from pipeline.table.companions.files import begin_files, read_files
 from pipeline.table.companions.journal import read_journal
-from pipeline.table.companions.slices import marked_slices
+from pipeline.table.companions.rejects import marked_slices
 
 URI = "file:///lab/s"
 CONTENT = {

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.table import Committer, TableLocation, VectorTable, stage
 from pipeline.table.fragments.compaction import compact, drop_deleted
+from pipeline.table.fragments.deletion_files import next_fragment_id
 from pipeline.table.fragments.orphans import orphans
-from pipeline.table.store import next_fragment_id
 
 
 def rows(table_lab, ids, slice_, source="s"):

@@ -24,8 +24,8 @@ from store_state import Store, digest
 
 from pipeline.errors import MoeeError
 from pipeline.table import TableLocation
-from pipeline.table.fragments.orphans import epoch_of
-from pipeline.table.store import is_conflict, open_dataset
+from pipeline.table.store import open_dataset
+from pipeline.table.swap import epoch_of, is_conflict
 
 NAME = "lab"
 DIES = " dies"

@@ -11,7 +11,7 @@ import scenarios
 
 from pipeline.table.changes import pruning
 from pipeline.table.commit import committer
-from pipeline.table.companions.slices import mark_slices
+from pipeline.table.companions.rejects import mark_slices
 
 
 @contextmanager
@@ -54,12 +54,13 @@ def no_reopening():
 def append_for_merge():
     swap = committer.swap
 
-    def append(location, dataset, fragments, run, *, present=None):
-        if present is not None or any(each.deletion_file for each in fragments):
-            return swap(location, dataset, fragments, run, present=present)
-        for each in fragments:
+    def append(location, dataset, fragments, message):
+        new = fragments[len(dataset.get_fragments()) :]
+        if any(each.deletion_file for each in fragments):
+            return swap(location, dataset, fragments, message)
+        for each in new:
             each.id = 0
-        lance.LanceDataset.commit(location.uri, lance.LanceOperation.Append(fragments), read_version=dataset.version)
+        lance.LanceDataset.commit(location.uri, lance.LanceOperation.Append(new), read_version=dataset.version)
         return True
 
     with mock.patch.object(committer, "swap", append):

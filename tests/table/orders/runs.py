@@ -23,7 +23,7 @@ from pipeline.table.companions.files import begin_files, read_files
 from pipeline.table.companions.journal import forget_files, read_journal, staged_files
 from pipeline.table.fragments.orphans import orphans
 from pipeline.table.store import open_dataset
-from pipeline.table.upkeep.after_crashes import tidy
+from pipeline.table.upkeep import tidy
 
 H, R = 2, 1
 NEVER = 1e9

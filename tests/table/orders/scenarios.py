@@ -11,8 +11,7 @@ from runs import File, create, delete, embed, rows_of
 from pipeline.table.companions.deleted import read_deleted
 from pipeline.table.companions.files import read_files
 from pipeline.table.companions.journal import staged_files
-from pipeline.table.companions.rejects import read_rejects
-from pipeline.table.companions.slices import read_marks
+from pipeline.table.companions.rejects import read_marks, read_rejects
 from pipeline.table.fragments.compaction import compact
 from pipeline.table.fragments.orphans import orphans
 from pipeline.table.store import open_dataset, table_version

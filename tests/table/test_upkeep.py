@@ -14,7 +14,7 @@ from pipeline.errors import LeaseError, UsageError
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.companions.journal import read_journal, staged_files
 from pipeline.table.companions.lease import Lease
-from pipeline.table.upkeep.old_versions import clean
+from pipeline.table.upkeep import clean
 
 
 def on_disk(uri, what):

@@ -1,8 +1,12 @@
-"""Cleaning: older versions leave the disk, and with them what was deleted, replaced or joined into larger files.
+"""What keeps a table in order: repair after drivers that died, and older versions that leave the disk.
 
-Until then a version is kept for readers that are at work on it, and for people who want to go back. Versions with a tag
-stay. Deleted rows are in files of the newest version, too, until these are written again without them. What is staged
-is younger than Lance's own limit of a week, or is staged anew (`pipeline.table.companions.journal`).
+*Tidying* is for the holder of the table's lease, while it has nothing staged: runs without an end, rejects that commits
+have overtaken, orphans.
+
+*Cleaning* drops older versions, and with them what was deleted, replaced or joined into larger files. Until then a
+version is kept for readers that are at work on it, and for people who want to go back. Versions with a tag stay.
+Deleted rows are in files of the newest version, too, until these are written again without them. What is staged is
+younger than Lance's own limit of a week, or is staged anew (`pipeline.table.companions.journal`).
 """
 
 from __future__ import annotations
@@ -12,19 +16,52 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from pipeline.errors import UsageError
+from pipeline.errors import LeaseError, UsageError
+from pipeline.table.companions.journal import staged_files
 from pipeline.table.companions.lease import TOPICS_PATIENCE_SECONDS, Lease
+from pipeline.table.companions.rejects import drop_overtaken
+from pipeline.table.companions.runs import ended_well, mark_interrupted
 from pipeline.table.fragments.compaction import drop_deleted
+from pipeline.table.fragments.orphans import collect_orphans, orphans
 from pipeline.table.location import COMPANIONS
 from pipeline.table.store import open_dataset, storage_errors
-from pipeline.table.upkeep.after_crashes import tidy
+from pipeline.table.swap import begin_epoch
 
 if TYPE_CHECKING:
     from pipeline.table.location import TableLocation
 
-__all__ = ["Cleaned", "clean"]
+__all__ = ["Cleaned", "clean", "tidy", "tidy_if_needed"]
 
 MAX_DAYS: Final = 36_500
+
+
+def tidy(location: TableLocation, run: str) -> int:
+    """Tidy up; `run` holds the lease, and from here on no driver of an earlier one can commit.
+
+    Returns:
+        The size of the orphans that were deleted, in bytes.
+
+    Raises:
+        TableError: the storage refused.
+    """
+    dataset = open_dataset(location)
+    if dataset is None:
+        return 0
+    begin_epoch(location, run)
+    if mark_interrupted(location):
+        drop_overtaken(location, dataset)
+    return collect_orphans(location, run, staged_files(location))
+
+
+def tidy_if_needed(location: TableLocation, run: str) -> None:
+    """`tidy` under a lease of its own if something was left; not while another driver is at work."""
+    if ended_well(location) and not orphans(location, staged_files(location)):
+        return
+    try:
+        with Lease(location, run):
+            tidy(location, run)
+    except LeaseError:
+        return
 
 
 @dataclass(frozen=True, slots=True)
