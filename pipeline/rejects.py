@@ -22,6 +22,7 @@ __all__ = [
     "DUPLICATE",
     "EMPTY",
     "FINAL",
+    "KEY",
     "KILLED_ONCE",
     "KILLER",
     "MALFORMED",
@@ -72,14 +73,16 @@ KILLED_ONCE: Final = "killed its process once"
 FINAL: Final = frozenset({NULL_TEXT, EMPTY, MISSING_ID, MALFORMED, NOT_UTF8, DELETED})
 """Reasons that the bytes of a file decide, or the owner of the table: they cannot pass. All others can."""
 
-_KEY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
+KEY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
+"""Marks a field of a key for Lance. Without it two merge_inserts at once insert the same new key twice: 200 rows for 50
+keys and four writers."""
 
 REJECTS: Final = pa.schema(
     [
         pa.field("id", pa.string()),
         pa.field("source", pa.string()),
-        pa.field("slice", pa.int64(), nullable=False, metadata=_KEY),
-        pa.field("row", pa.int64(), nullable=False, metadata=_KEY),
+        pa.field("slice", pa.int64(), nullable=False, metadata=KEY),
+        pa.field("row", pa.int64(), nullable=False, metadata=KEY),
         pa.field("stage", pa.string()),
         pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),

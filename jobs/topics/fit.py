@@ -115,8 +115,8 @@ def mapper_for(table: VectorTable, sample: int) -> Mapper:
 
     if table.dataset().count_rows() <= sample:
         return in_this_process
+    from pipeline.flow.engines.base import EngineMapper
     from pipeline.flow.engines.choice import choose_engine
-    from pipeline.flow.engines.topic_mapper import EngineMapper
     from pipeline.flow.options import EmbedOptions
 
     return EngineMapper(choose_engine(EmbedOptions(device="cpu")).engine)

@@ -13,7 +13,7 @@ from ray.data import ActorPoolStrategy
 
 from pipeline.columns import to_ipc
 from pipeline.errors import UsageError
-from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.encoder import EncoderPlan
 from pipeline.flow.engines.base import Replicas
 from pipeline.flow.engines.cluster import replica_resources
 from pipeline.models import resolve_spec

@@ -19,15 +19,15 @@ import pyarrow.compute as pc
 from pipeline.columns import from_ipc, to_ipc
 from pipeline.embedding.calibration import Calibration
 from pipeline.errors import RunError, TableError
-from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.encoder import EncoderPlan
 from pipeline.flow.plan import SizedPlan
 from pipeline.flow.report import Totals, report
 from pipeline.flow.stages import ReadStage, Stages, WriteStage
 from pipeline.flow.work import moved_work, slices_of
 from pipeline.models import locate
 from pipeline.table import Committer, Staged, VectorTable
-from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.changes.pruning import forget_table
+from pipeline.table.changes.retry import missing_originals
 from pipeline.table.companions.files import begin_files, unfinished
 from pipeline.table.companions.journal import forget_files
 from pipeline.table.companions.runs import finish_run, start_run
@@ -76,7 +76,7 @@ class Job:
     def run(self, work: Work, existing: VectorTable | None, pruned: Pruned) -> EmbedReport:
         """Create the table where there is none, embed what is planned, and report.
 
-        A second pass takes up documents that have lost their original (`pipeline.table.changes.duplicates`) in the
+        A second pass takes up documents that have lost their original (`pipeline.table.changes.retry`) in the
         first one; with a limit, the next run does.
         """
         self.engine.track(self.location, self.run_name, forgive=self.options.retry_rejects)

@@ -26,16 +26,15 @@ from pipeline.corpus.unchanged import without_changed_files
 from pipeline.embedding.chunks import Chunking, chunk_documents
 from pipeline.embedding.reuse import KnownRows
 from pipeline.embedding.table_rows import embed_documents
-from pipeline.embedding.tokens import Tokenizer, Tokens
-from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.embedding.tokens import Tokenizer
+from pipeline.flow.encoder import EncoderPlan, build_watched
 from pipeline.flow.parcel import Parcel, concat
-from pipeline.flow.poison.careful_reader import READ, CarefulReader
-from pipeline.flow.poison.items import BUILD, items_of, killed, one_by_one
+from pipeline.flow.poison.items import READ, CarefulReader, carefully, items_of, killed, one_by_one
 from pipeline.models import locate
 from pipeline.rejects import REJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -47,20 +46,20 @@ if TYPE_CHECKING:
     from pipeline.table.changes.retry import Retry
     from pipeline.table.known.texts import KnownTexts
 
-__all__ = ["EmbedStage", "ReadStage", "Stages", "WriteStage", "build_watched"]
+__all__ = ["EmbedStage", "ReadStage", "Stages", "WriteStage"]
 
 EMBED: Final = "embed"
 COMMIT: Final = "commit"
+
+
+BYTES_PER_WINDOW: Final = 16_384
+"""Bytes of text in a batch for each token of a window: some thousand chunks."""
 
 
 def _unwatched() -> Watch:
     from pipeline.flow.poison.tracker import Tracker
 
     return Tracker(None, "")
-
-
-BYTES_PER_WINDOW: Final = 16_384
-"""Bytes of text in a batch for each token of a window: some thousand chunks."""
 
 
 @lru_cache(maxsize=4)
@@ -91,13 +90,19 @@ class ReadStage:
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yields one block for each batch of documents; the unit's last one says so."""
-        for line in block.column("unit").to_pylist():
-            for parcel in self.parcels(WorkUnit.from_json(line)):
-                yield parcel.to_block()
+        for parcel in self.parcels_of(map(WorkUnit.from_json, block.column("unit").to_pylist())):
+            yield parcel.to_block()
+
+    def parcels_of(self, units: Iterable[WorkUnit]) -> Iterator[Parcel]:
+        """The parcels of all `units`."""
+        for unit in units:
+            yield from self.parcels(unit)
 
     def parcels(self, unit: WorkUnit) -> Iterator[Parcel]:
         """The unit's batches with their tokens, at least one parcel."""
-        name, careful = self._begin(unit)
+        name = f"{READ} {blake2b(unit.to_json().encode(), digest_size=8).hexdigest()}"
+        streams = [part.file.uri for part in unit.parts if part.slices is None]
+        careful = self.watch.begin(name, READ, unit.slices, streams)
         parcel: Parcel | None = None
         try:
             for batch in self._batches(unit, name, careful=careful):
@@ -108,28 +113,15 @@ class ReadStage:
             self.watch.end(name)
         yield replace(parcel or self._nothing(), n_units=1)
 
-    def read(self, unit: WorkUnit) -> Iterator[DocumentBatch]:
-        """The unit's documents and rejects, before tokenizing."""
-        name, careful = self._begin(unit)
-        try:
-            yield from self._batches(unit, name, careful=careful)
-        finally:
-            self.watch.end(name)
-
-    def tokenize(self, documents: pa.Table) -> tuple[pa.Table, Tokens]:
+    def _tokenized(self, documents: pa.Table) -> tuple[pa.Table, pa.Table]:
         """The documents, or their chunks, with the tokens of each."""
         checkpoint = locate(self.spec.model, self.spec.revision)
         assert self.spec.prompt is not None  # resolved
         tokenizer = _tokenizer(checkpoint.path, self.spec.prompt, self.spec.max_tokens)
-        if self.chunking is not None:
-            return chunk_documents(documents, self.chunking, tokenizer)
-        return documents, tokenizer(documents.column("text").to_pylist())
-
-    def _begin(self, unit: WorkUnit) -> tuple[str, bool]:
-        """The unit's name for the tracker, and whether it must be read slice by slice."""
-        name = f"{READ} {blake2b(unit.to_json().encode(), digest_size=8).hexdigest()}"
-        streams = [part.file.uri for part in unit.parts if part.slices is None]
-        return name, self.watch.begin(name, READ, unit.slices, streams)
+        if self.chunking is None:
+            return documents, tokenizer(documents.column("text").to_pylist()).to_arrow()
+        rows, tokens = chunk_documents(documents, self.chunking, tokenizer)
+        return rows, tokens.to_arrow()
 
     def _batches(self, unit: WorkUnit, name: str, *, careful: bool) -> Iterator[DocumentBatch]:
         only = every_row if self.retry is None else self.retry.only
@@ -150,17 +142,16 @@ class ReadStage:
         if careful_unit is None:
             rows, tokens = self._tokenized(documents)
         else:
-            items = items_of(documents, READ)
-            made, bad = one_by_one(self.watch, careful_unit, items, lambda at: self._tokenized(documents.take(at)))
-            parts = zip(self._tokenized(documents.slice(0, 0)), *(each for _, each in made), strict=True)
-            rows, tokens = (pa.concat_tables(part) for part in parts)
-            rejects = pa.concat_tables([rejects, killed(bad)])
+            (rows, tokens), killers = carefully(
+                self.watch,
+                careful_unit,
+                documents,
+                READ,
+                lambda rows: self._tokenized(documents.take(pa.array(rows, pa.int64()))),
+            )
+            rejects = pa.concat_tables([rejects, killers])
         n_read = batch.documents.num_rows + batch.rejects.num_rows
         return Parcel(rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read)
-
-    def _tokenized(self, documents: pa.Table) -> tuple[pa.Table, pa.Table]:
-        rows, tokens = self.tokenize(documents)
-        return rows, tokens.to_arrow()
 
     def _nothing(self) -> Parcel:
         rows, tokens = self._tokenized(documents_schema(self.keep).empty_table())
@@ -175,7 +166,7 @@ class EmbedStage:
         with_text: whether rows keep their text.
         watch: the tracker.
         reuse: a table whose vectors are taken over for equal texts.
-        sample: rows that are taken over as well, as Arrow IPC (`pipeline.flow.calibrate`).
+        sample: rows that are taken over as well, as Arrow IPC (`pipeline.flow.encoder`).
 
     Raises:
         RunError: the replica's process has died too often while it was being built.
@@ -217,27 +208,16 @@ class EmbedStage:
         return embed_documents(self._encoder, parcel.rows, parcel.tokens, with_text=self._with_text, known=self._known)
 
     def _carefully(self, parcel: Parcel, name: str) -> tuple[pa.Table, pa.Table]:
-        made, bad = one_by_one(
-            self._watch, name, items_of(parcel.rows, EMBED), lambda rows: self._embed(parcel.take(rows))
+        (rows, rejects), killers = carefully(
+            self._watch, name, parcel.rows, EMBED, lambda rows: self._embed(parcel.take(rows))
         )
-        nothing = self._embed(parcel.take([]))
-        rows, rejects = zip(nothing, *(each for _, each in made), strict=True)
-        return pa.concat_tables(rows), pa.concat_tables([*rejects, killed(bad)])
+        return rows, pa.concat_tables([rejects, killers])
 
 
 def _texts_of(location: TableLocation) -> KnownTexts:
     from pipeline.table.known.texts import KnownTexts
 
     return KnownTexts(location)
-
-
-def build_watched(encoder: EncoderPlan, watch: Watch) -> Encoder:
-    """Build an encoder, of which the tracker knows in case that the process dies of it."""
-    name = f"{BUILD} {watch.process}"
-    watch.begin(name, BUILD)
-    built = encoder.build()
-    watch.end(name)
-    return built
 
 
 @dataclass(frozen=True, slots=True)

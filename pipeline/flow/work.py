@@ -28,8 +28,7 @@ from pipeline.flow.known_files import History, unreadable_and_written_since
 from pipeline.flow.own_tables import embeddings, owned_by
 from pipeline.flow.plan import Plan
 from pipeline.table import Ledger, VectorTable
-from pipeline.table.changes.duplicates import missing_originals
-from pipeline.table.changes.retry import Retry, rejects_that_can_pass
+from pipeline.table.changes.retry import Retry, missing_originals, rejects_that_can_pass
 from pipeline.table.companions.files import read_files
 from pipeline.table.companions.runs import settled_version
 from pipeline.table.store import open_dataset
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
     from pipeline.corpus.sources import Listing
     from pipeline.table import TableLocation
-    from pipeline.table.companions.files import FileRecord as AnyRecord
 
 __all__ = ["Work", "moved_work", "open_if_there", "plan_gone", "plan_work", "slices_of"]
 
@@ -210,7 +208,7 @@ def _tried_again(location: TableLocation, retry: Retry | None, options: ReaderOp
     return {(records[at].uri, records[at].version) for at in np.unique(found)}
 
 
-def slices_of(record: AnyRecord, options: ReaderOptions) -> np.ndarray:
+def slices_of(record: FileRecord, options: ReaderOptions) -> np.ndarray:
     """The ids of all slices of a file that was read to its end, int64."""
     starts = np.arange(0, record.slices * options.slice_rows, options.slice_rows)
     return slice_ids(record.uri, record.version, starts, options)

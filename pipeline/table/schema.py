@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from pipeline.errors import UsageError
+from pipeline.rejects import KEY
 
 __all__ = [
     "CHUNKS",
@@ -27,7 +28,6 @@ __all__ = [
     "metadata_value",
     "schema_metadata",
     "table_schema",
-    "text_columns",
 ]
 
 LAYOUT: Final = "2"
@@ -35,12 +35,9 @@ LAYOUT: Final = "2"
 
 VECTOR: Final = "vector"
 
-_KEY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
-"""Without it two merge_inserts at once insert the same new key twice: 200 rows for 50 keys and four writers."""
-
 
 def _key(name: str, kind: pa.DataType) -> pa.Field:
-    return pa.field(name, kind, nullable=False, metadata=_KEY)
+    return pa.field(name, kind, nullable=False, metadata=KEY)
 
 
 FILES: Final = pa.schema(
@@ -216,8 +213,3 @@ def _aligned_column(rows: pa.Table, field: pa.Field) -> pa.ChunkedArray | pa.Arr
         return column if column.type == field.type else column.cast(field.type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise UsageError(f"column {field.name!r} is {column.type}, the table's is {field.type}: {error}") from error
-
-
-def text_columns(schema: pa.Schema) -> list[str]:
-    """The columns that full-text search looks into."""
-    return ["text"] if "text" in schema.names else []

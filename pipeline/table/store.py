@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import lance
 from lance.file import LanceFileSession
 
-from pipeline.errors import MoeeError, TableError
+from pipeline.errors import MoeeError, TableError, TableNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "create_dataset",
     "data_files",
+    "existing_dataset",
     "open_dataset",
     "read_all",
     "refuse_unwritable",
@@ -91,6 +92,19 @@ def open_dataset(location: TableLocation) -> lance.LanceDataset | None:
             if _ABSENT.search(str(error)):
                 return None
             raise
+
+
+def existing_dataset(location: TableLocation) -> lance.LanceDataset:
+    """The newest version of a dataset that must be there.
+
+    Raises:
+        TableNotFoundError: it is not, or not any more.
+        TableError: as in `open_dataset`.
+    """
+    dataset = open_dataset(location)
+    if dataset is None:
+        raise TableNotFoundError(f"there is no table {location}, or not any more")
+    return dataset
 
 
 def create_dataset(location: TableLocation, schema: pa.Schema) -> tuple[lance.LanceDataset, bool]:

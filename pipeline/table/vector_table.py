@@ -13,16 +13,15 @@ from pipeline.errors import FingerprintError, TableError, TableNotFoundError, Us
 from pipeline.spec import EmbeddingSpec, differing_fields
 from pipeline.table.changes.deletion import delete_documents
 from pipeline.table.commit.additions import Added, add_rows
-from pipeline.table.companions.calibrations import load_calibration
 from pipeline.table.companions.rejects import read_rejects
 from pipeline.table.companions.runs import new_run, read_runs
-from pipeline.table.creation import create_table, whats_there
+from pipeline.table.creation import create_table, load_calibration, whats_there
 from pipeline.table.fragments.compaction import compact
 from pipeline.table.info import describe
 from pipeline.table.location import TableLocation
 from pipeline.table.query.indexes import MIN_ROWS, IndexInfo, build_indexes
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
-from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.store import existing_dataset, open_dataset, storage_errors
 from pipeline.table.upkeep import Cleaned, clean
 
 if TYPE_CHECKING:
@@ -150,10 +149,7 @@ class VectorTable:
 
     def dataset(self) -> lance.LanceDataset:
         """The newest version as a Lance dataset."""
-        dataset = open_dataset(self.location)
-        if dataset is None:
-            raise TableNotFoundError(f"table {self.location} is gone")
-        return dataset
+        return existing_dataset(self.location)
 
     def count_rows(self) -> int:
         """Rows in the newest version."""

@@ -75,8 +75,8 @@ def grow(table: VectorTable, fragments: int) -> None:
 @contextmanager
 def timed(seconds: dict[str, list[float]]) -> Generator[None]:
     """Note how long the steps of a commit take."""
-    steps = {"open": "_open", "absorb": "absorb", "admit": "_admit"}
-    owners = {"open": Committer, "absorb": commit_module.Ledger, "admit": Committer}
+    steps = {"open": "existing_dataset", "absorb": "absorb", "admit": "_admit"}
+    owners = {"open": commit_module, "absorb": commit_module.Ledger, "admit": Committer}
     kept = {step: getattr(owners[step], name) for step, name in steps.items()}
 
     def watched(step, function):

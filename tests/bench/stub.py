@@ -21,7 +21,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from pipeline.columns import from_ipc
 from pipeline.embedding.calibration import Calibration
 from pipeline.embedding.vectors import Vectors
-from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.encoder import EncoderPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -96,8 +96,8 @@ def assigned(folder: Path, geometry: Geometry, vocabulary: Vocabulary | None, ma
     """Assign all documents of the table in `folder`."""
     how = {}
     if mapper == "ray":
+        from pipeline.flow.engines.base import EngineMapper
         from pipeline.flow.engines.ray_engine import RayEngine
-        from pipeline.flow.engines.topic_mapper import EngineMapper
 
         how = {"mapper": EngineMapper(RayEngine())}
     tables = TopicTables.of(folder / "docs")

@@ -14,7 +14,7 @@ from pathlib import Path
 from stub import Rigged, as_a
 
 from pipeline.errors import SourceError
-from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.encoder import EncoderPlan
 from pipeline.flow.stages import EmbedStage, ReadStage, WriteStage
 
 HOW = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from pipeline.flow.calibrate import calibrate
+from pipeline.flow.encoder import calibrate
 from pipeline.flow.engines.base import Pool, Replicas
 from pipeline.flow.parcel import Parcel
 from pipeline.flow.poison.tracker import Tracker
@@ -24,7 +24,7 @@ class InProcessEngine(contextlib.AbstractContextManager):
         self.tracker = Tracker(location, run, forgive=forgive)
 
     def calibrate(self, encoder, plan, read):
-        return calibrate(encoder, plan, replace(read, watch=self.tracker))[0]
+        return calibrate(encoder, replace(read, watch=self.tracker).parcels_of(plan), self.tracker)[0]
 
     def parcels(self, sized, stages):
         read, write = (replace(stage, watch=self.tracker) for stage in (stages.read, stages.write))

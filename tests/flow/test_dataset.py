@@ -9,7 +9,7 @@ import pytest
 from pipeline import EmbeddingSpec, VectorTable, embed_dataset
 from pipeline.columns import to_ipc
 from pipeline.flow.dataset import VectorStage
-from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.encoder import EncoderPlan
 
 pytestmark = pytest.mark.cluster
 

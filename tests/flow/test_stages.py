@@ -8,7 +8,7 @@ import pytest
 from pipeline import VectorTable
 from pipeline.columns import from_ipc, to_ipc
 from pipeline.corpus import ReaderOptions
-from pipeline.flow.encoder_plan import EncoderPlan
+from pipeline.flow.encoder import EncoderPlan
 from pipeline.flow.parcel import Parcel, concat
 from pipeline.flow.stages import EmbedStage, ReadStage, WriteStage
 from pipeline.flow.work import plan_work, slices_of
@@ -78,7 +78,7 @@ def test_reading_skips_what_is_done(mixed):
     read = ReadStage(spec=table.spec, options=known.options, keep=known.keep, done=known.units.done)
     streams = [unit for unit in fresh.units if any(part.slices is None for part in unit.parts)]
     assert streams
-    assert not any(batch.documents.num_rows for unit in streams for batch in read.read(unit))
+    assert not any(parcel.rows.num_rows for unit in streams for parcel in read.parcels(unit))
 
 
 def parcel(number, tokens=None):

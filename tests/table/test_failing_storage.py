@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import TableError
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.changes import replacement
-from pipeline.table.changes.duplicates import missing_originals
+from pipeline.table.changes.retry import missing_originals
 from pipeline.table.commit import admission
 from pipeline.table.companions import journal
 from pipeline.table.companions.rejects import forget_marks, in_table, marked_slices, reject_counts, remove_rejects
@@ -29,7 +29,7 @@ ENTRY = {"uri": "u", "version": "1", "slice": 1, "fragments": [], "run": "r"}
 @pytest.mark.parametrize(
     "ask",
     [
-        pytest.param(lambda location, dataset: ledger.held_ids(dataset, IDS), id="held ids"),
+        pytest.param(lambda location, dataset: ledger.held_rows(dataset, IDS), id="held ids"),
         pytest.param(lambda location, dataset: in_table(dataset, PLACES), id="held places"),
         pytest.param(lambda location, dataset: marked_slices(location), id="marks"),
         pytest.param(lambda location, dataset: forget_marks(location, pc.field("slice") == 1), id="old marks"),

@@ -15,9 +15,9 @@ from pipeline.embedding.calibration import Calibration
 from pipeline.errors import FingerprintError, TableError, TableNotFoundError, UsageError
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, TableLocation, VectorTable, stage
-from pipeline.table.companions.calibrations import store_calibration
 from pipeline.table.companions.deleted import read_deleted
 from pipeline.table.companions.runs import finish_run, new_run, start_run
+from pipeline.table.creation import store_calibration
 
 
 def a_calibration(seed, sizes=(5, 3)):

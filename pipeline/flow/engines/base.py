@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from pipeline.flow.calibrate import Calibrated
-    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.flow.encoder import Calibrated, EncoderPlan
     from pipeline.flow.parcel import Parcel
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.stages import ReadStage, Stages
     from pipeline.table import TableLocation
+    from pipeline.topics.operations.assign import Part, Unit, UnitFunction
 
-__all__ = ["Engine", "Pool", "Replicas"]
+__all__ = ["Engine", "EngineMapper", "Pool", "Replicas"]
 
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
@@ -101,7 +101,7 @@ class Engine(Protocol):
         ...
 
     def calibrate(self, encoder: EncoderPlan, plan: Plan, read: ReadStage) -> Calibrated:
-        """`pipeline.flow.calibrate.calibrate`, where a replica will be.
+        """`pipeline.flow.encoder.calibrate`, where a replica will be.
 
         Raises:
             MoeeError: what it raised.
@@ -123,3 +123,33 @@ class Engine(Protocol):
         again a few times.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineMapper:
+    """Topic work on an engine, which runs meanwhile: a `pipeline.topics.operations.assign.Mapper`, one core a unit.
+
+    A function writes its rows where the table is and gives back what the driver commits. One whose process dies runs
+    again, and what it had written without being committed is an orphan file.
+    """
+
+    engine: Engine
+
+    def __call__(self, work: UnitFunction, units: Sequence[Unit]) -> Iterator[Part]:
+        """The parts in the order in which they are done.
+
+        Raises:
+            MoeeError: what the work raised.
+            RunError: a unit could not be worked on.
+        """
+        if units:
+            with self.engine:
+                yield from self.engine.map(_OnOneCore(work), units)
+
+
+@dataclass(frozen=True, slots=True)
+class _OnOneCore:
+    work: UnitFunction
+
+    def __call__(self, unit: Unit) -> Part:
+        return self.work(unit, 1)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from pipeline.flow.calibrate import Calibrated
-    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.flow.encoder import Calibrated, EncoderPlan
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.stages import ReadStage, Stages
     from pipeline.table import TableLocation
@@ -56,7 +55,7 @@ class LocalEngine:
 
     name = "local"
     reader_modules: Sequence[str] = ("pipeline.flow.stages",)
-    replica_modules: Sequence[str] = ("pipeline.embedding.encoder", "pipeline.flow.calibrate")
+    replica_modules: Sequence[str] = ("pipeline.embedding.encoder", "pipeline.flow.encoder")
     """What its processes import as soon as they are there, while the driver is busy with other things."""
 
     def __init__(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.embedding.encoder import Encoder
-    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.flow.encoder import EncoderPlan
     from pipeline.flow.plan import Plan
     from pipeline.flow.poison.items import Item, Watch
     from pipeline.flow.stages import ReadStage, Stages
@@ -92,7 +92,7 @@ class Embedding:
     def start(self, watch: Watch, kept: Kept, /) -> Callable[[Any], Iterator[Any]]:
         """See `Service`. An encoder that was built before goes on, if it is the one that is asked for."""
         from pipeline.columns import from_ipc, to_ipc
-        from pipeline.flow.stages import build_watched
+        from pipeline.flow.encoder import build_watched
 
         stages = self.stages
         if kept.plan != stages.encoder:
@@ -113,10 +113,11 @@ class Calibrating:
 
     def start(self, watch: Watch, kept: Kept, /) -> Callable[[Plan], Iterator[Any]]:
         """See `Service`."""
-        from pipeline.flow.calibrate import calibrate
+        from pipeline.flow.encoder import calibrate
 
         def work(plan: Plan) -> Iterator[Any]:
-            made, encoder = calibrate(self.encoder, plan, replace(self.read, watch=watch))
+            parcels = replace(self.read, watch=watch).parcels_of(plan)
+            made, encoder = calibrate(self.encoder, parcels, watch)
             kept.plan, kept.encoder = replace(self.encoder, calibration=made.calibration), encoder
             yield made
 

@@ -11,7 +11,7 @@ from ray.data import ActorPoolStrategy, TaskPoolStrategy
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.flow.calibrate import Calibrated, calibrate
+from pipeline.flow.encoder import Calibrated, calibrate
 from pipeline.flow.engines.base import Pool, Replicas
 from pipeline.flow.engines.cluster import cluster, light_cpus, quiet_data, replica_resources, unwrapped
 from pipeline.flow.engines.feed import Feed
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.flow.encoder import EncoderPlan
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.poison.items import Item, Watch
     from pipeline.flow.stages import EmbedStage, ReadStage, Stages
@@ -231,7 +231,7 @@ def _answer(call: Any) -> Any:
 
 
 def _calibrate(encoder: EncoderPlan, plan: Plan, read: ReadStage) -> Calibrated:
-    return calibrate(encoder, plan, read)[0]
+    return calibrate(encoder, read.parcels_of(plan), read.watch)[0]
 
 
 def _apply(function: Callable[[_Given], _Made], item: _Given) -> _Made:

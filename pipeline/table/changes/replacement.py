@@ -38,14 +38,14 @@ from pipeline.table.companions.journal import (
 from pipeline.table.companions.rejects import read_rejects, remove_rejects
 from pipeline.table.fragments.staging import Staged, restage
 from pipeline.table.schema import JOURNAL
-from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.store import existing_dataset, storage_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import lance
 
-    from pipeline.table.companions.files import FileRecord
+    from pipeline.corpus import FileRecord
     from pipeline.table.known.ledger import Ledger
     from pipeline.table.location import TableLocation
 
@@ -86,6 +86,10 @@ class Replacement:
         versions: URI → new version. What is in the journal for their other versions is dropped.
         slices_of: the slices of a file that was read to its end.
         again: slices that are read again although they count as finished.
+
+    Attributes:
+        versions: as given.
+        size: rows and rejects that are not in the journal yet.
     """
 
     def __init__(
@@ -99,7 +103,7 @@ class Replacement:
         self.versions = versions
         self._location, self._run, self._slices_of = location, run, slices_of
         self._entries: list[pa.Table] = []
-        self._rows = 0
+        self.size = 0
         self._records: dict[str, FileRecord] = {}
         self._there: set[int] = set()
         self._finished: set[str] = set()
@@ -107,11 +111,6 @@ class Replacement:
         self._uris = pa.array(list(versions), pa.string())
         if versions:
             self._load()
-
-    @property
-    def size(self) -> int:
-        """Rows and rejects that are not in the journal yet."""
-        return self._rows
 
     def take(
         self, staged: Staged | None, rejects: pa.Table, files: Sequence[FileRecord]
@@ -129,12 +128,12 @@ class Replacement:
         refused = rejects.filter(changed)
         if ours is not None or refused.num_rows:
             self._entries.append(journal_entries(self.versions, ours, refused, self._run))
-            self._rows += refused.num_rows + (0 if ours is None else ours.n_rows)
+            self.size += refused.num_rows + (0 if ours is None else ours.n_rows)
         return rest, rejects.filter(pc.invert(changed)), others
 
     def drain(self) -> pa.Table:
         """What was taken in since the last call, as rows of the journal."""
-        entries, self._entries, self._rows = self._entries, [], 0
+        entries, self._entries, self.size = self._entries, [], 0
         return pa.concat_tables([JOURNAL.empty_table(), *entries])
 
     def write(self, entries: pa.Table) -> None:
@@ -215,8 +214,7 @@ class Replacement:
             return (staged, None) if staged.n_rows else (None, None)
         if not mine.any():
             return None, staged
-        dataset = open_dataset(self._location)
-        assert dataset is not None
+        dataset = existing_dataset(self._location)
         ours, rest = (restage(self._location, dataset, staged.keep(part)) for part in (mine, ~mine))
         return ours, rest
 

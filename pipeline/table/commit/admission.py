@@ -17,9 +17,7 @@ from pipeline.columns import first_alike
 from pipeline.rejects import DELETED, DUPLICATE, PLACE, REJECTS, rejects
 from pipeline.table.companions.deleted import deleted_rows
 from pipeline.table.companions.rejects import in_table
-from pipeline.table.known.ledger import held_ids
-from pipeline.table.schema import document_column
-from pipeline.table.store import storage_errors
+from pipeline.table.known.ledger import held_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.table.known.ledger import Ledger
     from pipeline.table.location import TableLocation
 
-__all__ = ["Admission", "admit"]
+__all__ = ["Admission", "admit", "origins"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def admit(
         dataset: its newest version.
         ledger: which slices that version holds.
         parts: what is to be committed, in the order of arrival.
-        unique_ids: ids were derived from source and row, so that only rows of the same source can share one.
+        unique_ids: ids were derived from source and row: a text tells a deleted document better than its id.
         outdated: rows of the table that go in the same commit; they hold no id.
         retry: rejected rows that are tried again: not their slice but they themselves must be new to the table.
         known: the ids of that version; None: the whole table is looked through.
@@ -86,7 +84,7 @@ def admit(
     staying = None if outdated is None else pc.field("source").is_null() | ~outdated
     is_deleted, why = deleted_rows(location, parts, keys, unique_ids=unique_ids)
     candidates = keys.append_column("is_deleted", pa.array(is_deleted)).append_column("why", why).take(pa.array(left))
-    refused, rejected = _refusals(dataset, candidates, staying, known, unique_ids=unique_ids)
+    refused, rejected = _refusals(dataset, candidates, staying, known)
     keep = ~overtaken
     keep[left[refused]] = False
     return Admission(np.split(keep, np.cumsum(sizes)[:-1]), rejected, contested=bool(stored.any()))
@@ -124,23 +122,20 @@ def _refusals(
     rows: pa.Table,
     staying: pc.Expression | None,
     known: KnownIds | None,
-    *,
-    unique_ids: bool,
 ) -> tuple[np.ndarray, pa.Table]:
     """Positions among `rows` (keys, is_deleted, why) that may not enter, and their rejects (REJECTS)."""
     ids = rows.column("id").combine_chunks()
-    sources = rows.column("source").unique() if unique_ids else None
     mask, fragments = _may_be_held(dataset, ids, known)
-    holders = held_ids(dataset, ids.filter(pa.array(mask)), sources=sources, where=staying, fragments=fragments)
+    holders = held_rows(dataset, ids.filter(pa.array(mask)), ["source", "row"], where=staying, fragments=fragments)
+    holder = pc.index_in(ids, value_set=holders.column("id").combine_chunks())
     is_deleted = rows.column("is_deleted").to_numpy()
-    taken = np.asarray(pc.is_in(ids, value_set=holders)) & ~is_deleted
+    taken = np.asarray(pc.is_valid(holder)) & ~is_deleted
     first = first_alike(ids)
     # Chunks of one document share its id and its place; a second document with the id has another place.
     second = ~_same_place(rows, first) & ~is_deleted & ~taken
-    holders_of_taken = _holders(dataset, holders, staying, fragments, ids.filter(pa.array(taken)))
     refusals = [
         (is_deleted, DELETED, rows.column("why").filter(pa.array(is_deleted))),
-        (taken, DUPLICATE, holders_of_taken),
+        (taken, DUPLICATE, _held_by(holders.take(holder.filter(pa.array(taken))))),
         (second, DUPLICATE, _held_by(rows.take(pa.array(first[second])))),
     ]
     rejected = [
@@ -148,25 +143,6 @@ def _refusals(
         for which, reason, detail in refusals
     ]
     return np.flatnonzero(is_deleted | taken | second), pa.concat_tables(rejected)
-
-
-def _holders(
-    dataset: lance.LanceDataset,
-    held: pa.Array,
-    staying: pc.Expression | None,
-    fragments: list[lance.LanceFragment] | None,
-    ids: pa.Array,
-) -> pa.Array:
-    """For each of `ids`, all of them held by the table, where its holder came from."""
-    if not len(ids):
-        return pa.array([], pa.string())
-    document = document_column(dataset.schema)
-    here = pc.field(document).isin(held)
-    here = here if staying is None else here & staying
-    columns = [document, "source", "row"]
-    with storage_errors("look for ids in", dataset):
-        holders = dataset.scanner(columns=columns, filter=here, fragments=fragments).to_table()
-    return _held_by(holders.take(pc.index_in(ids, value_set=holders.column(document).combine_chunks())))
 
 
 def _same_place(rows: pa.Table, others: np.ndarray) -> np.ndarray:
@@ -177,6 +153,10 @@ def _same_place(rows: pa.Table, others: np.ndarray) -> np.ndarray:
 
 def _held_by(rows: pa.Table) -> pa.ChunkedArray:
     """For the rejects of other documents with the ids of `rows` (source, row): where these came from, string [n]."""
+    return pc.binary_join_element_wise("this id is held by ", origins(rows), "")
+
+
+def origins(rows: pa.Table) -> pa.ChunkedArray:
+    """Where `rows` (source, row) came from, for people: ``SOURCE:ROW``, string [n]."""
     source = pc.fill_null(rows.column("source"), "")
-    number = rows.column("row").cast(pa.string())
-    return pc.binary_join_element_wise("this id is held by ", source, ":", number, "", null_handling="skip")
+    return pc.binary_join_element_wise(source, rows.column("row").cast(pa.string()), ":")

@@ -48,7 +48,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 
-from pipeline.errors import CommitError, MoeeError, TableNotFoundError
+from pipeline.errors import CommitError, MoeeError
 from pipeline.rejects import as_of_run
 from pipeline.table import steps
 from pipeline.table.changes.replacement import Replacement
@@ -61,7 +61,7 @@ from pipeline.table.fragments.compaction import MAX_FRAGMENTS, join_some
 from pipeline.table.fragments.deletion_files import fragments_without, staged_fragments
 from pipeline.table.known.ids import KnownIds
 from pipeline.table.known.ledger import Ledger
-from pipeline.table.store import open_dataset
+from pipeline.table.store import existing_dataset
 from pipeline.table.swap import data_file_names, epoch_of, holds, refuse_fenced, swap
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ if TYPE_CHECKING:
 
     import lance
 
+    from pipeline.corpus import FileRecord
     from pipeline.table.changes.retry import Retry
-    from pipeline.table.commit.pending import Pending
-    from pipeline.table.companions.files import FileRecord
+    from pipeline.table.commit.collector import Pending
     from pipeline.table.companions.lease import Lease
     from pipeline.table.fragments.staging import Staged
     from pipeline.table.location import TableLocation
@@ -101,14 +101,6 @@ class Totals:
     """Changed files that cannot be read to their end: their older rows stay."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    unique_ids: bool
-    slices_of: Callable[[FileRecord], Iterable[int]] | None
-    retry: Retry | None
-    lease: Lease | None
-
-
 class Committer:
     """The driver's end: collects what the workers staged and commits it. Safe to use from several threads.
 
@@ -117,7 +109,7 @@ class Committer:
         run: name of the run, stored with every reject.
         max_rows: a commit is due as soon as this many rows and rejects wait.
         max_seconds: a timer commits what has waited this long; on arrival alone the tail would stall.
-        unique_ids: ids were derived from source and row; the check then looks at rows of the same sources only.
+        unique_ids: ids were derived from source and row: a text tells a deleted document better than its id.
         slices_of: the slices of a finished input file. Without it no file is recorded.
         changed: URI → version of the files whose older rows are to be replaced; needs `slices_of`.
         drop_copies: later copies of a text are rejected.
@@ -149,9 +141,9 @@ class Committer:
         lease: Lease | None = None,
     ) -> None:
         self._location, self._run = location, run
-        self._settings = _Settings(unique_ids, slices_of, retry, lease)
+        self._unique_ids, self._slices_of, self._retry, self._lease = unique_ids, slices_of, retry, lease
         self.totals = Totals()
-        dataset = self._open()
+        dataset = existing_dataset(self._location)
         # Under a lease the epoch is the run's own, begun when it tidied up; beginning it here would take it back from
         # the driver that has taken the table over.
         self._epoch = epoch_of(dataset) if lease is None else run
@@ -203,7 +195,7 @@ class Committer:
         """Commit the rest, record finished files, and remove what other commits have overtaken."""
         self._collector.stop()
         self._collector.flush(last=True)
-        drop_overtaken(self._location, self._open())
+        drop_overtaken(self._location, existing_dataset(self._location))
         drop_overtaken_marks(self._location, self.ledger.stored)
 
     def _commit_all(self, pending: Pending, entries: pa.Table, last: bool) -> None:  # noqa: FBT001
@@ -216,18 +208,12 @@ class Committer:
             self._add_ready_files(pending, last=last)
         if pending.size or pending.ready.records:
             self._commit(pending)
-        if self._settings.slices_of is not None:
-            self._record_files(self._settings.slices_of)
-
-    def _open(self) -> lance.LanceDataset:
-        dataset = open_dataset(self._location)
-        if dataset is None:
-            raise TableNotFoundError(f"there is no table {self._location} (any more) to commit to")
-        return dataset
+        if self._slices_of is not None:
+            self._record_files(self._slices_of)
 
     def _add_ready_files(self, pending: Pending, *, last: bool) -> None:
         """Add the changed files that are all there; from here on their older versions do not count as complete."""
-        ready = self._replacement.ready(self._open(), self.ledger, last=last)
+        ready = self._replacement.ready(existing_dataset(self._location), self.ledger, last=last)
         if ready is None:
             return
         pending.add(ready)
@@ -239,7 +225,7 @@ class Committer:
         touched = pending.slices()
         attempted, erased = set[str](), 0
         for attempt in range(MAX_LOST_RACES):
-            dataset = self._open()
+            dataset = existing_dataset(self._location)
             if attempted and holds(dataset, attempted):
                 break
             self._refuse_lost(dataset)
@@ -276,8 +262,8 @@ class Committer:
         self._join_small_fragments()
 
     def _refuse_lost(self, dataset: lance.LanceDataset) -> None:
-        if self._settings.lease is not None:
-            self._settings.lease.check()
+        if self._lease is not None:
+            self._lease.check()
         refuse_fenced(self._location, dataset, self._epoch)
 
     def _admit(self, dataset: lance.LanceDataset, pending: Pending) -> None:
@@ -288,9 +274,9 @@ class Committer:
             dataset,
             self.ledger,
             pending.parts,
-            unique_ids=self._settings.unique_ids,
+            unique_ids=self._unique_ids,
             outdated=pending.ready.outdated,
-            retry=self._settings.retry,
+            retry=self._retry,
             known=self._known,
         )
         if self._same_text is not None:
@@ -299,7 +285,7 @@ class Committer:
 
     def _account(self, pending: Pending, touched: pa.Table) -> None:
         """Step 6; tell who wants to know, and tidy up after a race."""
-        dataset = self._open()
+        dataset = existing_dataset(self._location)
         self.ledger.absorb(dataset)
         slices = touched.column("slice").to_numpy()
         is_empty = ~self.ledger.is_stored(slices)
@@ -316,9 +302,9 @@ class Committer:
 
     def _join_small_fragments(self) -> None:
         """A swap costs more with each fragment, and while it lasts another writer can win."""
-        if self._settings.lease is None:
+        if self._lease is None:
             return
-        dataset = self._open()
+        dataset = existing_dataset(self._location)
         if len(dataset.get_fragments()) > MAX_FRAGMENTS:
             join_some(self._location, dataset)
 

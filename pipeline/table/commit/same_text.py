@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from pipeline.columns import first_alike
 from pipeline.errors import UsageError
 from pipeline.rejects import COPY, rejects
-from pipeline.table.changes.duplicates import copy_detail
+from pipeline.table.changes.retry import copy_detail
+from pipeline.table.commit.admission import origins
 from pipeline.table.companions.deleted import text_marks
 from pipeline.table.fragments.staging import staged_column
 from pipeline.table.known.texts import KnownTexts
@@ -94,7 +95,7 @@ class SameText:
         return (
             rows.append_column("mark", text_marks(texts))
             .append_column("holder", stored.column("id").take(at))
-            .append_column("place", _places(stored).take(at))
+            .append_column("place", origins(stored).take(at))
         )
 
 
@@ -111,12 +112,7 @@ def _with_earlier_rows(rows: pa.Table) -> pa.Table:
     first = first_alike(rows.column("mark"))
     later = pa.array(first != np.arange(rows.num_rows))
     earlier = rows.take(pa.array(first))
-    for name, value in (("holder", earlier.column("id")), ("place", _places(earlier))):
+    for name, value in (("holder", earlier.column("id")), ("place", origins(earlier))):
         filled = pc.coalesce(rows.column(name), pc.if_else(later, value, None))
         rows = rows.set_column(rows.schema.get_field_index(name), name, filled)
     return rows
-
-
-def _places(rows: pa.Table) -> pa.ChunkedArray:
-    source = pc.fill_null(rows.column("source"), "")
-    return pc.binary_join_element_wise(source, rows.column("row").cast(pa.string()), ":")

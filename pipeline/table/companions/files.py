@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,12 +15,11 @@ from pipeline.table.store import open_dataset, read_all, storage_errors
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pipeline.corpus import FileRecord, SourceFile
     from pipeline.table.location import TableLocation
 
 __all__ = [
     "NO_RUN",
-    "FileRecord",
-    "FileVersion",
     "begin_files",
     "drop_older",
     "read_files",
@@ -35,34 +34,6 @@ _KEYS: Final = ["uri", "version"]
 
 NO_RUN: Final = ""
 """The run of a record that was taken back: rows of that version may still be there, but nothing of it is finished."""
-
-
-class FileVersion(Protocol):
-    """A file as it is now."""
-
-    @property
-    def uri(self) -> str:
-        """Canonical URI."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Etag, or size and time."""
-        ...
-
-
-class FileRecord(FileVersion, Protocol):
-    """What the reader says of a file whose end it has seen (`pipeline.corpus`)."""
-
-    @property
-    def slices(self) -> int:
-        """How many slices the file has."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """How many rows the file has."""
-        ...
 
 
 def begin_files(location: TableLocation, files: Iterable[tuple[str, str]], run: str) -> None:
@@ -121,7 +92,7 @@ def drop_older(location: TableLocation, versions: Mapping[str, str]) -> None:
             files.merge_insert(_KEYS).when_matched_delete().execute(older)
 
 
-def unfinished(location: TableLocation, files: Iterable[FileVersion]) -> list[str]:
+def unfinished(location: TableLocation, files: Iterable[SourceFile]) -> list[str]:
     """Those of `files`, as URIs, that are not recorded as complete."""
     records = read_all(location.sibling("files"), FILES, pc.field("complete"))
     complete = set(zip(records.column("uri").to_pylist(), records.column("version").to_pylist(), strict=True))

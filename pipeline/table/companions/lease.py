@@ -158,7 +158,7 @@ class Lease:
 
     def _acquire(self) -> None:
         began = last_change = time.monotonic()
-        first = seen = self._observe()
+        first = seen = _holder(self._open())
         while True:
             dataset = self._open()
             held = _holder(dataset)
@@ -176,9 +176,6 @@ class Lease:
                     f"{self._table} is being written by {held}: wait for it to end (--wait SECONDS) or stop it there"
                 )
             time.sleep(min(_POLL_SECONDS, self._beat / 2))
-
-    def _observe(self) -> Holder | None:
-        return _holder(self._open())
 
     def _open(self) -> lance.LanceDataset:
         return create_dataset(self._location, _SCHEMA)[0]
@@ -207,7 +204,7 @@ class Lease:
             try:
                 dataset.update_config({_KEY: value})
             except OSError:
-                held = self._observe()
+                held = _holder(self._open())
                 if held == holder:
                     return True  # the answer was lost, not the update
                 if held == _holder(dataset):

@@ -30,7 +30,6 @@ __all__ = [
     "record_collected",
     "settled_version",
     "start_run",
-    "unfinished_runs",
     "without_secrets",
 ]
 
@@ -81,15 +80,10 @@ def mark_interrupted(location: TableLocation) -> int:
     Returns:
         How many there were.
     """
-    dead = unfinished_runs(location)
+    dead = read_all(location.sibling("runs"), RUNS, pc.field("status") == "running")
     for row in dead.to_pylist():
         _write(location, {**row, "status": "interrupted"})
     return dead.num_rows
-
-
-def unfinished_runs(location: TableLocation) -> pa.Table:
-    """The runs whose end is not recorded: at work, or dead."""
-    return read_all(location.sibling("runs"), RUNS, pc.field("status") == "running")
 
 
 def ended_well(location: TableLocation) -> bool:

@@ -16,10 +16,9 @@ import pyarrow as pa
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
-from pipeline.errors import TableNotFoundError
 from pipeline.rejects import PLACE
 from pipeline.table.schema import align_rows, document_column
-from pipeline.table.store import open_dataset, storage_errors
+from pipeline.table.store import existing_dataset, storage_errors
 
 if TYPE_CHECKING:
     import lance
@@ -95,9 +94,7 @@ def stage(location: TableLocation, rows: pa.Table) -> Staged:
         TableNotFoundError: there is no table.
         TableError: the files cannot be written.
     """
-    dataset = open_dataset(location)
-    if dataset is None:
-        raise TableNotFoundError(f"there is no table {location} to write to")
+    dataset = existing_dataset(location)
     return _write(location, dataset, align_rows(rows, dataset.schema))
 
 

@@ -3,7 +3,7 @@
 Reading the ids of every fragment takes 4 ms a fragment: 4 s for each commit in a table of a thousand. So they are read
 once, and from then on those of new fragments only. What is kept of an id is a hash of 64 bits and the fragment that
 holds it, 12 bytes, in sorted runs; long ones lie in temporary files and are mapped, not held. A hit is only a hint: the
-caller looks into the fragments that are named (`held_ids`). Ids of rows that have left keep their hits.
+caller looks into the fragments that are named (`held_rows`). Ids of rows that have left keep their hits.
 """
 
 from __future__ import annotations

@@ -15,19 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.columns import is_in_sorted
-from pipeline.errors import TableNotFoundError
 from pipeline.table.companions.rejects import marked_slices
 from pipeline.table.schema import FILES, document_column
-from pipeline.table.store import open_dataset, read_all, storage_errors
+from pipeline.table.store import existing_dataset, read_all, storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import lance
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["Ledger", "held_ids"]
+__all__ = ["Ledger", "held_rows"]
 
 _BATCH_ROWS: Final = 131_072
 """Rows in a step of an id scan: Arrow builds the set to look into again at each step."""
@@ -56,9 +55,7 @@ class Ledger:
         Raises:
             TableNotFoundError: there is no table.
         """
-        dataset = open_dataset(location)
-        if dataset is None:
-            raise TableNotFoundError(f"there is no table {location}")
+        dataset = existing_dataset(location)
         # Read after the table was opened: a slice that loses its last row in between is in one of the two.
         ledger = cls(marked=marked_slices(location, unbegun))
         ledger.absorb(dataset)
@@ -101,43 +98,31 @@ class Ledger:
         self.marked = np.union1d(self.marked, slices)
 
 
-def held_ids(
+def held_rows(
     dataset: lance.LanceDataset,
     ids: pa.Array | pa.ChunkedArray,
+    columns: Sequence[str] = (),
     *,
-    sources: pa.Array | None = None,
     where: pc.Expression | None = None,
     fragments: Sequence[lance.LanceFragment] | None = None,
-) -> pa.Array:
-    """Those of `ids` whose documents the table holds, distinct; memory is bounded by `ids` and one batch.
+) -> pa.Table:
+    """The rows of documents with one of `ids`: ``id`` and `columns`; memory is bounded by these and one batch.
 
     Args:
         dataset: the table.
         ids: string [n].
-        sources: look only at rows of these sources.
+        columns: what to read besides.
         where: look only at rows for which this holds.
         fragments: look only into these.
     """
     wanted = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
-    found: list[pa.Array] = []
+    names = [document_column(dataset.schema), *columns]
+    found = [pa.schema([dataset.schema.field(name) for name in names]).empty_table()]
     if len(wanted) and fragments != []:
-        document = document_column(dataset.schema)
-        within = where if sources is None else pc.field("source").isin(sources)
-        within = within if sources is None or where is None else within & where
+        only = None if fragments is None else list(fragments)
         with storage_errors("look for ids in", dataset):
-            for batch in _scan(dataset, document, within, fragments):
-                column = batch.column(0)
-                hits = column.filter(pc.is_in(column, value_set=wanted))
-                if len(hits):
-                    found.append(hits)
-    return pa.chunked_array(found, pa.string()).unique()
-
-
-def _scan(
-    dataset: lance.LanceDataset,
-    column: str,
-    within: pc.Expression | None,
-    fragments: Sequence[lance.LanceFragment] | None,
-) -> Iterator[pa.RecordBatch]:
-    only = None if fragments is None else list(fragments)
-    return dataset.scanner(columns=[column], filter=within, fragments=only, batch_size=_BATCH_ROWS).to_batches()
+            scanner = dataset.scanner(columns=names, filter=where, fragments=only, batch_size=_BATCH_ROWS)
+            for batch in scanner.to_batches():
+                hits = batch.filter(pc.is_in(batch.column(names[0]), value_set=wanted))
+                found.append(pa.Table.from_batches([hits]))
+    return pa.concat_tables(found).rename_columns(["id", *columns])

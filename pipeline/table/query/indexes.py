@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.table.schema import VECTOR, document_column, text_columns
+from pipeline.table.schema import VECTOR, document_column
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ def build_indexes(location: TableLocation, dataset: lance.LanceDataset, *, min_r
             _build_vector_index(dataset)
         for column in sorted({"id", document_column(dataset.schema)} - there):
             dataset.create_scalar_index(column, "BTREE")
-        for column in text_columns(dataset.schema):
-            if column not in there:
-                dataset.create_scalar_index(column, "INVERTED", with_position=False)
+        if "text" in dataset.schema.names and "text" not in there:
+            dataset.create_scalar_index("text", "INVERTED", with_position=False)
         dataset.checkout_latest()
     return list_indexes(dataset)
 

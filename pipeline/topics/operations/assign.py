@@ -2,7 +2,7 @@
 
     units_of            splits the table into units: bundles of fragments with some hundred thousand rows
     AssignUnit          one unit → staged assignments and word counts; runs anywhere, in any order, and may run twice
-    Mapper              runs all units: `in_this_process`, or an engine (`pipeline.flow.engines.topic_mapper`)
+    Mapper              runs all units: `in_this_process`, or an engine (`pipeline.flow.engines.base`)
     assign_documents    the driver: commits the results, and sums the counts
 
 Only unassigned documents are assigned. A unit is committed as a whole, and its counts are on disk before. So an

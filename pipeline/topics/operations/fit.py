@@ -95,7 +95,7 @@ def fit_topics(
         truth: a column of the table with known groups; the agreement of topics with it, over the documents that were
             clustered, becomes a metric.
         with_stability: cluster a second time under the next seed; the agreement of both becomes a metric.
-        mapper: runs the units of a table above the limit; `pipeline.flow.engines.topic_mapper` has one for engines.
+        mapper: runs the units of a table above the limit; `pipeline.flow.engines.base` has one for engines.
         wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
 

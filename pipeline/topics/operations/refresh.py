@@ -98,7 +98,7 @@ def refresh_topics(
         refit: True: fit again in any case; False: never; None: when thresholds are passed.
         thresholds: when to do more than assign; None: the defaults.
         encoder: orders a second list of words of new topics by the embedding model.
-        mapper: runs the units of the table; `pipeline.flow.engines.topic_mapper` has one for engines.
+        mapper: runs the units of the table; `pipeline.flow.engines.base` has one for engines.
         at_version: a version that the table must have reached. A refit is skipped if the last full fit has seen it.
         dry_run: measure and decide, and write nothing.
         wait: up to how many seconds to wait for another change of these topics.

@@ -10,7 +10,7 @@ from pipeline.corpus import ReaderOptions, SourceFile, UnitPart, WorkUnit, docum
 from pipeline.corpus import reading as units_module
 from pipeline.corpus.formats.base import RawRows
 from pipeline.corpus.slices import Slice, slice_of
-from pipeline.flow.poison.careful_reader import READ, CarefulReader
+from pipeline.flow.poison.items import READ, CarefulReader
 from pipeline.flow.poison.tracker import Tracker
 
 SLICES, ROWS = 6, 4

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.table import Committer, TableLocation, VectorTable, stage, steps
-from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.changes.pruning import prune
+from pipeline.table.changes.retry import missing_originals
 from pipeline.table.companions.files import begin_files, read_files, record_files
 from pipeline.table.companions.journal import read_journal, staged_files
 from pipeline.table.fragments.staging import fragment_paths

@@ -14,7 +14,7 @@ from pipeline.table.companions.runs import without_secrets
 
 
 @given(st.lists(st.text(max_size=2), max_size=20))
-def testfirst_alike(ids):
+def test_the_first_of_equals_is_found(ids):
     assert first_alike(pa.array(ids, pa.string())).tolist() == [ids.index(name) for name in ids]
 
 

@@ -10,8 +10,7 @@ import pytest
 from pipeline.errors import CommitError, TableError, TableNotFoundError, UsageError
 from pipeline.rejects import as_of_run
 from pipeline.table import Committer, Ledger, Staged, TableLocation, VectorTable, stage, steps
-from pipeline.table.changes.duplicates import missing_originals
-from pipeline.table.changes.retry import Retry, rejects_that_can_pass
+from pipeline.table.changes.retry import Retry, missing_originals, rejects_that_can_pass
 from pipeline.table.commit import committer as commit_module
 from pipeline.table.companions.files import begin_files
 from pipeline.table.companions.rejects import marked_slices

@@ -8,7 +8,7 @@ from pipeline.table import Committer, TableLocation, VectorTable, stage
 from pipeline.table.fragments.compaction import compact
 from pipeline.table.known import ids as module
 from pipeline.table.known.ids import KnownIds
-from pipeline.table.known.ledger import held_ids
+from pipeline.table.known.ledger import held_rows
 
 
 @pytest.fixture
@@ -54,11 +54,11 @@ def test_only_the_fragments_that_may_hold_an_id_are_read(table_lab, uri, monkeyp
     table_lab.create(uri)
     read = []
 
-    def watched(dataset, ids, *, fragments=None, **more):
+    def watched(*given, fragments=None, **more):
         read.append([each.fragment_id for each in fragments or []])
-        return held_ids(dataset, ids, fragments=fragments, **more)
+        return held_rows(*given, fragments=fragments, **more)
 
-    monkeypatch.setattr("pipeline.table.commit.admission.held_ids", watched)
+    monkeypatch.setattr("pipeline.table.commit.admission.held_rows", watched)
     with Committer(TableLocation.parse(uri), "run", max_rows=1, slices_of=table_lab.slices_of) as committer:
         for place in [(0, 0), (0, 2), (1, 0), (2, 3)]:  # (1, 0) repeats an id of (0, 0)
             rows, rejects = table_lab.read([place])

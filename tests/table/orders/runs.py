@@ -16,9 +16,8 @@ from pipeline.rejects import REJECTS
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import Committer, Ledger, VectorTable, stage
 from pipeline.table.changes.deletion import delete_documents
-from pipeline.table.changes.duplicates import missing_originals
 from pipeline.table.changes.pruning import prune
-from pipeline.table.changes.retry import Retry
+from pipeline.table.changes.retry import Retry, missing_originals
 from pipeline.table.companions.files import begin_files, read_files
 from pipeline.table.companions.journal import forget_files, read_journal, staged_files
 from pipeline.table.fragments.orphans import orphans

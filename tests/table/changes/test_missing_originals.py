@@ -6,9 +6,8 @@ import pytest
 
 from pipeline.errors import TableError
 from pipeline.table import Committer, Ledger, TableLocation, VectorTable, stage, steps
-from pipeline.table.changes.duplicates import missing_originals, no_row_has_left
 from pipeline.table.changes.pruning import prune
-from pipeline.table.changes.retry import Retry
+from pipeline.table.changes.retry import Retry, missing_originals, no_row_has_left
 from pipeline.table.companions.deleted import text_marks
 from pipeline.table.companions.files import begin_files
 

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import TopicError
+from pipeline.flow.engines.base import EngineMapper
 from pipeline.flow.engines.local_engine import LocalEngine
 from pipeline.flow.engines.ray_engine import RayEngine
-from pipeline.flow.engines.topic_mapper import EngineMapper
 from pipeline.topics import fit_topics
 from pipeline.topics.operations import assign, fit
 from pipeline.topics.versions.tables import TopicTables

@@ -1,7 +1,8 @@
-"""The calibration of a new table: a sample of the documents planned first, encoded once, before anything else.
+"""The encoder of a worker process: built there from a small description that travelled, and calibrated for a new table.
 
-What the sample's texts came out as is handed on to the replicas, which need not encode them again: in a small corpus
-that is all of them.
+The calibration is made of a sample of the documents planned first, encoded once, before anything else. What the
+sample's texts came out as is handed on to the replicas, which need not encode them again: in a small corpus that is
+all of them.
 """
 
 from __future__ import annotations
@@ -13,25 +14,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import to_ipc
-from pipeline.embedding.calibration import SAMPLE_SIZE, choose_sample
+from pipeline.columns import from_ipc, to_ipc
+from pipeline.embedding.calibration import SAMPLE_SIZE, Calibration, choose_sample
 from pipeline.embedding.table_rows import made_table
 from pipeline.flow.plan import MAX_CANDIDATES
-from pipeline.flow.poison.items import CALIBRATION, Item, one_by_one
-from pipeline.flow.stages import build_watched
+from pipeline.flow.poison.items import BUILD, CALIBRATION, Item, one_by_one
 from pipeline.models import reference_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipeline.corpus import WorkUnit
     from pipeline.embedding.encoder import Encoder
     from pipeline.embedding.vectors import Vectors
-    from pipeline.flow.encoder_plan import EncoderPlan
+    from pipeline.flow.parcel import Parcel
     from pipeline.flow.poison.items import Watch
-    from pipeline.flow.stages import ReadStage
+    from pipeline.spec import EmbeddingSpec, Meaning
 
-__all__ = ["Calibrated", "calibrate", "sample_texts"]
+__all__ = ["Calibrated", "EncoderPlan", "build_watched", "calibrate"]
 
 MAX_CHARACTERS: Final = 32_768
 """Longer texts of the sample are not handed on."""
@@ -40,14 +39,56 @@ TEXTS_PER_ITEM: Final = 8
 """Texts that are tried together after a death."""
 
 
-def sample_texts(units: Iterable[WorkUnit], read: ReadStage) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class EncoderPlan:
+    """How to build an encoder elsewhere."""
+
+    spec: EmbeddingSpec
+    """Resolved."""
+    meaning: Meaning
+    """What the spec meant where it was planned."""
+    device: str
+    threads: int | None
+    """CPU threads; None: as many as torch takes."""
+    calibration: bytes | None = None
+    """Arrow IPC of `Calibration.to_arrow`; None: none yet."""
+
+    def build(self) -> Encoder:
+        """Load the model in this process.
+
+        Raises:
+            FingerprintError: the checkpoint found on this machine is not the one that was planned with.
+        """
+        import torch
+
+        from pipeline.embedding.encoder import Encoder
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        packed = self.calibration
+        calibration = None if packed is None else Calibration.from_arrow(from_ipc(packed))
+        encoder = Encoder(self.spec, self.device, calibration=calibration)
+        encoder.refuse_other_meaning(self.meaning)
+        return encoder
+
+
+def build_watched(encoder: EncoderPlan, watch: Watch) -> Encoder:
+    """Build an encoder, of which the tracker knows in case that the process dies of it."""
+    name = f"{BUILD} {watch.process}"
+    watch.begin(name, BUILD)
+    built = encoder.build()
+    watch.end(name)
+    return built
+
+
+def _sample_texts(parcels: Iterable[Parcel]) -> list[str]:
     """The calibration sample: the texts with the lowest hash among the first `MAX_CANDIDATES` documents or chunks.
 
     A corpus with fewer than `SAMPLE_SIZE` distinct texts is topped up from the package's reference texts.
     """
     found: list[pa.ChunkedArray] = []
     count = 0
-    for parcel in (parcel for unit in units for parcel in read.parcels(unit)):
+    for parcel in parcels:
         found.append(parcel.rows.column("text"))
         count += parcel.rows.num_rows
         if count >= MAX_CANDIDATES:
@@ -69,14 +110,14 @@ class Calibrated:
     """(H, R): sizes of hidden state and routing weights."""
 
 
-def calibrate(encoder: EncoderPlan, units: Iterable[WorkUnit], read: ReadStage) -> tuple[Calibrated, Encoder]:
-    """Calibrate, in the process of a replica; the calibrated encoder, too, which may go on embedding there."""
-    built = build_watched(encoder, read.watch)
-    texts = sample_texts(units, read)
-    if read.watch.begin(CALIBRATION, CALIBRATION):
-        texts = _harmless(built, texts, read.watch)
+def calibrate(encoder: EncoderPlan, parcels: Iterable[Parcel], watch: Watch) -> tuple[Calibrated, Encoder]:
+    """Calibrate by what is read first, in a replica's process; the encoder, too, which may go on embedding there."""
+    built = build_watched(encoder, watch)
+    texts = _sample_texts(parcels)
+    if watch.begin(CALIBRATION, CALIBRATION):
+        texts = _harmless(built, texts, watch)
     vectors = built.calibrated(texts)
-    read.watch.end(CALIBRATION)
+    watch.end(CALIBRATION)
     made = Calibrated(to_ipc(built.calibration.to_arrow()), to_ipc(_sample_rows(texts, vectors)), built.halves)
     return made, built
 
