@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow.compute as pc
 
@@ -31,7 +31,7 @@ from pipeline.table.changes.retry import missing_originals
 from pipeline.table.companions.files import begin_files, unfinished
 from pipeline.table.companions.journal import forget_files
 from pipeline.table.companions.runs import finish_run, start_run
-from pipeline.table.store import table_version
+from pipeline.table.store import existing_dataset
 from pipeline.table.swap import begin_epoch
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Job:
         """
         self.engine.track(self.location, self.run_name, forgive=self.options.retry_rejects)
         table, stages = self._create(work) if existing is None else (existing, self._stages(existing, work))
-        start_run(self.location, self.run_name, _command(work))
+        command = {"sources": [file.uri for file in work.files[:20]], "files": len(work.files)}
+        start_run(self.location, self.run_name, command)
         status: Literal["finished", "failed", "interrupted"] = "failed"
         try:
             self._pass(work, stages)
@@ -106,7 +107,7 @@ class Job:
             self.totals.retried = pc.sum(pc.equal(missing.column("run"), self.run_name)).as_py() or 0
             self._pass(second, replace(stages, read=self._read_stage(second)))
             missing = missing_originals(self.location)
-        self.totals.settled_version = None if missing.num_rows else table_version(self.location)
+        self.totals.settled_version = None if missing.num_rows else existing_dataset(self.location).version
 
     def _record_end(self, status: Literal["finished", "failed", "interrupted"]) -> None:
         totals = self.totals
@@ -225,7 +226,3 @@ class Job:
             retry=work.retry,
             lease=self.lease,
         )
-
-
-def _command(work: Work) -> dict[str, Any]:
-    return {"sources": [file.uri for file in work.files[:20]], "files": len(work.files)}

@@ -37,7 +37,6 @@ __all__ = [
     "refuse_unwritable",
     "storage_errors",
     "table_names",
-    "table_version",
 ]
 
 _RUST_PLACE: Final = re.compile(r",?\s*/\S+\.rs:\d+(:\d+)?|Encountered internal error\. Please file a bug report.*")
@@ -183,12 +182,6 @@ def table_names(location: TableLocation) -> list[str]:
             token = page.page_token
             if not token:
                 return sorted(names)
-
-
-def table_version(location: TableLocation) -> int:
-    """The newest version; 0 where there is no table."""
-    dataset = open_dataset(location)
-    return 0 if dataset is None else dataset.version
 
 
 def _options(location: TableLocation) -> dict[str, str] | None:

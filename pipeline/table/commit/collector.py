@@ -77,13 +77,8 @@ class Pending:
 
     def slices(self) -> pa.Table:
         """The distinct slices of all rows and rejects: slice, source."""
-        keys = [part.keys for part in self.parts] + self.rejects
-        places = [table.select(["slice", "source"]) for table in keys] or [
-            REJECTS.empty_table().select(["slice", "source"])
-        ]
-        joined = pa.concat_tables(
-            [table.cast(pa.schema([("slice", pa.int64()), ("source", pa.string())])) for table in places]
-        )
+        rows = [*(part.keys for part in self.parts), REJECTS.empty_table(), *self.rejects]
+        joined = pa.concat_tables([table.select(["slice", "source"]) for table in rows], promote_options="default")
         return joined.group_by("slice").aggregate([("source", "min")]).rename_columns(["slice", "source"])
 
     def all_rejects(self) -> pa.Table:

@@ -46,7 +46,7 @@ def begin_files(location: TableLocation, files: Iterable[tuple[str, str]], run: 
     if new:
         forget_marks(location, pc.field("source").isin(sorted({uri for uri, _ in new})))
     rows = [_row(uri, version, None, None, run, complete=False) for uri, version in sorted(set(files))]
-    _write(location, rows, unless="target.complete")
+    _upsert(location, pa.Table.from_pylist(rows, schema=FILES), unless="target.complete")
 
 
 def record_files(location: TableLocation, records: Sequence[FileRecord], run: str) -> None:
@@ -109,10 +109,6 @@ def _older(location: TableLocation, versions: Mapping[str, str]) -> pa.Table:
 
 def _row(uri: str, version: str, slices: int | None, rows: int | None, run: str, *, complete: bool) -> dict[str, Any]:
     return {"uri": uri, "version": version, "slices": slices, "rows": rows, "complete": complete, "run": run}
-
-
-def _write(location: TableLocation, rows: list[dict[str, Any]], unless: str | None = None) -> None:
-    _upsert(location, pa.Table.from_pylist(rows, schema=FILES), unless)
 
 
 def _upsert(location: TableLocation, table: pa.Table, unless: str | None = None) -> None:

@@ -44,7 +44,8 @@ def new_run() -> str:
 
 def start_run(location: TableLocation, run: str, command: Mapping[str, Any]) -> None:
     """Record that `run` has begun; `command` is stored without what looks like a secret."""
-    _write(location, {"run": run, "started": datetime.now(UTC), "status": "running", "command": _json(command)})
+    command_json = json.dumps(without_secrets(dict(command)), sort_keys=True)
+    _write(location, {"run": run, "started": datetime.now(UTC), "status": "running", "command": command_json})
 
 
 def finish_run(
@@ -119,10 +120,6 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, int | float | bool) or value is None:
         return value
     return _USERINFO.sub("", str(value))
-
-
-def _json(command: Mapping[str, Any]) -> str:
-    return json.dumps(without_secrets(dict(command)), sort_keys=True)
 
 
 def _write(location: TableLocation, row: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from pipeline.table.companions.journal import staged_files
 from pipeline.table.companions.rejects import read_marks, read_rejects
 from pipeline.table.fragments.compaction import compact
 from pipeline.table.fragments.orphans import orphans
-from pipeline.table.store import open_dataset, table_version
+from pipeline.table.store import existing_dataset, open_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,9 +85,9 @@ class Checks:
             self.violate(f"a further run would find something to do: {plan.left} {plan.changed} {plan.gone}")
         if orphans(location, staged_files(location)):
             self.violate("orphans are left")
-        version = table_version(location)
+        version = existing_dataset(location).version
         embed(location, "idle", files, prunes=self._scenario.prunes)
-        if table_version(location) != version:
+        if existing_dataset(location).version != version:
             self.violate("an idle run changed the table")
 
 
