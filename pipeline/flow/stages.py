@@ -113,7 +113,7 @@ class ReadStage:
             self.watch.end(name)
         yield replace(parcel or self._nothing(), n_units=1)
 
-    def _tokenized(self, documents: pa.Table) -> tuple[pa.Table, pa.Table]:
+    def tokenize(self, documents: pa.Table) -> tuple[pa.Table, pa.Table]:
         """The documents, or their chunks, with the tokens of each."""
         checkpoint = locate(self.spec.model, self.spec.revision)
         assert self.spec.prompt is not None  # resolved
@@ -140,21 +140,21 @@ class ReadStage:
         """The batch with its tokens; `careful_unit`: the name of a unit that is taken document by document."""
         documents, rejects = batch.documents, batch.rejects
         if careful_unit is None:
-            rows, tokens = self._tokenized(documents)
+            rows, tokens = self.tokenize(documents)
         else:
             (rows, tokens), killers = carefully(
                 self.watch,
                 careful_unit,
                 documents,
                 READ,
-                lambda rows: self._tokenized(documents.take(pa.array(rows, pa.int64()))),
+                lambda rows: self.tokenize(documents.take(pa.array(rows, pa.int64()))),
             )
             rejects = pa.concat_tables([rejects, killers])
         n_read = batch.documents.num_rows + batch.rejects.num_rows
         return Parcel(rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read)
 
     def _nothing(self) -> Parcel:
-        rows, tokens = self._tokenized(documents_schema(self.keep).empty_table())
+        rows, tokens = self.tokenize(documents_schema(self.keep).empty_table())
         return Parcel(rows=rows, rejects=REJECTS.empty_table(), tokens=tokens)
 
 
