@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "drop_overtaken",
-    "failures_by_source",
     "drop_overtaken_marks",
+    "failures_by_source",
     "forget_marks",
     "in_table",
     "list_rejects",
