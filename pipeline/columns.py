@@ -1,4 +1,4 @@
-"""Small operations on whole columns that several rooms need: membership, first of equals, hashes, Arrow streams."""
+"""Small operations on whole columns that several rooms need: membership, first of equals, hashes, Arrow streams, alignment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["OTHER_HASH", "first_alike", "from_ipc", "is_in_sorted", "string_hashes", "to_ipc"]
+__all__ = ["OTHER_HASH", "aligned", "first_alike", "from_ipc", "is_in_sorted", "string_hashes", "to_ipc"]
 
 FIRST_HASH: Final = "0123456789123456"
 OTHER_HASH: Final = "0moee text hash1"
@@ -54,3 +54,16 @@ def to_ipc(table: pa.Table) -> bytes:
 def from_ipc(data: pa.Buffer | bytes) -> pa.Table:
     """The inverse of `to_ipc`; columns point into `data`."""
     return pa.ipc.open_stream(data).read_all()
+
+
+def aligned(table: pa.Table) -> pa.Table:
+    """A copy for Rust, where 128-bit integers begin at multiples of 16 and anything else makes the process panic.
+
+    What comes out of an Arrow stream, as all that Ray passes on does, begins at multiples of 8. Copying goes through a
+    stream too: it holds every buffer of every type, nested ones and dictionaries included.
+    """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    options = pa.ipc.IpcReadOptions(ensure_alignment=pa.ipc.Alignment.At64Byte)
+    return pa.ipc.open_stream(sink.getvalue(), options=options).read_all()
