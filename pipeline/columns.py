@@ -1,13 +1,25 @@
-"""Small operations on whole columns that several rooms need: membership, first of equals, hashes, Arrow streams, alignment."""
+"""Small operations on whole columns that several rooms need: membership, equals, hashes, Arrow streams, alignment."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["OTHER_HASH", "aligned", "first_alike", "from_ipc", "is_in_sorted", "string_hashes", "to_ipc"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "OTHER_HASH",
+    "aligned",
+    "aligned_batches",
+    "first_alike",
+    "from_ipc",
+    "is_in_sorted",
+    "string_hashes",
+    "to_ipc",
+]
 
 FIRST_HASH: Final = "0123456789123456"
 OTHER_HASH: Final = "0moee text hash1"
@@ -67,3 +79,9 @@ def aligned(table: pa.Table) -> pa.Table:
         writer.write_table(table)
     options = pa.ipc.IpcReadOptions(ensure_alignment=pa.ipc.Alignment.At64Byte)
     return pa.ipc.open_stream(sink.getvalue(), options=options).read_all()
+
+
+def aligned_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.RecordBatchReader:
+    """A reader of `batches`, each of them `aligned` as it passes."""
+    copies = (aligned(pa.Table.from_batches([batch], schema)) for batch in batches)
+    return pa.RecordBatchReader.from_batches(schema, (one for copy in copies for one in copy.to_batches()))

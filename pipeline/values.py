@@ -82,7 +82,8 @@ def _nested(column: pa.Array, kind: pa.DataType) -> list[Any]:
 
 def _flat(column: pa.Array, kind: pa.DataType) -> list[Any]:
     if pa.types.is_floating(kind):
-        wide = column.cast(pa.float64())
+        # As text: 0.1 in 32 bits is not to become 0.10000000149.
+        wide = column if pa.types.is_float64(kind) else column.cast(pa.string()).cast(pa.float64())
         return pc.if_else(pc.is_finite(wide), wide, None).to_pylist()
     if pa.types.is_decimal(kind):
         return column.cast(pa.string()).to_pylist()

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import aligned
 from pipeline.errors import TableError
 from pipeline.rejects import COPIES, COPY, FINAL, KILLED_ONCE, REJECTS
 from pipeline.table.companions.slices import read_marks
@@ -129,7 +130,7 @@ def drop_overtaken(location: TableLocation, dataset: lance.LanceDataset) -> int:
 
 def _drop(rejected: lance.LanceDataset, overtaken: pa.Table) -> int:
     if overtaken.num_rows:
-        rejected.merge_insert(PLACE).when_matched_delete().execute(overtaken)
+        rejected.merge_insert(PLACE).when_matched_delete().execute(aligned(overtaken))
         rejected.checkout_latest()
     return overtaken.num_rows
 
