@@ -86,7 +86,7 @@ def _flat(column: pa.Array, kind: pa.DataType) -> list[Any]:
         wide = column if pa.types.is_float64(kind) else column.cast(pa.string()).cast(pa.float64())
         return pc.if_else(pc.is_finite(wide), wide, None).to_pylist()
     if pa.types.is_decimal(kind):
-        return column.cast(pa.string()).to_pylist()
+        return [None if value is None else f"{value:f}" for value in column.to_pylist()]
     if pa.types.is_date(kind) or pa.types.is_time(kind) or pa.types.is_timestamp(kind) or pa.types.is_duration(kind):
         return _masked(column, _times(column, kind))
     return [_plain(value) for value in column.to_pylist()]

@@ -136,7 +136,9 @@ def value_sql(value: pa.Scalar) -> str:
         return "true" if value.as_py() else "false"
     if types.is_temporal(kind):
         return _cast_sql(_cast_sql(_quoted(str(value.value)), f"Int{kind.bit_width}"), _rust_name(kind))
-    return _cast_sql(_quoted(value.cast(pa.string()).as_py()), _rust_name(kind))
+    # Lance reads no exponents into decimals of 256 bits.
+    text = f"{value.as_py():f}" if types.is_decimal(kind) else value.cast(pa.string()).as_py()
+    return _cast_sql(_quoted(text), _rust_name(kind))
 
 
 def name_sql(name: str) -> str:
