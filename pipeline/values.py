@@ -22,9 +22,6 @@ __all__ = ["UNITS", "as_cell", "as_json"]
 UNITS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Arrow's units of time, as parts of a second."""
 
-_DAY: Final = 24 * 60
-"""Minutes; no zone is so far from UTC. A larger difference means that the local time does not fit its 64 bits."""
-
 
 def as_json(value: Any) -> Any:
     """`value` as JSON can hold it, at any depth: a table becomes a list of rows, a column a list of values."""
@@ -66,6 +63,8 @@ def _column(column: pa.Array | pa.ChunkedArray) -> list[Any]:
         return _column(column.storage)
     if isinstance(column, pa.DictionaryArray):
         return _column(column.dictionary_decode())
+    if isinstance(column, pa.RunEndEncodedArray):
+        return _column(pc.run_end_decode(column))
     kind: pa.DataType = column.type
     return _masked(column, _nested(column, kind)) if pa.types.is_nested(kind) else _flat(column, kind)
 
@@ -123,8 +122,9 @@ def _instants(column: pa.Array, kind: pa.TimestampType) -> list[str]:
         local = _counts(pc.local_timestamp(column))
     except pa.ArrowInvalid:  # a zone that this machine does not know
         local = utc
-    minutes, rest = np.divmod(local - utc, 60 * UNITS[kind.unit])
-    in_zone = (rest == 0) & (np.abs(minutes) < _DAY)
+    ahead = local - utc
+    minutes, rest = np.divmod(ahead, 60 * UNITS[kind.unit])
+    in_zone = (rest == 0) & ((ahead >= 0) == (local >= utc))
     offsets = np.where(in_zone, minutes, 0).tolist()
     texts = _iso(np.where(in_zone, local, utc), kind.unit)
     return [text + _offset(minutes) for text, minutes in zip(texts, offsets, strict=True)]
