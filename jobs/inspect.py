@@ -62,6 +62,8 @@ def _topics(table: VectorTable) -> dict[str, Any] | None:
 
 
 def _show(console: Console, info: dict[str, Any]) -> None:
+    from pipeline.table.query.search import PLAIN_SEARCH
+
     reader, rejects, changed = info["reader"], info["rejects"], datetime.fromisoformat(info["changed"])
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects["reasons"].items())
     lines = {
@@ -78,6 +80,8 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         "indexes": ", ".join(f"{index['column']} ({index['kind']})" for index in info["indexes"]) or "none",
         "topics": _topic_line(info["topics"]),
     }
+    if any(index["column"] == "vector" for index in info["indexes"]):
+        lines["in lancedb"] = f"search(vector){PLAIN_SEARCH}, or filters lose hits"
     for name, value in lines.items():
         console.print(f"{name:12} {value}", markup=False)
     for run in info["runs"][-5:]:

@@ -31,7 +31,7 @@ from pipeline.values import as_cell, as_json
         (pa.scalar(3_661_500, pa.time32("ms")), "01:01:01.5"),
         (pa.scalar(-90_500, pa.duration("ms")), "-90.5s"),
         (pa.scalar(Decimal("12.30"), pa.decimal128(10, 2)), "12.30"),
-        (pa.scalar(Decimal("100"), pa.decimal128(10, -2)), "100"),
+        (pa.scalar(Decimal(100), pa.decimal128(10, -2)), "100"),
         (pa.scalar(b"\xff'", pa.binary()), "/yc="),
         (pa.scalar(0.1, pa.float32()), 0.1),
         (pa.scalar(math.nan), None),

@@ -9,7 +9,6 @@ from rich.text import Text
 from rich.tree import Tree
 
 from jobs.command import printable, snippet
-from pipeline.values import as_cell
 
 if TYPE_CHECKING:
     import argparse
@@ -119,6 +118,8 @@ def show_over(console: Console, topics: Topics, table: pa.Table, column: str, li
 
 def _interval_names(starts: pa.Array | pa.ChunkedArray) -> list[str]:
     """Beginnings of intervals, as short as they can be."""
+    from pipeline.values import as_cell
+
     names = [as_cell(start) for start in starts]
     for rest in ("-01-01T00:00:00Z", "-01T00:00:00Z", "T00:00:00Z", ":00Z"):
         if all(name.endswith(rest) for name in names):
@@ -129,6 +130,8 @@ def _interval_names(starts: pa.Array | pa.ChunkedArray) -> list[str]:
 
 def show_by(console: Console, topics: Topics, table: pa.Table, column: str, limit: int) -> None:
     """The `limit` most frequent values, each with the topics that are most over-represented in it."""
+    from pipeline.values import as_cell
+
     labels = labels_of(topics)
     console.print(
         f"documents with each {column}; below it documents, share, times the usual share",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -82,6 +83,8 @@ def _check(k: int, mode: Mode, query: str | np.ndarray | None, like: str | None)
         raise UsageError(f"mode={mode!r}: choose vector, text or hybrid")
     if isinstance(query, str) and not query.strip():
         raise UsageError("the query is empty")
+    if isinstance(query, str) and re.search("[\ud800-\udfff]", query):
+        raise UsageError("the query is not valid text: it holds half of a surrogate pair")
     if mode != "vector" and not isinstance(query, str):
         raise UsageError(f"mode={mode!r} needs a query in words")
     if mode == "text" and like is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.embedding.combine import Query
 
-__all__ = ["MAX_K", "Mode", "Request", "chosen_columns", "run_search"]
+__all__ = ["MAX_K", "PLAIN_SEARCH", "Mode", "Request", "chosen_columns", "run_search"]
 
 Mode = Literal["vector", "text", "hybrid"]
 
@@ -38,6 +38,11 @@ _REFINE: Final = 10
 
 _LEAST_PROBES: Final = 32
 """Partitions that are looked into at least. Never at most: a filter may leave nothing in these."""
+
+PLAIN_SEARCH: Final = (
+    f'.distance_type("cosine").minimum_nprobes({_LEAST_PROBES}).maximum_nprobes(0).refine_factor({_REFINE})'
+)
+"""What a search with plain LanceDB sets for the same hits: its default looks into 20 partitions at most."""
 
 MAX_K: Final = 10_000
 """Hits of one search; what is more is an export of the table, for which Lance has a scan."""

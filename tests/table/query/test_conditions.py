@@ -39,7 +39,9 @@ def dataset(every_type, tmp_path_factory):
 
 
 def found(dataset, **where):
-    return dataset.to_table(columns=[], filter=where_equal(dataset.schema, where), with_row_id=True)["_rowid"].to_pylist()
+    return dataset.to_table(columns=[], filter=where_equal(dataset.schema, where), with_row_id=True)[
+        "_rowid"
+    ].to_pylist()
 
 
 def test_a_value_of_every_type_is_found_or_refused(every_type, dataset):
@@ -49,7 +51,7 @@ def test_a_value_of_every_type_is_found_or_refused(every_type, dataset):
         for row in (0, 2):
             for value in (as_cell(column[row]), column[row]):
                 if any(kind in name for kind in NOT_COMPARED) and "dictionary" not in name:
-                    with pytest.raises(UsageError, match="which cannot be compared|equals nothing"):
+                    with pytest.raises(UsageError, match="which cannot be compared"):
                         found(dataset, **{name: value})
                 elif as_cell(column[row]) == "null":  # not a number
                     with pytest.raises(UsageError, match=r"NaN equals nothing|no such value"):
@@ -140,7 +142,7 @@ ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
 @pytest.fixture(scope="module")
 def texts():
-    return lance.write_dataset(pa.table({"id": ["a", "b"], "it's \"text\"": ["a", "b"]}), "memory://")
+    return lance.write_dataset(pa.table({"id": ["a", "b"], 'it\'s "text"': ["a", "b"]}), "memory://")
 
 
 @given(text=ANY_TEXT)
@@ -151,7 +153,7 @@ def texts():
 @settings(max_examples=150)
 def test_no_text_breaks_out(texts, text):
     own = [row for row, value in enumerate("ab") if value == text]
-    assert found(texts, **{"it's \"text\"": text}) == own
+    assert found(texts, **{'it\'s "text"': text}) == own
     assert texts.count_rows(other_than(texts.schema, text)) == 2 - len(own)
 
 
