@@ -68,9 +68,11 @@ class Output:
             yield progress
 
     def result(self, data: Mapping[str, Any]) -> None:
-        """The command's result for programs: printed under ``--json`` only."""
+        """The command's result for programs: printed under ``--json`` only. Arrow tables become lists of rows."""
         if self.json:
-            print(json.dumps(data, ensure_ascii=False, default=str))
+            from pipeline.values import as_json
+
+            print(json.dumps(as_json(data), ensure_ascii=False, allow_nan=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         hits = table.search(query, k=3, columns=["id", "package", "text"])
         people.print(f'  "{query}"', style="bold")
         show_hits(people, hits, indent="  ")
-        searches[query] = hits.to_pylist()
+        searches[query] = hits
 
     _step(output, 4, "Topics")
     topics = fit_and_show(name, output, limit=12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
@@ -31,11 +32,12 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Look into the table and show it."""
     from pipeline.table import VectorTable
     from pipeline.table.companions.rejects import list_rejects
+    from pipeline.values import as_json
 
     table = VectorTable.open(arguments.table, storage_options(arguments))
     info: dict[str, Any] = {**table.info(), "topics": _topics(table)}
     if arguments.rejects or arguments.reason is not None:
-        listed = list_rejects(table.location, arguments.n, arguments.reason).to_pylist()
+        listed = as_json(list_rejects(table.location, arguments.n, arguments.reason))
         info["listed_rejects"] = listed
         _show_rejects(output.people, listed, info["rejects"], arguments.reason)
     else:
@@ -56,17 +58,19 @@ def _topics(table: VectorTable) -> dict[str, Any] | None:
         "documents": model.documents,
         "outliers": model.outliers,
         "recipe": model.recipe,
-        "created": str(model.created),
+        "created": model.created,
     }
 
 
 def _show(console: Console, info: dict[str, Any]) -> None:
-    reader, rejects = info["reader"], info["rejects"]
+    from pipeline.table.query.search import PLAIN_SEARCH
+
+    reader, rejects, changed = info["reader"], info["rejects"], datetime.fromisoformat(info["changed"])
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in rejects["reasons"].items())
     lines = {
         "table": info["table"],
         "rows": f"{info['rows']:,} in {counted(info['fragments'], 'fragment')}",
-        "version": f"{info['version']} ({info['versions']} kept), changed {info['changed']}",
+        "version": f"{info['version']} ({info['versions']} kept), changed {changed:%Y-%m-%d %H:%M}",
         "rejects": f"{rejects['total']:,}" + (f" ({reasons})" if reasons else ""),
         "files": f"{info['files']:,} finished{_waiting(**info['waiting'])}",
         "fingerprint": info["fingerprint"],
@@ -77,6 +81,8 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         "indexes": ", ".join(f"{index['column']} ({index['kind']})" for index in info["indexes"]) or "none",
         "topics": _topic_line(info["topics"]),
     }
+    if any(index["column"] == "vector" for index in info["indexes"]):
+        lines["in lancedb"] = f"search(vector){PLAIN_SEARCH}, or filters lose hits"
     for name, value in lines.items():
         console.print(f"{name:12} {value}", markup=False)
     for run in info["runs"][-5:]:

@@ -53,15 +53,17 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         by_document=arguments.by_document,
     )
     show_hits(output.people, hits)
-    output.result({"table": str(table.location), "query": query, "like": arguments.like, "hits": hits.to_pylist()})
+    output.result({"table": str(table.location), "query": query, "like": arguments.like, "hits": hits})
 
 
 def show_hits(console: Console, hits: pa.Table, indent: str = "") -> None:
     """Two lines a hit: score, id and metadata; the beginning of the text."""
+    from pipeline.values import as_cell, as_json
+
     if not hits.num_rows:
         console.print(f"{indent}no document matches")
-    for row in hits.to_pylist():
-        metadata = [f"{name}={row[name]}" for name in row if name not in INTERNAL and row[name] is not None]
+    for row in as_json(hits):
+        metadata = [f"{name}={as_cell(row[name])}" for name in row if name not in INTERNAL and row[name] is not None]
         head = Text(f"{indent}{row['_score']:.3f}  ", style="bold")
         head.append(printable("  ".join([row["id"], *metadata])), style="cyan")
         console.print(head)

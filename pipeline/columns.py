@@ -1,13 +1,26 @@
-"""Small operations on whole columns that several rooms need: membership, first of equals, hashes, Arrow streams."""
+"""Small operations on whole columns that several rooms need: membership, equals, hashes, Arrow streams, alignment."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["OTHER_HASH", "first_alike", "from_ipc", "is_among", "is_in_sorted", "string_hashes", "to_ipc"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "OTHER_HASH",
+    "aligned",
+    "aligned_batches",
+    "first_alike",
+    "from_ipc",
+    "is_among",
+    "is_in_sorted",
+    "string_hashes",
+    "to_ipc",
+]
 
 FIRST_HASH: Final = "0123456789123456"
 OTHER_HASH: Final = "0moee text hash1"
@@ -63,3 +76,22 @@ def to_ipc(table: pa.Table) -> bytes:
 def from_ipc(data: pa.Buffer | bytes) -> pa.Table:
     """The inverse of `to_ipc`; columns point into `data`."""
     return pa.ipc.open_stream(data).read_all()
+
+
+def aligned(table: pa.Table) -> pa.Table:
+    """A copy for Rust, where 128-bit integers begin at multiples of 16 and anything else makes the process panic.
+
+    What comes out of an Arrow stream, as all that Ray passes on does, begins at multiples of 8. Copying goes through a
+    stream too: it holds every buffer of every type, nested ones and dictionaries included.
+    """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    options = pa.ipc.IpcReadOptions(ensure_alignment=pa.ipc.Alignment.At64Byte)
+    return pa.ipc.open_stream(sink.getvalue(), options=options).read_all()
+
+
+def aligned_batches(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> pa.RecordBatchReader:
+    """A reader of `batches`, each of them `aligned` as it passes."""
+    copies = (aligned(pa.Table.from_batches([batch], schema)) for batch in batches)
+    return pa.RecordBatchReader.from_batches(schema, (one for copy in copies for one in copy.to_batches()))

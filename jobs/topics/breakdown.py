@@ -37,15 +37,15 @@ def show_breakdown(console: Console, topics: Topics, arguments: argparse.Namespa
     if arguments.over:
         table = topics_over(topics, arguments.over, arguments.bins, mad=arguments.mad)
         show_over(console, topics, table, arguments.over, arguments.limit)
-        return result | {"column": arguments.over, "rows": table.to_pylist()}
+        return result | {"column": arguments.over, "rows": table}
     if arguments.by:
         table = topics_by(topics, arguments.by, mad=arguments.mad)
         show_by(console, topics, table, arguments.by, arguments.limit)
-        return result | {"column": arguments.by, "rows": table.to_pylist()}
+        return result | {"column": arguments.by, "rows": table}
     if arguments.tree:
         table = hierarchy(topics)
         show_tree(console, table)
-        return result | {"nodes": table.to_pylist()}
+        return result | {"nodes": table}
     history = topic_history(topics)
     show_history(console, history, labels_of(topics))
     return result | {"versions": history}
@@ -118,18 +118,20 @@ def show_over(console: Console, topics: Topics, table: pa.Table, column: str, li
 
 def _interval_names(starts: pa.Array | pa.ChunkedArray) -> list[str]:
     """Beginnings of intervals, as short as they can be."""
-    values: list[Any] = starts.to_pylist()
-    if isinstance(values[0], int):
-        return [str(value) for value in values]
-    for form, rest in (("%Y", "%m-%d %H:%M"), ("%Y-%m", "%d %H:%M"), ("%Y-%m-%d", "%H:%M")):
-        first = {"%Y": "01-01 00:00", "%Y-%m": "01 00:00", "%Y-%m-%d": "00:00"}[form]
-        if all(value.strftime(rest) == first for value in values):
-            return [value.strftime(form) for value in values]
-    return [value.strftime("%Y-%m-%d %H:%M") for value in values]
+    from pipeline.values import as_cell
+
+    names = [as_cell(start) for start in starts]
+    for rest in ("-01-01T00:00:00Z", "-01T00:00:00Z", "T00:00:00Z", ":00Z"):
+        if all(name.endswith(rest) for name in names):
+            names = [name.removesuffix(rest) for name in names]
+            break
+    return [name.replace("T", " ") for name in names]
 
 
 def show_by(console: Console, topics: Topics, table: pa.Table, column: str, limit: int) -> None:
     """The `limit` most frequent values, each with the topics that are most over-represented in it."""
+    from pipeline.values import as_cell
+
     labels = labels_of(topics)
     console.print(
         f"documents with each {column}; below it documents, share, times the usual share",
@@ -137,8 +139,8 @@ def show_by(console: Console, topics: Topics, table: pa.Table, column: str, limi
         markup=False,
     )
     values = table.group_by("value", use_threads=False).aggregate([("documents", "max")]).slice(0, limit)
-    for value, documents in zip(values.column(0).to_pylist(), values.column(1).to_pylist(), strict=True):
-        console.print(Text(f"{documents:>9,}  {snippet(str(value), 60)}", style="bold"))
+    for value, documents in zip(values.column(0), values.column(1).to_pylist(), strict=True):
+        console.print(Text(f"{documents:>9,}  {snippet(as_cell(value), 60)}", style="bold"))
         rows = [row for row in _rows_of(table, value) if row["topic"] >= 0]
         for row in sorted(rows, key=lambda row: -row["share"] * np.log(row["lift"]))[:BEST]:
             if row["lift"] > 1:
@@ -148,10 +150,10 @@ def show_by(console: Console, topics: Topics, table: pa.Table, column: str, limi
                 console.print(line.append(f"{row['topic']} {snippet(labels[row['topic']], 32)}", style="cyan"))
 
 
-def _rows_of(table: pa.Table, value: object) -> list[dict[str, Any]]:
+def _rows_of(table: pa.Table, value: pa.Scalar) -> list[dict[str, Any]]:
     import pyarrow.compute as pc
 
-    return table.filter(pc.equal(table.column("value"), value)).to_pylist()
+    return table.filter(pc.equal(table.column("value"), value)).drop_columns("value").to_pylist()
 
 
 def show_tree(console: Console, table: pa.Table) -> None:

@@ -107,7 +107,8 @@ def _show_one(console: Console, topic: TopicView) -> None:
     console.print(f"size      {topic.size:,} documents, {100 * topic.share:.1f} %")
     console.print(f"words     {_words(topic, 12)}", markup=False)
     if topic.keywords:
-        console.print(f"keywords  {', '.join(str(word) for word in topic.keywords)}", markup=False)
+        keywords = ", ".join(f"{word} {cosine:.2f}" for word, cosine in topic.keywords)
+        console.print(f"keywords  {printable(keywords)}", markup=False)
     for example in topic.examples:
         console.print(f"· {example.id}: {printable(' '.join(example.text.split())[:300])}", markup=False)
 

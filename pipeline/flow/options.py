@@ -12,7 +12,7 @@ from pipeline.embedding.chunks import Chunking
 from pipeline.errors import UsageError
 from pipeline.flow.engines.base import Replicas
 from pipeline.flow.max_rejects import MaxRejects
-from pipeline.table.schema import CHUNKS
+from pipeline.table.schema import CHUNKS, refuse_column_name
 
 if TYPE_CHECKING:
     from pipeline.table import VectorTable
@@ -98,6 +98,8 @@ class EmbedOptions(BaseModel):
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
         _ = self.dialect
+        for name in self.keep:
+            refuse_column_name(name)
         taken = sorted({*self.keep} & {*CHUNKS.names}) if self.chunk else []
         if taken:
             raise UsageError(f"column {taken[0]!r} cannot be kept: chunks have a column of that name of their own")

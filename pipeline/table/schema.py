@@ -26,6 +26,7 @@ __all__ = [
     "align_rows",
     "document_column",
     "metadata_value",
+    "refuse_column_name",
     "schema_metadata",
     "table_schema",
 ]
@@ -34,6 +35,8 @@ LAYOUT: Final = "2"
 """Raised when columns or companions change so that an older reader would misread them."""
 
 VECTOR: Final = "vector"
+
+_LANCE_NAMES: Final = {"_rowid", "_rowaddr", "_rowoffset", "_distance", "_score"}
 
 
 def _key(name: str, kind: pa.DataType) -> pa.Field:
@@ -149,9 +152,20 @@ def table_schema(
     for field in kept:
         if field.name in taken:
             raise UsageError(f"column {field.name!r} cannot be kept: the table has a column of that name of its own")
-        if "." in field.name:
-            raise UsageError(f"column {field.name!r} cannot be kept: Lance allows no full stop in a column's name")
+        refuse_column_name(field.name)
     return pa.schema([*own, *kept], metadata=metadata)
+
+
+def refuse_column_name(name: str) -> None:
+    """Refuse a metadata column by a name that Lance cannot store or ask for, or gives to columns of its own.
+
+    Raises:
+        UsageError: it cannot be kept.
+    """
+    if name in _LANCE_NAMES:
+        raise UsageError(f"column {name!r} cannot be kept: Lance has a column of that name of its own; rename it")
+    if name in {"", "*"} or any(character in name for character in ".`\0"):
+        raise UsageError(f"column {name!r} cannot be kept: Lance has no names with dots, backticks or NUL; rename it")
 
 
 def schema_metadata(

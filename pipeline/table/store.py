@@ -12,10 +12,12 @@ import os
 import re
 import socket
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import lance
+import pyarrow as pa
 from lance.file import LanceFileSession
 
 from pipeline.errors import MoeeError, TableError, TableNotFoundError
@@ -23,7 +25,6 @@ from pipeline.errors import MoeeError, TableError, TableNotFoundError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     from pipeline.table.location import TableLocation
@@ -45,6 +46,26 @@ _ABSENT: Final = re.compile(r"was not found|Table .* not found|not found: .*_ver
 _NO_KEYS: Final = re.compile(r"Failed to get AWS credentials|CredentialsNotLoaded")
 _XML: Final = re.compile(r"<Message>(.*?)</Message>")
 _MAX_REASON: Final = 300
+
+
+_lance_dataset: Any = import_module("lance.dataset")  # the package has a function of that name
+_needs_placeholder = _lance_dataset._needs_substrait_placeholder  # noqa: SLF001
+
+
+def _has_no_substrait(kind: pa.DataType) -> bool:
+    """Whether Substrait, in which Lance is told of expressions and of all columns beside them, has no such type.
+
+    Lance leaves such columns out, but for these: one in a table, and no expression could be asked of any other column.
+    """
+    if pa.types.is_duration(kind) or pa.types.is_time64(kind) or pa.types.is_decimal256(kind):
+        return True
+    if pa.types.is_large_list(kind) or _needs_placeholder(kind):
+        return True
+    return any(_has_no_substrait(kind.field(index).type) for index in range(kind.num_fields))
+
+
+# There is no other way in: Lance takes expressions as they are, or SQL, in which a thousand ids are slow to read.
+_lance_dataset._needs_substrait_placeholder = _has_no_substrait  # noqa: SLF001
 
 
 @contextmanager

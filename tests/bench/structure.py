@@ -19,7 +19,14 @@ from rich.console import Console
 FLOORS = (
     ("pipeline.errors",),
     ("pipeline.garbage", "pipeline.threads", "pipeline.prompts", "pipeline.wording"),
-    ("pipeline.spec", "pipeline.storage", "pipeline.rejects", "pipeline.columns", "pipeline.prefetch"),
+    (
+        "pipeline.spec",
+        "pipeline.storage",
+        "pipeline.rejects",
+        "pipeline.columns",
+        "pipeline.values",
+        "pipeline.prefetch",
+    ),
     ("pipeline.corpus", "pipeline.models"),
     ("pipeline.replica",),
     ("pipeline.embedding",),
@@ -31,7 +38,7 @@ FLOORS = (
 )
 """The house, lowest first; rooms of one floor may use each other."""
 
-NEW_GROUND = ("pipeline.rejects", "pipeline.columns", "pipeline.prefetch", "pipeline.garbage", "pipeline.wording")
+NEW_GROUND = ("pipeline.rejects", "pipeline.columns", "pipeline.prefetch", "pipeline.garbage")
 """Rooms that took code out of others after 74ae837."""
 
 APART = "pipeline.flow.engines.local_"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import aligned
 from pipeline.table.companions.rejects import forget_marks
 from pipeline.table.companions.upsert import update, upsert
 from pipeline.table.schema import FILES
@@ -89,7 +90,7 @@ def drop_older(location: TableLocation, versions: Mapping[str, str]) -> None:
     files = open_dataset(location.sibling("files"))
     if files is not None and older.num_rows:
         with storage_errors("write", location.sibling("files")):
-            files.merge_insert(_KEYS).when_matched_delete().execute(older)
+            files.merge_insert(_KEYS).when_matched_delete().execute(aligned(older))
 
 
 def unfinished(location: TableLocation, files: Iterable[SourceFile]) -> list[str]:

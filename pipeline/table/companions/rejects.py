@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.columns import is_among, is_in_sorted
+from pipeline.columns import aligned, is_among, is_in_sorted
 from pipeline.errors import TableError
 from pipeline.rejects import COPIES, COPY, DELETED, DUPLICATE, FINAL, KILLED_ONCE, PLACE, REJECTS
 from pipeline.table import steps
@@ -161,7 +161,7 @@ def drop_overtaken(location: TableLocation, dataset: lance.LanceDataset) -> int:
 
 def _drop(rejected: lance.LanceDataset, overtaken: pa.Table) -> int:
     if overtaken.num_rows:
-        rejected.merge_insert(PLACE).when_matched_delete().execute(overtaken)
+        rejected.merge_insert(PLACE).when_matched_delete().execute(aligned(overtaken))
         rejected.checkout_latest()
     return overtaken.num_rows
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipeline.columns import aligned
 from pipeline.table.fragments.compaction import compact
 from pipeline.table.store import create_dataset, open_dataset, storage_errors
 
@@ -38,7 +39,7 @@ def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: 
     condition = None if unless is None else f"NOT ({unless})"
     with storage_errors("write", location):
         merge = dataset.merge_insert(keys).when_matched_update_all(condition).when_not_matched_insert_all()
-        merge.conflict_retries(MAX_CONFLICTS).execute(rows)
+        merge.conflict_retries(MAX_CONFLICTS).execute(aligned(rows))
         dataset.checkout_latest()
     compact(location, dataset)
 
@@ -49,7 +50,7 @@ def update(location: TableLocation, rows: pa.Table, keys: list[str], *, where: s
     if dataset is not None:
         with storage_errors("write", location):
             merge = dataset.merge_insert(keys).when_matched_update_all(where)
-            merge.conflict_retries(MAX_CONFLICTS).execute(rows)
+            merge.conflict_retries(MAX_CONFLICTS).execute(aligned(rows))
 
 
 def delete_rows(location: TableLocation, condition: pc.Expression) -> int:

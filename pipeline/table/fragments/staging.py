@@ -16,6 +16,7 @@ import pyarrow as pa
 from lance.file import LanceFileReader
 from lance.fragment import FragmentMetadata, write_fragments
 
+from pipeline.columns import aligned
 from pipeline.rejects import PLACE
 from pipeline.table.schema import align_rows, document_column
 from pipeline.table.store import existing_dataset, storage_errors
@@ -102,7 +103,8 @@ def _write(location: TableLocation, dataset: lance.LanceDataset, rows: pa.Table)
     fragments: list[FragmentMetadata] = []
     if rows.num_rows:
         with storage_errors("write to", location):
-            fragments = write_fragments(rows, dataset, mode="append", storage_options=dict(location.options) or None)
+            options = dict(location.options) or None
+            fragments = write_fragments(aligned(rows), dataset, mode="append", storage_options=options)
     described = tuple(json.dumps(fragment.to_json()) for fragment in fragments)
     return Staged(described, _keys(rows, document_column(dataset.schema)), schema_key(dataset))
 

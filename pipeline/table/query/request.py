@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,8 +10,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError, UsageError
+from pipeline.table.query.conditions import conjunction, other_than, where_equal
 from pipeline.table.query.indexes import has_index
-from pipeline.table.query.search import Mode, Request, chosen_columns, condition
+from pipeline.table.query.search import MAX_K, Mode, Request, chosen_columns
+from pipeline.table.query.text import text_query
 from pipeline.table.schema import VECTOR, document_column
 from pipeline.table.store import storage_errors
 
@@ -62,8 +65,10 @@ def make_request(
         k=k,
         columns=chosen_columns(dataset.schema, columns),
         vector=None if mode == "text" else _query(space, dataset, query, like, alpha),
-        text=query if isinstance(query, str) else None,
-        where=_joined(condition(dataset.schema, where, but=like), where_sql),
+        words=text_query(query) if mode != "vector" and isinstance(query, str) else None,
+        where=conjunction(
+            where_equal(dataset.schema, where), other_than(dataset.schema, like) if like else None, where_sql
+        ),
         indexed=has_index(dataset, VECTOR),
         by_document=by_document and document_column(dataset.schema) != "id",
     )
@@ -72,10 +77,14 @@ def make_request(
 def _check(k: int, mode: Mode, query: str | np.ndarray | None, like: str | None) -> None:
     if k < 1:
         raise UsageError(f"k={k}: ask for at least one hit")
+    if k > MAX_K:
+        raise UsageError(f"k={k}: one search gives at most {MAX_K:,} hits")
     if mode not in {"vector", "text", "hybrid"}:
         raise UsageError(f"mode={mode!r}: choose vector, text or hybrid")
     if isinstance(query, str) and not query.strip():
         raise UsageError("the query is empty")
+    if isinstance(query, str) and re.search("[\ud800-\udfff]", query):
+        raise UsageError("the query is not valid text: it holds half of a surrogate pair")
     if mode != "vector" and not isinstance(query, str):
         raise UsageError(f"mode={mode!r} needs a query in words")
     if mode == "text" and like is not None:
@@ -120,9 +129,3 @@ def _vector_of(location: TableLocation, dataset: lance.LanceDataset, document: s
     if not len(found):
         raise TableError(f"there is no document {document!r} in {location}")
     return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)
-
-
-def _joined(safe: str | None, sql: str | None) -> str | None:
-    if sql is None or safe is None:
-        return safe if sql is None else sql
-    return f"({safe}) AND ({sql})"

@@ -16,7 +16,7 @@ import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import lance
@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 from lance.fragment import write_fragments
 
+from pipeline.columns import aligned_batches
 from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.clustering.documents import raw_batches, usable_documents
 from pipeline.topics.operations.unassigned import has_unassigned, unassigned_rows
@@ -191,10 +192,10 @@ class AssignUnit:
         if first is None:  # no unassigned document has a usable vector
             return Part(0, counts=self._counted_before(unit))
         target = self.location.sibling("topic_assignments")
-        reader = pa.RecordBatchReader.from_batches(ASSIGNMENTS, _chain(first, batches))
+        rows = aligned_batches(ASSIGNMENTS, chain([first], batches))
         with storage_errors("write", target):
             options = dict(target.options) or None
-            staged = write_fragments(reader, create_dataset(target, ASSIGNMENTS)[0], storage_options=options)
+            staged = write_fragments(rows, create_dataset(target, ASSIGNMENTS)[0], storage_options=options)
         # Before the driver commits the rows: a committed unit is never counted again.
         counts = count.total
         if counts is not None:
@@ -279,8 +280,3 @@ def _in_threads(do: Callable[[_Item], _Result], items: Iterable[_Item], threads:
             done = waiting.popleft().result()
             waiting.extend(pool.submit(do, each) for each in islice(source, 1))
             yield done
-
-
-def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest

@@ -22,6 +22,7 @@ import lance
 import pyarrow as pa
 from lance.fragment import FragmentMetadata
 
+from pipeline.columns import aligned
 from pipeline.errors import TopicError
 from pipeline.table.companions.lease import TOPICS_PATIENCE_SECONDS, Lease
 from pipeline.table.fragments.orphans import collect_orphans
@@ -213,7 +214,8 @@ class NextVersion:
             own = written_by(self.version, self.token)
             if dataset.count_rows(filter=own):
                 dataset.delete(own)
-            lance.write_dataset(rows, dataset, mode="append", storage_options=dict(location.options) or None)
+            options = dict(location.options) or None
+            lance.write_dataset(aligned(rows), dataset, mode="append", storage_options=options)
 
     def commit(self, fragments: Iterable[str]) -> None:
         """Commit staged assignments (Lance's FragmentMetadata as JSON).

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import aligned
 from pipeline.errors import TableNotFoundError, TopicError
 from pipeline.table.location import TableLocation
 from pipeline.table.store import open_dataset, read_all, storage_errors
@@ -177,7 +178,7 @@ class TopicTables:
             values = pa.array([point[axis] for point in points], pa.float32())
             rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
         with storage_errors("write", self.location.sibling("topics")):
-            dataset.merge_insert(["version", "model", "topic"]).when_matched_update_all().execute(rows)
+            dataset.merge_insert(["version", "model", "topic"]).when_matched_update_all().execute(aligned(rows))
 
     def assignments(self, model: TopicModel, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The current row of each document, batch by batch.

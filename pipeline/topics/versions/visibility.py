@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from pipeline.columns import aligned
 from pipeline.errors import CommitError
 from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.schema import MODELS
@@ -33,7 +34,8 @@ def publish_row(tables: TopicTables, model: TopicModel) -> None:
     location = tables.location.sibling("topic_models")
     dataset, _ = create_dataset(location, MODELS)
     with storage_errors("write", location):
-        result = dataset.merge_insert("version").when_not_matched_insert_all().execute(model.to_arrow())
+        merge = dataset.merge_insert("version").when_not_matched_insert_all()
+        result = merge.execute(aligned(model.to_arrow()))
     if result["num_inserted_rows"] != 1:
         raise CommitError(f"{tables.location}: another operation wrote version {model.version} first: run this again")
 

@@ -13,6 +13,7 @@ from pipeline.embedding.calibration import Calibration, Halves
 from pipeline.embedding.combine import combine, unit
 from pipeline.errors import FingerprintError, SpecError, TableError, UsageError
 from pipeline.table import VectorTable
+from pipeline.table.query.search import PLAIN_SEARCH
 
 H, R, N, ALPHA = 24, 16, 400, 2.5
 
@@ -142,7 +143,7 @@ def test_where_sql_joins_the_rest(table):
     ("where", "message"),
     [
         ({"colour": "red"}, "no such column"),
-        ({"vector": "1"}, "no such column"),
+        ({"vector": "1"}, "lists"),
         ({"n": "three"}, "holds int64"),
         ({"n": 1.5}, "holds int64"),
         ({"n": None}, "IS NULL"),
@@ -266,3 +267,86 @@ def test_a_search_by_vector_imports_neither_lancedb_nor_torch(table):
     )
     done = subprocess.run([sys.executable, "-c", code, str(table.location)], capture_output=True, text=True, check=True)
     assert done.stdout == "3 []\n"
+
+
+@pytest.fixture(scope="module")
+def partitioned(table_lab, tmp_path_factory):
+    """4,000 rows whose index has 100 partitions; ten rows have each `n`, spread over all of them."""
+    table = VectorTable.create(
+        str(tmp_path_factory.mktemp("lake") / "t"), spec=table_lab.spec(), dim=16, keep=pa.schema([("n", pa.int64())])
+    )
+    vectors = np.random.default_rng(0).standard_normal((4000, 16)).astype(np.float32)
+    numbers = pa.table({"n": np.arange(4000) // 10})
+    table.add([f"d{number}" for number in range(4000)], vectors, metadata=numbers)
+    table.dataset().create_index("vector", "IVF_FLAT", metric="cosine", num_partitions=100)
+    return table
+
+
+@pytest.mark.parametrize("n", [3, 50, 200])
+def test_a_filter_loses_no_hits_in_the_partitions_of_an_index(partitioned, n):
+    query = np.ones(16, np.float32)
+    hits = partitioned.search(query, k=20, where={"n": n})
+    assert sorted(numbers_of(hits)) == list(range(10 * n, 10 * n + 10))
+
+
+def test_plain_lancedb_finds_the_same_with_what_inspect_tells(partitioned):
+    query = np.ones(16, np.float32)
+    wanted = partitioned.search(query, k=10, where={"n": 3}).column("id").to_pylist()
+    assert lancedb_hits(partitioned, query, PLAIN_SEARCH) == wanted
+    assert len(lancedb_hits(partitioned, query, "")) < 10  # else nobody needs to be told
+
+
+def lancedb_hits(table, query, settings):
+    import lancedb
+
+    opened = lancedb.connect(table.location.directory).open_table(table.name)
+    asked = eval(f"opened.search(query){settings}", {"opened": opened, "query": query})  # our own words
+    return asked.where("n = 3").limit(10).to_arrow().column("id").to_pylist()
+
+
+@pytest.fixture(scope="module")
+def equals(table_lab, tmp_path_factory):
+    """60 documents that are all the same, added in no order; an index; one more that it does not cover."""
+    table = VectorTable.create(str(tmp_path_factory.mktemp("lake") / "t"), spec=table_lab.spec(), dim=16)
+    order = np.random.default_rng(1).permutation(60)
+    vector = np.random.default_rng(2).standard_normal((1, 16))
+    for part in np.split(order, 3):
+        table.add([f"d{number:02}" for number in part], np.repeat(vector, 20, 0), texts=["same words"] * 20)
+    table.index(min_rows=60)
+    table.add(["d60"], vector, texts=["same words"])
+    return table
+
+
+@pytest.mark.parametrize("mode", ["vector", "text", "hybrid"])
+def test_equals_come_in_the_order_of_their_ids_and_long_lists_begin_with_short_ones(equals, mode):
+    question = {"query": np.arange(16.0)} if mode == "vector" else {"query": "words", "mode": mode}
+    if mode == "hybrid":
+        question["like"] = "d60"
+    longest = equals.search(k=61, **question)
+    order = list(zip((-longest.column("_score").to_numpy()).tolist(), longest.column("id").to_pylist(), strict=True))
+    assert order == sorted(order)
+    for k in (1, 5, 40):
+        assert equals.search(k=k, **question).equals(longest.slice(0, k))
+
+
+def test_k_is_bounded(table):
+    with pytest.raises(UsageError, match="k=1000000000: one search gives at most 10,000 hits"):
+        table.search(like="d0", k=10**9)
+    assert table.search(like="d0", k=10_000).num_rows == N - 1
+
+
+@pytest.mark.parametrize("mode", ["text", "hybrid"])
+@pytest.mark.parametrize(
+    "query", ['"quince number7"', '"number7" "quince"', 'so "quince number7" it is', '"', "number7*"]
+)
+def test_quotation_marks_are_no_error(table, mode, query, caplog):
+    like = {"like": "d0"} if mode == "hybrid" else {}
+    hits = table.search(query, k=30, mode=mode, **like)
+    if "number7" in query:
+        assert 7 in numbers_of(hits)
+    assert ("not phrases" in caplog.text) == ('"quince number7"' in query)
+
+
+def test_words_that_are_no_text_are_refused(table):
+    with pytest.raises(UsageError, match="not valid text"):
+        table.search("\ud800", mode="text")
