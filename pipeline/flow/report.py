@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.rejects import DUPLICATE
 from pipeline.table.changes.pruning import Pruned
+from pipeline.table.companions.files import read_files
 from pipeline.table.companions.journal import count_waiting
-from pipeline.table.companions.rejects import reject_counts
+from pipeline.table.companions.rejects import read_rejects, reject_counts
 from pipeline.table.info import count_documents
+from pipeline.table.schema import FILES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.flow.parcel import Parcel
     from pipeline.flow.work import Work
     from pipeline.table import Committer, VectorTable
@@ -33,6 +42,8 @@ class Totals:
     """Embedded."""
     rejected: int = 0
     """In the parcels that have come out of the engine."""
+    misfits: Counter[str] = field(default_factory=Counter[str])
+    """Metadata column → values left out, in the parcels that have come out of the engine."""
     retried: int = 0
     """Rejects that this run has itself written before it tried them again."""
     settled_version: int | None = None
@@ -64,6 +75,7 @@ class Totals:
         self.tokens += parcel.n_tokens
         self.read += parcel.n_read
         self.rejected += parcel.rejects.num_rows
+        self.misfits.update(parcel.misfits)
 
     def replica_began(self, when: float) -> None:
         """A replica took up its first parcel, in seconds since 1970; infinite: it had none."""
@@ -113,6 +125,12 @@ class EmbedReport:
     """Documents in the table, where its rows are chunks of them."""
     staged_slices: int = 0
     """Slices of changed files that wait for the others to be exchanged."""
+    misfits: dict[str, int] = field(default_factory=dict[str, int])
+    """Metadata column → how many of its values this run left out, because they did not fit the column's type."""
+    misfit_notes: tuple[str, ...] = ()
+    """The same in words, with the type."""
+    duplicate_files: tuple[str, ...] = ()
+    """Those most of whose rows this run rejected because other documents have their ids."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -142,7 +160,7 @@ class EmbedReport:
             f"{self.documents:,} documents ({self.tokens:,} tokens) in {self.seconds:.1f} s, "
             f"{self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up"
         )
-        return "; ".join([done, *self._changes(), holds])
+        return "; ".join([done, *self._changes(), *self.misfit_notes, *self._hints(), holds])
 
     def _changes(self) -> list[str]:
         """What became of files that are not what they were."""
@@ -161,6 +179,13 @@ class EmbedReport:
         if self.unfinished_files:
             lines.append(f"{_files(len(self.unfinished_files))} changed while being read: run the command again")
         return lines
+
+    def _hints(self) -> list[str]:
+        if not self.duplicate_files:
+            return []
+        first, *others = self.duplicate_files
+        which = first + (f" and {_files(len(others))} more" if others else "")
+        return [f"the ids of most rows of {which} were taken: if ids are unique in their file only, use --id ''"]
 
     def _rows(self) -> str:
         documents = self.table_rows if self.table_documents is None else self.table_documents
@@ -211,4 +236,29 @@ def report(
         kept_files=tuple(uri for committer in totals.committers for uri in committer.totals.unreadable_files),
         pruned=pruned or Pruned(),
         staged_slices=count_waiting(table.location, [file.uri for file in work.changed]),
+        misfits=dict(totals.misfits),
+        misfit_notes=misfit_notes(totals.misfits, work.keep),
+        duplicate_files=_duplicate_files(table, run) if run and work.options.id is not None else (),
     )
+
+
+def misfit_notes(misfits: Mapping[str, int], keep: pa.Schema) -> tuple[str, ...]:
+    """What was left out of the metadata, a sentence for each column."""
+    return tuple(
+        f"{name}: {_count(count, 'value')} did not fit {keep.field(name).type}"
+        for name, count in misfits.items()
+        if count
+    )
+
+
+def _duplicate_files(table: VectorTable, run: str) -> tuple[str, ...]:
+    """The files of which `run` has refused more than half of the rows for their ids."""
+    refused = read_rejects(table.location, (pc.field("run") == run) & (pc.field("reason") == DUPLICATE))
+    counts = Counter(refused.column("source").to_pylist())
+    files = (
+        read_files(table.location, pc.field("uri").isin(pa.array(counts, pa.string())))
+        if counts
+        else FILES.empty_table()
+    )
+    rows = dict(zip(files.column("uri").to_pylist(), files.column("rows").to_pylist(), strict=True))
+    return tuple(sorted(uri for uri, count in counts.items() if 2 * count > (rows.get(uri) or 2 * count)))

@@ -10,6 +10,7 @@ A process that only reads imports neither torch nor Lance.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -156,7 +157,10 @@ class ReadStage:
             rows, tokens = (pa.concat_tables(part) for part in parts)
             rejects = pa.concat_tables([rejects, killed(bad)])
         n_read = batch.documents.num_rows + batch.rejects.num_rows
-        return Parcel(rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read)
+        misfits = Counter(batch.misfits.column("column").to_pylist())
+        return Parcel(
+            rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read, misfits=misfits
+        )
 
     def _tokenized(self, documents: pa.Table) -> tuple[pa.Table, pa.Table]:
         rows, tokens = self.tokenize(documents)
