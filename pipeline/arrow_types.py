@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final, cast
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.compute as pc
 
 __all__ = ["plain_type", "safe_cast", "widened"]
 
+_LONG_INTEGER: Final = r"^[+-]?[0-9]{16,}$"
 _UNITS: Final = ("s", "ms", "us", "ns")
 
 
@@ -38,15 +40,16 @@ def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     """The narrowest plain type that holds the values of both: integers → floats → strings, coarse units → finer ones.
 
     A date becomes a timestamp beside one, and of two zones UTC is left. Integers for which there is no type of 64 bits
-    become strings, which hold each digit.
+    become strings, which hold each digit; so do bytes beside strings, which they mostly are.
     """
-    if one == other or pa.types.is_null(other):
-        return one
     instants = _widened_instants(one, other)
-    if instants is not None:
-        return instants
+    if one == other or instants is not None:
+        return instants or one
     both = (one, other)
-    if any(map(pa.types.is_uint64, both)) and any(map(pa.types.is_signed_integer, both)):
+    if any(map(pa.types.is_large_string, both)):
+        return pa.large_string()
+    mixed_signs = any(map(pa.types.is_uint64, both)) and any(map(pa.types.is_signed_integer, both))
+    if mixed_signs or any(map(pa.types.is_string, both)):
         return pa.string()
     if any(map(pa.types.is_decimal, both)) and any(map(pa.types.is_floating, both)):
         return pa.float64()
@@ -83,6 +86,8 @@ def safe_cast(array: pa.Array, to: pa.DataType) -> pa.Array:
     fitted = cast("pa.Array", array.cast(to))
     if pa.types.is_floating(to) and pc.any(pc.and_(pc.is_inf(fitted), pc.invert(_infinite(array)))).as_py():
         raise pa.ArrowInvalid(f"a number is too large for {to}")
+    if pa.types.is_floating(to) and _is_text(given) and not _tells_apart(array, fitted):
+        raise pa.ArrowInvalid(f"an integer has too many digits for {to}")
     if _may_lose(given, to) and not fitted.cast(given).equals(array):
         raise pa.ArrowInvalid(f"{given} would lose something as {to}")
     return fitted
@@ -94,6 +99,13 @@ def _infinite(array: pa.Array) -> pa.Array:
     if _is_text(array.type):
         return cast("pa.Array", pc.match_substring(array, "inf", ignore_case=True))
     return pa.repeat(pa.scalar(False), len(array))
+
+
+def _tells_apart(texts: pa.Array, floats: pa.Array) -> bool:
+    """Whether texts that are integers are so as floats, as Arrow asks of integers."""
+    long = pc.match_substring_regex(texts, _LONG_INTEGER)
+    pairs = zip(texts.filter(long).to_pylist(), floats.filter(long).to_pylist(), strict=True)
+    return all(Decimal(text) == number for text, number in pairs)
 
 
 def _may_lose(given: pa.DataType, to: pa.DataType) -> bool:

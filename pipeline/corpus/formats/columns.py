@@ -125,7 +125,7 @@ def infer_text(cells: Sequence[str | None]) -> pa.DataType:
     is_numeric = not any(map(_loses_digits, filled))
     for to in (pa.int64(), pa.float64(), pa.bool_()) if is_numeric else (pa.bool_(),):
         try:
-            return strings.cast(to).type
+            return safe_cast(strings, to).type
         except pa.ArrowException:
             continue
     return pa.string()
