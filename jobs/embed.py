@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--table", required=True, metavar="DIR/NAME", help="the table; made on first use")
     parser.add_argument("--text", metavar="COLUMN", help="text column (default: text, content, body or document)")
-    parser.add_argument("--id", metavar="COLUMN", help="id column (default: id; else derived from file and row)")
+    parser.add_argument(
+        "--id", metavar="COLUMN", help="id column (default: id; else, and for '', derived from file and row)"
+    )
     parser.add_argument("--keep", nargs="+", default=[], metavar="COLUMN", help="metadata columns to keep")
     parser.add_argument("--delimiter", metavar="CHARACTER", help="of CSV and TSV files (default: found out)")
     parser.add_argument(

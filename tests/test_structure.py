@@ -34,8 +34,8 @@ CORPUS = (
     ("pipeline.corpus.source_file", "pipeline.corpus.dialect", "pipeline.corpus.passed_over"),
     ("pipeline.corpus.formats", "pipeline.corpus.walk"),
     ("pipeline.corpus.dialects",),
-    ("pipeline.corpus.readers", "pipeline.corpus.sources", "pipeline.corpus.slices"),
-    ("pipeline.corpus.planner", "pipeline.corpus.document_checks"),
+    ("pipeline.corpus.readers", "pipeline.corpus.sources", "pipeline.corpus.slices", "pipeline.corpus.partitions"),
+    ("pipeline.corpus.planner", "pipeline.corpus.document_checks", "pipeline.corpus.kept_columns"),
     ("pipeline.corpus.reading",),
     ("pipeline.corpus",),
 )

@@ -26,7 +26,7 @@ UTF8: Final = "utf-8"
 DELIMITED: Final = {"csv": ",", "tsv": "\t"}
 """The formats of delimited text, with their usual delimiters."""
 
-ENCODED: Final = ("text", "jsonl")
+ENCODED: Final = ("text", "jsonl", "json")
 """The other formats of which a dialect tells the encoding."""
 
 _SAID: Final = {"double": "quotes doubled", "backslash": "quotes after a backslash", "none": "no quoting"}

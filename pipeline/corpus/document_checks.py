@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.columns import first_alike
 from pipeline.corpus.formats.columns import fit
+from pipeline.corpus.partitions import partition_values
 from pipeline.rejects import DUPLICATE, EMPTY, MALFORMED, MISSING_ID, NOT_UTF8, NULL_TEXT, rejects, slice_rejects
 
 if TYPE_CHECKING:
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from pipeline.corpus.slices import Slice
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["check", "documents_schema", "to_rows"]
+__all__ = ["MISFITS", "check", "documents_schema", "to_rows"]
+
+MISFITS: Final = pa.schema(
+    [("source", pa.string()), ("slice", pa.int64()), ("row", pa.int64()), ("column", pa.string())]
+)
+"""Values that a document has in its file and not in the table, because they do not fit its column's type."""
+
+
+_INVISIBLE: Final = r"^[\s\p{Z}\p{Cf}\x{034F}\x{FE00}-\x{FE0F}]*$"
+"""White space, soft hyphens, joiners, marks of direction and of byte order, variation selectors."""
 
 
 def documents_schema(keep: pa.Schema) -> pa.Schema:
@@ -40,10 +50,11 @@ def documents_schema(keep: pa.Schema) -> pa.Schema:
 
 def to_rows(
     raw: RawRows, file: SourceFile, part: Slice, options: ReaderOptions, keep: pa.Schema
-) -> tuple[pa.Table, pa.Table]:
-    """One slice's rows with the columns of a document, ids and texts still unchecked; its rejects.
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """One slice's rows with the columns of a document, ids and texts still unchecked; its rejects; its misfits.
 
-    Rows whose id, text or metadata cannot be brought to the table's types are rejected here, at stage ``read``.
+    Rows whose id or text cannot be brought to the table's types are rejected here, at stage ``read``. Metadata that
+    cannot is null, and among the misfits (MISFITS).
     """
     table = raw.table
     if table is None:
@@ -53,7 +64,7 @@ def to_rows(
     if options.id is None or file.format == "text":
         ids = _derived_ids(file.uri, raw.rows)
     else:
-        ids = _column(_without_nan(table, options.id), options.id, pa.string(), misfits)
+        ids = _column(table, options.id, pa.string(), misfits)
     columns: dict[str, Any] = {
         "id": ids,
         "text": text,
@@ -61,7 +72,11 @@ def to_rows(
         "slice": _repeat(part.id, pa.int64(), len(raw.rows)),
         "row": pa.array(raw.rows),
     }
-    columns.update((field.name, _column(table, field.name, field.type, misfits)) for field in keep)
+    unfit = [each for each in raw.misfits if each[1] in keep.names]
+    partitions = partition_values(file.uri)
+    for field in keep:
+        columns[field.name], wrong = _metadata(table, field, partitions.get(field.name))
+        unfit += [(int(raw.rows[index]), field.name) for index in wrong]
     rows = pa.table(columns)
     bad = [(each.row, None, each.reason, each.detail) for each in raw.bad]
     if misfits:
@@ -73,7 +88,7 @@ def to_rows(
         good = np.ones(len(raw.rows), dtype=bool)
         good[list(misfits)] = False
         rows = rows.filter(pa.array(good))
-    return rows, slice_rejects(bad, file.uri, part.id)
+    return rows, slice_rejects(bad, file.uri, part.id), _misfits(unfit, file.uri, part.id)
 
 
 def _column(
@@ -89,13 +104,21 @@ def _column(
     return fitted
 
 
-def _without_nan(table: pa.Table, name: str) -> pa.Table:
-    """Not a number is no id; as text it would be one, and the same for all such rows."""
-    column = table.column(name)
-    if not pa.types.is_floating(column.type):
-        return table
-    given = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-    return table.set_column(table.column_names.index(name), name, given)
+def _metadata(table: pa.Table, field: pa.Field, partition: str | None) -> tuple[pa.Array, list[int]]:
+    """A column that the table of documents keeps, and where its values do not fit; of a file without it, null."""
+    if field.name in table.column_names:
+        fitted, wrong = fit(table.column(field.name), field.type)
+        return fitted, [index for index, _ in wrong]
+    if partition is None:
+        return pa.nulls(table.num_rows, field.type), []
+    value, wrong = fit(pa.array([partition]), field.type)
+    return pa.repeat(value[0], table.num_rows), list(range(table.num_rows)) if wrong else []
+
+
+def _misfits(unfit: list[tuple[int, str]], uri: str, slice_: int) -> pa.Table:
+    rows, columns = zip(*unfit, strict=True) if unfit else ((), ())
+    places = {"source": _repeat(uri, pa.string(), len(unfit)), "slice": _repeat(slice_, pa.int64(), len(unfit))}
+    return pa.table({**places, "row": pa.array(rows, pa.int64()), "column": pa.array(columns, pa.string())})
 
 
 def _repeat(value: Any, of: pa.DataType, times: int) -> pa.Array:
@@ -112,8 +135,8 @@ def check(rows: pa.Table, keep: pa.Schema) -> tuple[pa.Table, pa.Table]:
     """Documents and rejects of a batch.
 
     A row is rejected, at stage ``check``, for the first of these that holds: "null text"; "empty" (nothing but white
-    space); "missing id" (null or nothing but white space); "duplicate id" (another row of the batch has it; the first
-    one stays).
+    space and characters without width); "missing id" (null, or the same); "duplicate id" (another row of the batch has
+    it; the first one stays).
 
     Args:
         rows: any number of slices from `to_rows`, one after the other.
@@ -145,8 +168,8 @@ def _numpy(mask: pa.ChunkedArray) -> np.ndarray:
 
 
 def _blank(column: pa.ChunkedArray) -> np.ndarray:
-    """Null, empty or nothing but white space."""
-    blank = pc.or_(pc.equal(pc.binary_length(column), 0), pc.utf8_is_space(column))
+    """Null, empty or nothing but white space and characters without width."""
+    blank = pc.or_(pc.utf8_is_space(column), pc.match_substring_regex(column, _INVISIBLE))
     return _numpy(pc.fill_null(blank, True))
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
+from pipeline.arrow_types import plain_type
 from pipeline.corpus.formats.base import BadRow, Extent, RawRows, ReaderOptions, Skip, UnreadableError
-from pipeline.corpus.formats.columns import plain_type
 from pipeline.corpus.formats.content import inflated_size
 from pipeline.corpus.formats.protocols import Seekable, Stream
 from pipeline.corpus.formats.registry import FORMATS
@@ -36,7 +36,6 @@ __all__ = [
     "file_schema",
     "inflated_size",
     "is_stream",
-    "keep_schema",
     "read_rows",
     "read_stream",
     "resolve_columns",
@@ -60,7 +59,7 @@ def is_stream(file: SourceFile) -> bool:
 
 
 def file_schema(file: SourceFile, *, storage_options: Mapping[str, Any] | None = None) -> pa.Schema:
-    """Names and types of the file's columns; for streams as far as its first thousand rows show.
+    """Names and types of the file's columns; for streams as far as its first rows show.
 
     Raises:
         UnreadableError: the file is damaged.
@@ -97,11 +96,11 @@ def resolve_columns(
     """The options with text and id settled, checked against the first file that can be read.
 
     Text is the column ``text``, else the only one of ``content``, ``body`` and ``document``. Id is the column ``id``,
-    else ``__key__``, which every WebDataset has; else it stays None: derived.
+    else ``__key__``, which every WebDataset has; else, and where it was asked to be "", it is None: derived.
 
     Raises:
         UsageError: `slice_rows` is not positive, or a metadata column has a name that the table uses itself.
-        SourceError: a named column is not there, no text column can be found, or no file can be read.
+        SourceError: the text or id that was named is not there, no text column can be found, or no file can be read.
     """
     if options.slice_rows < 1:
         raise UsageError(f"slice_rows={options.slice_rows}: a slice has at least one row")
@@ -110,16 +109,13 @@ def resolve_columns(
         raise UsageError(f"keep: the table has a column {reserved[0]!r} of its own; rename the one in the files")
     schema, uri = _first_schema(files, storage_options)
     text = options.text or _default_text(schema.names, uri)
-    resolved = replace(
-        options,
-        text=text,
-        id=options.id or next((name for name in _ID_NAMES if name in schema.names and name != text), None),
-        keep=tuple(dict.fromkeys(options.keep)),
-    )
-    for name in resolved.columns:
-        _check_named(name, schema)
+    found = next((name for name in _ID_NAMES if name in schema.names and name != text), None)
+    identifier = found if options.id is None else options.id or None
+    resolved = replace(options, text=text, id=identifier, keep=tuple(dict.fromkeys(options.keep)))
+    _check_named(text, schema)
     _check_type(text, schema, "text", textual=True)
     if resolved.id is not None:
+        _check_named(resolved.id, schema)
         _check_type(resolved.id, schema, "id", textual=False)
     return resolved
 
@@ -152,45 +148,6 @@ def _check_type(name: str, schema: pa.Schema, role: str, *, textual: bool) -> No
         raise SourceError(f"column {name!r} is {given} and cannot be the {role}; there are: {', '.join(schema.names)}")
 
 
-def keep_schema(
-    files: Sequence[SourceFile], options: ReaderOptions, *, storage_options: Mapping[str, Any] | None = None
-) -> pa.Schema:
-    """Names and types of the metadata columns, all nullable, from the first file that can be read.
-
-    Values of later files are cast to these types; a row whose value does not fit is rejected. Dictionaries are
-    decoded, extension types reduced to their storage, columns without any value become strings.
-
-    Raises:
-        SourceError: a column is not there, or is one that Lance cannot store, or no file can be read.
-    """
-    if not options.keep:
-        return pa.schema([])
-    schema, _ = _first_schema(files, storage_options)
-    for name in options.keep:
-        _check_named(name, schema)
-        _check_storable(name, plain_type(schema.field(name).type))
-    return pa.schema([(name, plain_type(schema.field(name).type)) for name in options.keep])
-
-
-def _check_storable(name: str, given: pa.DataType) -> None:
-    if not name or {".", "`"} & set(name):
-        raise SourceError(
-            f"column {name!r} cannot be kept: a table's columns have names without dots and backticks; rename it"
-        )
-    if not _is_storable(given):
-        raise SourceError(f"column {name!r} is {given}, which a table cannot hold; leave it out, or convert it")
-
-
-def _is_storable(given: pa.DataType) -> bool:
-    """Lance 14 holds no maps, unions, intervals, or fixed-size lists of anything but numbers."""
-    if pa.types.is_map(given) or pa.types.is_union(given) or pa.types.is_interval(given):
-        return False
-    inner = [given.field(index).type for index in range(given.num_fields)]
-    if pa.types.is_fixed_size_list(given) and not pa.types.is_primitive(inner[0]):
-        return False
-    return all(map(_is_storable, inner))
-
-
 def extents(
     file: SourceFile, options: ReaderOptions, *, storage_options: Mapping[str, Any] | None = None
 ) -> tuple[Extent, ...] | None:
@@ -202,7 +159,7 @@ def extents(
     """
     logger.debug("opening %s", file.uri)
     reader = FORMATS[file.format].reader
-    return reader.extents(file, options.columns, storage_options) if isinstance(reader, Seekable) else None
+    return reader.extents(file, options, storage_options) if isinstance(reader, Seekable) else None
 
 
 def read_rows(

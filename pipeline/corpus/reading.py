@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.document_checks import check, to_rows
+from pipeline.corpus.document_checks import MISFITS, check, to_rows
+from pipeline.corpus.kept_columns import keep_schema
 from pipeline.corpus.planner import MAX_BYTES, MAX_ROWS
 from pipeline.corpus.readers import (
     RawRows,
@@ -23,7 +24,6 @@ from pipeline.corpus.readers import (
     UnreadableError,
     inflated_size,
     is_stream,
-    keep_schema,
     read_rows,
     read_stream,
 )
@@ -58,13 +58,15 @@ class DocumentBatch:
 
     `documents` has the columns of `documents_schema`, `rejects` those of `REJECTS`. `slices` are the ids of
     all slices in the batch, also of those without a document. `finished_files` are the files of which nothing is
-    planned behind this batch; a batch may consist of these alone.
+    planned behind this batch; a batch may consist of these alone. `misfits` (MISFITS): metadata that is null because it
+    did not fit its column.
     """
 
     documents: pa.Table
     rejects: pa.Table
     slices: tuple[int, ...]
     finished_files: tuple[FileRecord, ...]
+    misfits: pa.Table = field(default_factory=MISFITS.empty_table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class _Piece:
     slice: Slice | None
     rows: pa.Table | None = None
     rejects: pa.Table | None = None
+    misfits: pa.Table | None = None
     record: FileRecord | None = None
 
 
@@ -168,12 +171,14 @@ class _Batch:
     def take(self) -> DocumentBatch:
         tables = [piece.rows for piece in self.pieces if piece.rows is not None]
         rejects = [piece.rejects for piece in self.pieces if piece.rejects is not None]
+        found = [piece.misfits for piece in self.pieces if piece.misfits is not None]
         slices = tuple(piece.slice.id for piece in self.pieces if piece.slice is not None)
         records = tuple(piece.record for piece in self.pieces if piece.record is not None)
         only, keep = self.reading.only, self.reading.keep
         documents, rejected = check(only(pa.concat_tables(tables)) if tables else _no_rows(keep), keep)
+        misfits = pa.concat_tables([MISFITS.empty_table(), *map(only, found)])
         self.pieces, self.rows, self.bytes = [], 0, 0
-        return DocumentBatch(documents, pa.concat_tables([*map(only, rejects), rejected]), slices, records)
+        return DocumentBatch(documents, pa.concat_tables([*map(only, rejects), rejected]), slices, records, misfits)
 
 
 def _row_count(piece: _Piece) -> int:
@@ -214,10 +219,10 @@ def _unreadable(part: UnitPart, slice_: Slice, error: UnreadableError) -> _Piece
 
 def _piece(raw: RawRows, slice_: Slice, part: UnitPart, reading: _Reading) -> _Piece:
     try:
-        rows, rejects = to_rows(raw, part.file, slice_, reading.options, reading.keep)
+        rows, rejects, misfits = to_rows(raw, part.file, slice_, reading.options, reading.keep)
     except UnreadableError as error:
         return _unreadable(part, slice_, error)
-    return _Piece(slice_, rows, rejects)
+    return _Piece(slice_, rows, rejects, misfits)
 
 
 def _damaged(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:
@@ -305,7 +310,7 @@ def _cut(raw: RawRows, at: int) -> tuple[RawRows, RawRows | None]:
     if raw.stop <= at or raw.table is None:
         return raw, None
     size = at - raw.start
-    head = RawRows(raw.start, at, raw.table.slice(0, size), raw.rows[:size], raw.bad)
+    head = RawRows(raw.start, at, raw.table.slice(0, size), raw.rows[:size], raw.bad, raw.misfits)
     return head, RawRows(at, raw.stop, raw.table.slice(size), raw.rows[size:])
 
 
@@ -315,4 +320,5 @@ def _joined(pieces: list[RawRows]) -> RawRows:
     table = pa.concat_tables([each.table for each in pieces if each.table is not None])
     rows = np.concatenate([each.rows for each in pieces])
     bad = tuple(bad for each in pieces for bad in each.bad)
-    return RawRows(pieces[0].start, pieces[-1].stop, table, rows, bad)
+    misfits = tuple(misfit for each in pieces for misfit in each.misfits)
+    return RawRows(pieces[0].start, pieces[-1].stop, table, rows, bad, misfits)

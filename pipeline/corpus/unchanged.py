@@ -98,4 +98,5 @@ def _without(batch: DocumentBatch, uris: list[str]) -> DocumentBatch:
         return table.filter(pc.invert(pc.is_in(table.column("source"), value_set=gone)))
 
     records = tuple(record for record in batch.finished_files if record.uri not in uris)
-    return replace(batch, documents=rest(batch.documents), rejects=rest(batch.rejects), finished_files=records)
+    tables = {name: rest(getattr(batch, name)) for name in ("documents", "rejects", "misfits")}
+    return replace(batch, **tables, finished_files=records)

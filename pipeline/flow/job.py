@@ -21,7 +21,7 @@ from pipeline.embedding.calibration import Calibration
 from pipeline.errors import RunError, TableError
 from pipeline.flow.encoder import EncoderPlan
 from pipeline.flow.plan import SizedPlan
-from pipeline.flow.report import Totals, report
+from pipeline.flow.report import Totals, misfit_notes, report
 from pipeline.flow.stages import ReadStage, Stages, WriteStage
 from pipeline.flow.work import moved_work, slices_of
 from pipeline.models import locate
@@ -36,6 +36,8 @@ from pipeline.table.swap import begin_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pyarrow as pa
 
     from pipeline.flow.engines.base import Engine
     from pipeline.flow.options import EmbedOptions
@@ -93,7 +95,7 @@ class Job:
             status = "interrupted"
             raise
         finally:
-            self._record_end(status)
+            self._record_end(status, work.keep)
         done = report(table, work, self.totals, run=self.run_name, pruned=pruned)
         if self.options.limit:
             return done
@@ -109,12 +111,19 @@ class Job:
             missing = missing_originals(self.location)
         self.totals.settled_version = None if missing.num_rows else existing_dataset(self.location).version
 
-    def _record_end(self, status: Literal["finished", "failed", "interrupted"]) -> None:
+    def _record_end(self, status: Literal["finished", "failed", "interrupted"], keep: pa.Schema) -> None:
         totals = self.totals
         seconds, settled = time.monotonic() - totals.started, totals.settled_version
+        notes = misfit_notes(totals.misfits, keep)
         try:
             finish_run(
-                self.location, self.run_name, status, seconds=seconds, settled_version=settled, **totals.figures()
+                self.location,
+                self.run_name,
+                status,
+                seconds=seconds,
+                settled_version=settled,
+                notes=notes,
+                **totals.figures(),
             )
         except TableError as error:
             if status == "finished":

@@ -50,7 +50,7 @@ class EmbedOptions(BaseModel):
     text: str | None = None
     """The column of the input that holds the texts; None: found by name."""
     id: str | None = None
-    """The column that holds the ids; None: found by name, or derived from file and row."""
+    """The column that holds the ids; None: found by name, or derived from file and row, as for ""."""
     keep: Annotated[tuple[str, ...], BeforeValidator(_columns)] = ()
     """Metadata columns to keep."""
     delimiter: str | None = None

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from pipeline.corpus import FileRecord
 from pipeline.rejects import PLACE, REJECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["Parcel", "concat"]
 
@@ -33,6 +34,7 @@ _SCHEMA = pa.schema(
         ("n_read", pa.int64()),
         ("n_tokens", pa.int64()),
         ("begun", pa.float64()),
+        ("misfits", pa.string()),
     ]
 )
 
@@ -56,6 +58,8 @@ class Parcel:
     """Tokens embedded."""
     begun: float = math.inf
     """When a replica took it up, in seconds since 1970; infinite until then."""
+    misfits: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Metadata column → how many of its values were left out because they did not fit."""
 
     def to_block(self) -> pa.Table:
         """One row of a dataset."""
@@ -69,6 +73,7 @@ class Parcel:
                 "n_read": [self.n_read],
                 "n_tokens": [self.n_tokens],
                 "begun": [self.begun],
+                "misfits": [json.dumps(self.misfits)],
             },
             schema=_SCHEMA,
         )
@@ -88,6 +93,7 @@ class Parcel:
                 n_read=row["n_read"].as_py(),
                 n_tokens=row["n_tokens"].as_py(),
                 begun=row["begun"].as_py(),
+                misfits=json.loads(row["misfits"].as_py()),
             )
 
     def embedded(self, rows: pa.Table, rejects: pa.Table, begun: float) -> Parcel:
@@ -105,7 +111,9 @@ class Parcel:
         """Only the documents at `rows`, and nothing of what else happened to the batch."""
         at = pa.array(rows, pa.int64())
         tokens = None if self.tokens is None else self.tokens.take(at)
-        return replace(self, rows=self.rows.take(at), rejects=self.rejects.slice(0, 0), tokens=tokens, files=())
+        return replace(
+            self, rows=self.rows.take(at), rejects=self.rejects.slice(0, 0), tokens=tokens, files=(), misfits={}
+        )
 
     def without(self, rejects: pa.Table) -> Parcel:
         """The parcel with the rows of the same slice and row as `rejects` among its rejects."""
@@ -129,4 +137,5 @@ def concat(parcels: Sequence[Parcel]) -> Parcel:
         n_read=sum(parcel.n_read for parcel in parcels),
         n_tokens=sum(parcel.n_tokens for parcel in parcels),
         begun=min(parcel.begun for parcel in parcels),
+        misfits=sum((Counter(parcel.misfits) for parcel in parcels), Counter[str]()),
     )

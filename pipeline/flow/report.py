@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.corpus import FileRecord
 from pipeline.corpus.passed_over import described
 from pipeline.flow.work import slices_of
+from pipeline.rejects import DUPLICATE, NOT_UTF8
 from pipeline.table.changes.pruning import Pruned
 from pipeline.table.companions.files import read_files
 from pipeline.table.companions.journal import count_waiting
-from pipeline.table.companions.rejects import failures_by_source, reject_counts
+from pipeline.table.companions.rejects import failures_by_source, read_rejects, reject_counts
 from pipeline.table.info import count_documents
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pyarrow as pa
 
     from pipeline.corpus import ReaderOptions
     from pipeline.flow.parcel import Parcel
@@ -48,6 +49,8 @@ class Totals:
     """Embedded."""
     rejected: int = 0
     """In the parcels that have come out of the engine."""
+    misfits: Counter[str] = field(default_factory=Counter[str])
+    """Metadata column → values left out, in the parcels that have come out of the engine."""
     retried: int = 0
     """Rejects that this run has itself written before it tried them again."""
     settled_version: int | None = None
@@ -79,6 +82,7 @@ class Totals:
         self.tokens += parcel.n_tokens
         self.read += parcel.n_read
         self.rejected += parcel.rejects.num_rows
+        self.misfits.update(parcel.misfits)
 
     def replica_began(self, when: float) -> None:
         """A replica took up its first parcel, in seconds since 1970; infinite: it had none."""
@@ -137,6 +141,12 @@ class EmbedReport:
     `MAX_FAILED_FILES`."""
     more_failed_files: int = 0
     """Those beyond."""
+    misfits: dict[str, int] = field(default_factory=dict[str, int])
+    """Metadata column → how many of its values this run left out, because they did not fit the column's type."""
+    misfit_notes: tuple[str, ...] = ()
+    """The same in words, with the type."""
+    duplicate_files: tuple[str, ...] = ()
+    """Those most of whose rows this run rejected because other documents have their ids."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -177,7 +187,7 @@ class EmbedReport:
             f"{counted(self.documents, 'document')} ({counted(self.tokens, 'token')}) in {self.seconds:.1f} s, "
             f"{self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up"
         )
-        return "; ".join([done, *self._changes(), holds])
+        return "; ".join([done, *self._changes(), *self.misfit_notes, *self._hints(), holds])
 
     def _changes(self) -> list[str]:
         """What became of files that are not what they were."""
@@ -198,6 +208,19 @@ class EmbedReport:
                 f"{counted(len(self.unfinished_files), 'file')} changed while being read: run the command again"
             )
         return lines
+
+    def _hints(self) -> list[str]:
+        """What options might help."""
+        hints: list[str] = []
+        if self.duplicate_files:
+            first, *others = self.duplicate_files
+            which = first + (f" and {counted(len(others), 'file')} more" if others else "")
+            hints.append(
+                f"the ids of most rows of {which} were taken: if ids are unique in their file only, use --id ''"
+            )
+        if self.rejects and NOT_UTF8 in self.reasons:
+            hints.append("text in another encoding than UTF-8 is read with --encoding, such as --encoding cp1252")
+        return hints
 
     def _rows(self) -> str:
         documents = self.table_rows if self.table_documents is None else self.table_documents
@@ -246,6 +269,9 @@ def report(
         failed=failures is not None and failures.num_rows > 0 and not totals.documents,
         failed_files=dict(failed[:MAX_FAILED_FILES]),
         more_failed_files=len(failed[MAX_FAILED_FILES:]),
+        misfits=dict(totals.misfits),
+        misfit_notes=misfit_notes(totals.misfits, work.keep),
+        duplicate_files=_duplicate_files(table.location, run) if run and work.options.id is not None else (),
     )
 
 
@@ -261,3 +287,23 @@ def _failed_files(
     stored = committers[-1].ledger.is_stored
     records = [FileRecord(row["uri"], row["version"], row["slices"], row["rows"]) for row in files.to_pylist()]
     return [(each.uri, reasons[each.uri]) for each in records if not stored(slices_of(each, options)).any()]
+
+
+def misfit_notes(misfits: Mapping[str, int], keep: pa.Schema) -> tuple[str, ...]:
+    """What was left out of the metadata, a sentence for each column."""
+    return tuple(
+        f"{name}: {counted(count, 'value')} did not fit {keep.field(name).type}"
+        for name, count in misfits.items()
+        if count
+    )
+
+
+def _duplicate_files(location: TableLocation, run: str) -> tuple[str, ...]:
+    """The files of which `run` has refused more than half of the rows for their ids."""
+    refused = read_rejects(location, (pc.field("run") == run) & (pc.field("reason") == DUPLICATE))
+    if not refused.num_rows:
+        return ()
+    counts = Counter(refused.column("source").to_pylist())
+    files = read_files(location, pc.field("uri").isin(pa.array(counts, pa.string())))
+    rows = dict(zip(files.column("uri").to_pylist(), files.column("rows").to_pylist(), strict=True))
+    return tuple(sorted(uri for uri, count in counts.items() if 2 * count > (rows.get(uri) or 2 * count)))

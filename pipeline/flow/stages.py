@@ -10,6 +10,7 @@ A process that only reads imports neither torch nor Lance.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -151,7 +152,10 @@ class ReadStage:
             )
             rejects = pa.concat_tables([rejects, killers])
         n_read = batch.documents.num_rows + batch.rejects.num_rows
-        return Parcel(rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read)
+        misfits = Counter(batch.misfits.column("column").to_pylist())
+        return Parcel(
+            rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read, misfits=misfits
+        )
 
     def _nothing(self) -> Parcel:
         rows, tokens = self.tokenize(documents_schema(self.keep).empty_table())

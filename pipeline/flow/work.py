@@ -223,8 +223,9 @@ def _fixed_options(table: VectorTable, asked: ReaderOptions) -> ReaderOptions:
     )
     for name in ("text", "id"):
         wanted, has = getattr(asked, name), getattr(fixed, name)
-        if wanted is not None and wanted != has:
-            raise UsageError(f"--{name} {wanted}: {table.location} was made with {name} column {has!r}, which is fixed")
+        if wanted is not None and (wanted or None) != has:
+            given = wanted or "''"
+            raise UsageError(f"--{name} {given}: {table.location} was made with {name} column {has!r}, which is fixed")
     if asked.keep and asked.keep != fixed.keep:
         names = ", ".join(fixed.keep) or "no metadata columns"
         raise UsageError(f"--keep {' '.join(asked.keep)}: {table.location} was made with {names}; that is fixed")

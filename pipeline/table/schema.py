@@ -104,7 +104,8 @@ RUNS: Final = pa.schema(
 )
 """One row per run.
 
-``status`` is running, finished, failed or interrupted; ``command`` is JSON without secrets. ``collected_bytes`` is the
+``status`` is running, finished, failed or interrupted; ``command`` is JSON without secrets, with what is noteworthy of
+the end of the run. ``collected_bytes`` is the
 size of the orphans that the run deleted. ``settled_version`` is the version of the table in which every duplicate among
 the rejects had its original; null where nobody looked, or one had not.
 """

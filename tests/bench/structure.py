@@ -18,7 +18,7 @@ from rich.console import Console
 
 FLOORS = (
     ("pipeline.errors",),
-    ("pipeline.garbage", "pipeline.threads", "pipeline.prompts", "pipeline.wording"),
+    ("pipeline.arrow_types", "pipeline.garbage", "pipeline.threads", "pipeline.prompts", "pipeline.wording"),
     (
         "pipeline.spec",
         "pipeline.storage",
@@ -38,7 +38,13 @@ FLOORS = (
 )
 """The house, lowest first; rooms of one floor may use each other."""
 
-NEW_GROUND = ("pipeline.rejects", "pipeline.columns", "pipeline.prefetch", "pipeline.garbage")
+NEW_GROUND = (
+    "pipeline.arrow_types",
+    "pipeline.rejects",
+    "pipeline.columns",
+    "pipeline.prefetch",
+    "pipeline.garbage",
+)
 """Rooms that took code out of others after 74ae837."""
 
 APART = "pipeline.flow.engines.local_"

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.arrow_types import plain_type
 from pipeline.corpus import ReaderOptions, SourceFile, check, documents_schema
 from pipeline.corpus.document_checks import to_rows
 from pipeline.corpus.formats.base import BadRow, RawRows
-from pipeline.corpus.formats.columns import fit, fit_python, infer_python, plain_type
+from pipeline.corpus.formats.columns import fit, fit_python, infer_python
 from pipeline.corpus.slices import Slice
 from pipeline.rejects import REJECTS
 
@@ -19,15 +20,15 @@ NO_KEEP = pa.schema([])
 
 def rows(table, id_column="id", keep=NO_KEEP, bad=()):
     raw = RawRows(10, 10 + table.num_rows + len(bad), table, np.arange(10, 10 + table.num_rows), bad)
-    options = ReaderOptions("text", id_column, tuple(keep.names))
-    return to_rows(raw, FILE, Slice(7, 10, 20), options, keep)
+    return to_rows(raw, FILE, Slice(7, 10, 20), ReaderOptions("text", id_column, tuple(keep.names)), keep)
 
 
 def by_row(rejects):
     return dict(zip(rejects["row"].to_pylist(), rejects["reason"].to_pylist(), strict=True))
 
 
-texts = st.none() | st.text(alphabet=" \t\n\x1c\u2028\u00a0ab", max_size=3)
+INVISIBLE = "\u200b\ufeff\u00ad\u2060\u200d\ufe0f"
+texts = st.none() | st.text(alphabet=f" \t\n\x1c\u2028\u00a0ab{INVISIBLE}", max_size=3)
 ids = st.none() | st.text(alphabet=" ab", max_size=2)
 
 
@@ -39,13 +40,13 @@ def test_each_row_is_a_document_or_has_its_reason(pairs):
             "text": pa.array([each[1] for each in pairs], pa.string()),
         }
     )
-    read, _ = rows(table)
+    read, _, _ = rows(table)
     documents, rejects = check(read, NO_KEEP)
     expected, seen = {}, set()
     for row, (identifier, text) in enumerate(pairs, 10):
         if text is None:
             expected[row] = "null text"
-        elif not text.strip():
+        elif not text.strip(f" \t\n\u2028\u00a0{INVISIBLE}") or not text.strip():
             expected[row] = "empty"
         elif identifier is None or not identifier.strip():
             expected[row] = "missing id"
@@ -60,7 +61,7 @@ def test_each_row_is_a_document_or_has_its_reason(pairs):
 
 
 def test_a_duplicate_names_the_holder():
-    read, _ = rows(pa.table({"id": ["a", "b", "a"], "text": ["x", "y", "z"]}))
+    read, _, _ = rows(pa.table({"id": ["a", "b", "a"], "text": ["x", "y", "z"]}))
     _, rejects = check(read, NO_KEEP)
     assert rejects.to_pylist() == [
         {
@@ -77,11 +78,8 @@ def test_a_duplicate_names_the_holder():
 
 
 def test_derived_ids_are_unique_and_readable():
-    read, _ = rows(pa.table({"text": ["x", "x"]}), id_column=None)
-    first, second = read["id"].to_pylist()
-    assert first.startswith("a.parquet-")
-    assert (first[-3:], second[-3:]) == (":10", ":11")
-    assert len(first) == len("a.parquet-") + 12 + len(":10")
+    read, _, _ = rows(pa.table({"text": ["x", "x"]}), id_column=None)
+    assert read["id"].to_pylist() == ["a.parquet-d0d176c147d8:10", "a.parquet-d0d176c147d8:11"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ def test_derived_ids_are_unique_and_readable():
     ],
 )
 def test_ids_and_texts_of_any_scalar_type_become_strings(column):
-    read, rejects = rows(pa.table({"id": column, "text": column}))
+    read, rejects, _ = rows(pa.table({"id": column, "text": column}))
     assert [value.removesuffix(".0") for value in read["id"].to_pylist()] == ["1", "2"]
     assert read["text"].type == pa.large_string()
     assert rejects.num_rows == 0
@@ -115,26 +113,27 @@ def test_bytes_that_are_not_utf8_cost_their_row_only():
         }
     )
     keep = pa.schema([("tag", pa.string())])
-    read, rejects = rows(table, keep=keep)
-    assert by_row(rejects) == {11: "not UTF-8", 12: "not UTF-8"}
-    assert rejects["id"].to_pylist() == ["b", "c"]
+    read, rejects, misfits = rows(table, keep=keep)
+    assert by_row(rejects) == {11: "not UTF-8"}
+    assert rejects["id"].to_pylist() == ["b"]
+    assert misfits.select(["row", "column"]).to_pylist() == [{"row": 12, "column": "tag"}]
     documents, rejects = check(read, keep)
-    assert documents["id"].to_pylist() == ["a"]
+    assert documents.select(["id", "tag"]).to_pylist() == [{"id": "a", "tag": "t"}, {"id": "c", "tag": None}]
     assert by_row(rejects) == {13: "null text"}
 
 
-def test_metadata_that_does_not_fit_costs_its_row_only():
+def test_metadata_that_does_not_fit_is_null_and_told():
     keep = pa.schema([("year", pa.int64()), ("tags", pa.list_(pa.string()))])
     table = pa.table({"id": ["a", "b"], "text": ["x", "y"], "year": ["1999", "unknown"], "tags": [["t"], None]})
-    read, rejects = rows(table, keep=keep)
-    assert by_row(rejects) == {11: "malformed row"}
-    assert "year" in rejects["detail"][0].as_py()
-    assert read["year"].to_pylist() == [1999]
+    read, rejects, misfits = rows(table, keep=keep)
+    assert rejects.num_rows == 0
+    assert misfits.to_pylist() == [{"source": FILE.uri, "slice": 7, "row": 11, "column": "year"}]
+    assert read["year"].to_pylist() == [1999, None]
     assert check(read, keep)[0].schema == documents_schema(keep)
 
 
 def test_details_are_short_and_storable():
-    _, rejects = rows(pa.table({"id": ["a"], "text": ["x"]}), bad=(BadRow(11, "malformed row", "\ud800" * 900),))
+    _, rejects, _ = rows(pa.table({"id": ["a"], "text": ["x"]}), bad=(BadRow(11, "malformed row", "\ud800" * 900),))
     assert rejects["detail"][0].as_py() == "?" * 500
 
 
@@ -163,4 +162,6 @@ def test_types_are_made_plain():
     assert plain_type(given_type) == pa.struct([("a", pa.string()), ("b", pa.list_(pa.field("item", pa.string())))])
     assert plain_type(pa.uuid()) == pa.binary(16)
     assert infer_python([1, None, 2.5]) == pa.float64()
-    assert infer_python([1, "a"]) == infer_python([None]) == infer_python(["2020-01-01"]) == pa.string()
+    assert infer_python([1, "a"]) == infer_python([2**64]) == infer_python(["2020-01-01"]) == pa.string()
+    assert infer_python([None, float("nan")]) == pa.null()
+    assert infer_python([1, float("nan")]) == pa.int64()

@@ -43,7 +43,7 @@ def test_columns_are_found_by_their_usual_names(parquet):
 def test_a_column_that_cannot_be_used_is_an_error_before_anything_is_read(parquet, options, says):
     files = parquet(body=["x"], content=["y"], n=[1], tags=[["t"]])
     with pytest.raises(SourceError, match=says):
-        resolve_columns(files, options)
+        keep_schema(files, resolve_columns(files, options))
 
 
 @pytest.mark.parametrize("options", [ReaderOptions(keep=("vector",)), ReaderOptions(slice_rows=0)])
@@ -64,7 +64,7 @@ def test_text_files_alone_have_a_text(tmp_path):
     files = list_sources([str(tmp_path)])
     assert resolve_columns(files, ReaderOptions()) == ReaderOptions("text")
     with pytest.raises(SourceError, match="no column 'title'"):
-        resolve_columns(files, ReaderOptions(keep=("title",)))
+        keep_schema(files, ReaderOptions(keep=("title",)))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_text_files_alone_have_a_text(tmp_path):
         ("a.parquet", b"rubbish" * 9, "Parquet magic bytes"),
         ("a.jsonl", b"", "holds no column"),
         ("a.csv", b"", "holds no column"),
-        ("a.json", b'[{"text": "x"}]', "a JSON list, not an object"),
+        ("a.json", b'[{"text": "x"}, 5', "neither a JSON document nor JSON lines"),
         ("a.jsonl.gz", b"rubbish", "incorrect header"),
     ],
 )

@@ -9,6 +9,7 @@ since Arrow raises OSError for both.
 
 from __future__ import annotations
 
+import logging
 import lzma
 import zlib
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from pipeline.errors import SourceError
 from pipeline.storage import open_binary
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Mapping
+    from collections.abc import Generator, Mapping
 
     from pipeline.corpus.source_file import SourceFile
 
@@ -33,16 +34,22 @@ __all__ = [
     "BadRow",
     "Extent",
     "GuardedFile",
+    "Misfit",
     "RawRows",
     "ReaderOptions",
     "Skip",
     "UnreadableError",
+    "columns_there",
     "opened",
-    "require_columns",
 ]
+
+logger = logging.getLogger(__name__)
 
 MAX_TEXT_BYTES: Final = 64 << 20
 """Longest line, CSV field or text file that is read; what is longer is rejected without being held in memory."""
+
+Misfit = tuple[int, str]
+"""A row, counted from 0 in its file, and the metadata column in which it has a value that does not fit."""
 
 Skip = Callable[[int], bool]
 """Given the first row of a slice: is the slice finished, so that its rows need only be counted?"""
@@ -67,7 +74,7 @@ class ReaderOptions:
     """Which columns are read, and how many rows make a slice.
 
     `text` and `id` at None are open until `resolve_columns` has seen the files; afterwards `id` at None means that
-    ids are derived from source and row.
+    ids are derived from source and row, which `id` at "" asks for.
     """
 
     text: str | None = None
@@ -109,7 +116,8 @@ class RawRows:
     """The rows ``start`` to ``stop`` of one file, columns named as in the file.
 
     `rows` is int64 ``[n]``, the row number of each of the `table`'s n rows; the others are in `bad`. `table` is
-    None where the rows were only counted.
+    None where the rows were only counted; it lacks metadata columns that the file does not have. `misfits`: row and
+    column of metadata that is null because it did not fit the column's type.
     """
 
     start: int
@@ -117,6 +125,7 @@ class RawRows:
     table: pa.Table | None
     rows: np.ndarray
     bad: tuple[BadRow, ...] = ()
+    misfits: tuple[Misfit, ...] = ()
 
     @classmethod
     def numbered(cls, table: pa.Table, start: int) -> RawRows:
@@ -194,14 +203,18 @@ def opened(file: SourceFile, storage_options: Mapping[str, Any] | None) -> Gener
         guard.close()
 
 
-def require_columns(wanted: Iterable[str], there: list[str]) -> None:
-    """Check that a file has the columns which the first one had, each once.
+def columns_there(options: ReaderOptions, there: list[str]) -> list[str]:
+    """Those of the columns to read that a file has; metadata that it lacks, or has twice, is left out.
 
     Raises:
-        UnreadableError: one is missing, or is there twice.
+        UnreadableError: the text or the id is missing, or is there twice.
     """
-    for name in wanted:
-        times = there.count(name)
-        if times != 1:
+    for name in (options.text, options.id):
+        times = there.count(name or "")
+        if name is not None and times != 1:
             problem = f"no column {name!r}" if times == 0 else f"{times} columns {name!r}"
             raise UnreadableError(f"{problem}; there are: {', '.join(there[:20]) or 'none'}")
+    twice = [name for name in options.keep if there.count(name) > 1]
+    if twice:
+        logger.warning("%d columns are called %r: left out", there.count(twice[0]), twice[0])
+    return [name for name in options.columns if there.count(name) == 1]

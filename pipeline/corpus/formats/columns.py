@@ -7,43 +7,54 @@ fit stand alone: one bad value in a million costs twenty casts more.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.arrow_types import safe_cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["fit", "fit_python", "infer_python", "is_name", "plain_type"]
+__all__ = ["fit", "fit_python", "infer_python", "infer_text", "is_name"]
 
 Misfits = list[tuple[int, str]]
 """Positions of values that do not fit, in order, each with the reason."""
 
 
 def fit(column: pa.Array | pa.ChunkedArray, to: pa.DataType) -> tuple[pa.Array, Misfits]:
-    """The column as `to`, null where a value does not fit; strings that are not UTF-8 do not fit."""
+    """The column as `to`, null where a value does not fit; strings that are not UTF-8 do not fit.
+
+    No value becomes another one, but that floats are rounded to the precision of `to`, and that timestamps without a
+    zone are taken to be in UTC. A float that is no number is null in a column of another kind.
+    """
     if not isinstance(column, pa.ChunkedArray):
-        return _fit(_storage(column), to, 0)
+        return _fit(_storage(column, to), to, 0)
     fitted: list[pa.Array] = []
     misfits: Misfits = []
     offset = 0
     for chunk in column.chunks:  # joined only as what they become: together they may be too long for a string array
-        array, wrong = _fit(_storage(chunk), to, offset)
+        array, wrong = _fit(_storage(chunk, to), to, offset)
         fitted.append(array)
         misfits += wrong
         offset += len(chunk)
     return (pa.concat_arrays(fitted) if fitted else pa.nulls(0, to)), misfits
 
 
-def _storage(array: pa.Array) -> pa.Array:
+def _storage(array: pa.Array, to: pa.DataType) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
-    return cast("pa.Array", array.dictionary_decode()) if isinstance(array, pa.DictionaryArray) else array
+    if isinstance(array, pa.DictionaryArray):
+        array = cast("pa.Array", array.dictionary_decode())
+    if pa.types.is_floating(array.type) and not pa.types.is_floating(to):
+        return pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+    return array
 
 
 def _fit(array: pa.Array, to: pa.DataType, offset: int) -> tuple[pa.Array, Misfits]:
     try:
-        fitted = array if array.type == to else array.cast(to)
+        fitted = array if array.type == to else safe_cast(array, to)
         fitted.validate(full=True)
     except (pa.ArrowException, NotImplementedError) as error:
         if len(array) == array.null_count:
@@ -62,52 +73,70 @@ def _fit(array: pa.Array, to: pa.DataType, offset: int) -> tuple[pa.Array, Misfi
 def fit_python(values: Sequence[Any], to: pa.DataType) -> tuple[pa.Array, Misfits]:
     """As `fit`, for values as `json` gives them.
 
-    They get a type of their own first: Arrow would cut 1.5 down to 1 on the way into an integer column. Among metadata
-    that have no type in common, objects and lists become JSON; a document's id and text, large strings, are none.
+    They get a type of their own first: Arrow would cut 1.5 down to 1 on the way into an integer column. What becomes
+    metadata of the type string, and is none, becomes JSON; a document's id and text, large strings, do not.
     """
+    values = [None if each != each else each for each in values]  # noqa: PLR0124 - NaN, with which JSON says "missing"
     if to == pa.string():
-        values = [json.dumps(each, ensure_ascii=False) if isinstance(each, dict | list) else each for each in values]
+        values = [each if isinstance(each, str | None) else json.dumps(each, ensure_ascii=False) for each in values]
+    return _fit_python(values, to, 0)
+
+
+def _fit_python(values: Sequence[Any], to: pa.DataType, offset: int) -> tuple[pa.Array, Misfits]:
     try:
-        return fit(pa.array(values), to)
+        fitted, misfits = fit(pa.array(values), to)
     except _NOT_ONE_TYPE:
         if len(values) == 1:
-            return pa.nulls(1, to), [(0, f"{type(values[0]).__name__} does not fit {to}")]
+            return pa.nulls(1, to), [(offset, f"{type(values[0]).__name__} does not fit {to}")]
+    else:
+        return fitted, [(offset + index, why) for index, why in misfits]
     half = len(values) // 2
-    left, left_misfits = fit_python(values[:half], to)
-    right, right_misfits = fit_python(values[half:], to)
-    return pa.concat_arrays([left, right]), left_misfits + [(half + index, why) for index, why in right_misfits]
+    left, left_misfits = _fit_python(values[:half], to, offset)
+    right, right_misfits = _fit_python(values[half:], to, offset + half)
+    return pa.concat_arrays([left, right]), left_misfits + right_misfits
 
 
 _NOT_ONE_TYPE = (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError)
 
 
 def infer_python(values: Sequence[Any]) -> pa.DataType:
-    """The type that holds all `values`; string where there is none."""
+    """The type that holds all `values`; null if there is none among them, string where no other type holds them."""
     try:
-        return plain_type(pa.array(values).type)
+        return pa.array([None if each != each else each for each in values]).type  # noqa: PLR0124
     except _NOT_ONE_TYPE:
         return pa.string()
+
+
+_MOST_DIGITS: Final = 18
+
+
+def infer_text(cells: Sequence[str | None]) -> pa.DataType:
+    """Integer, float or truth value if all cells are that, null if none is filled, else string.
+
+    A number only if no digit would be lost ("007", or twenty digits as a float).
+    """
+    filled = [cell for cell in cells if cell]
+    if not filled:
+        return pa.null()
+    try:
+        strings = pa.array(filled, pa.string())
+    except UnicodeEncodeError:
+        return pa.string()
+    is_numeric = not any(map(_loses_digits, filled))
+    for to in (pa.int64(), pa.float64(), pa.bool_()) if is_numeric else (pa.bool_(),):
+        try:
+            return safe_cast(strings, to).type
+        except pa.ArrowException:
+            continue
+    return pa.string()
+
+
+def _loses_digits(cell: str) -> bool:
+    """Whether a number would not show how it was written: "007", "0x1F", and integers beyond those of 64 bits."""
+    digits = cell.lstrip("+-")
+    return (digits[:1] == "0" and digits[1:2].isalnum()) or (len(digits) > _MOST_DIGITS and digits.isdecimal())
 
 
 def is_name(name: str) -> bool:
     """Whether a column can be called so: a name that was not UTF-8 in its file cannot be written down."""
     return not any("\ud800" <= character <= "\udfff" for character in name)
-
-
-def plain_type(given: pa.DataType) -> pa.DataType:
-    """The type as a table can hold it: no dictionaries, extensions or views; what was only ever null is a string."""
-    if isinstance(given, pa.BaseExtensionType):
-        return plain_type(given.storage_type)
-    if isinstance(given, pa.DictionaryType):
-        return plain_type(given.value_type)
-    if pa.types.is_null(given) or pa.types.is_string_view(given):
-        return pa.string()
-    return pa.binary() if pa.types.is_binary_view(given) else _plain_nested(given)
-
-
-def _plain_nested(given: pa.DataType) -> pa.DataType:
-    if isinstance(given, pa.StructType):
-        return pa.struct([field.with_type(plain_type(field.type)).with_nullable(True) for field in given.fields])
-    if isinstance(given, pa.ListType):
-        return pa.list_(plain_type(given.value_type))
-    return pa.large_list(plain_type(given.value_type)) if isinstance(given, pa.LargeListType) else given

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.corpus.formats.base import Extent, RawRows, ReaderOptions, UnreadableError, require_columns
+from pipeline.corpus.formats.base import Extent, RawRows, ReaderOptions, UnreadableError, columns_there
 from pipeline.errors import SourceError, first_line
 from pipeline.storage import is_local, lance_uri, object_store_options
 
@@ -64,11 +64,11 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
     return _listed(file, storage_options).schema
 
 
-def extents(file: SourceFile, columns: list[str], storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
+def extents(file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
     """One for each fragment, in order; its bytes are those of all columns."""
     with _understood(file.uri):
         dataset = _listed(file, storage_options)
-        require_columns(columns, dataset.schema.names)
+        columns_there(options, dataset.schema.names)
         fragments = [fragment.metadata for fragment in dataset.get_fragments()]
     return tuple(Extent(each.num_rows, sum(data.file_size_bytes or 0 for data in each.files)) for each in fragments)
 
@@ -78,11 +78,11 @@ def read(
 ) -> Iterator[RawRows]:
     """The rows ``start`` to ``stop`` in order, up to `options.slice_rows` at a time."""
     dataset = _listed(file, storage_options)
-    require_columns(options.columns, dataset.schema.names)
+    columns = columns_there(options, dataset.schema.names)
     row = start
     with _understood(file.uri):
         scanner = dataset.scanner(
-            columns=options.columns,
+            columns=columns,
             offset=start,
             limit=stop - start,
             batch_size=options.slice_rows,

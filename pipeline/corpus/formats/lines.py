@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from pipeline.corpus.formats.base import MAX_TEXT_BYTES, RawRows, Skip, UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["in_blocks", "in_groups", "in_slices", "line_blocks", "universal_line_blocks"]
+__all__ = ["SAMPLE_ROWS", "beginning", "in_blocks", "in_groups", "in_slices", "line_blocks", "universal_line_blocks"]
 
 T = TypeVar("T")
+
+SAMPLE_ROWS: Final = 16_384
+"""Rows that are looked at to find out which columns a file has, and of which types."""
+
+_SAMPLE_BYTES: Final = 8 << 20
+
+
+def beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks up to the end of a line beyond 8 MiB: what is looked at for a file's columns."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        cut = chunk.rfind(b"\n") + 1
+        if size > _SAMPLE_BYTES and cut:
+            yield chunk[:cut]
+            return
+        yield chunk
 
 
 def line_blocks(chunks: Iterable[bytes], longest: int = MAX_TEXT_BYTES) -> Iterator[list[bytes | None]]:

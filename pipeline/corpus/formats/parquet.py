@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.corpus.formats.base import Extent, GuardedFile, RawRows, ReaderOptions, opened, require_columns
+from pipeline.corpus.formats.base import Extent, GuardedFile, RawRows, ReaderOptions, columns_there, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,8 @@ _BUFFER_BYTES: Final = 4 << 20
 
 
 def _open(guard: GuardedFile) -> pq.ParquetFile:
-    return pq.ParquetFile(guard, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+    # Spark writes INT96, in which Arrow takes times for nanoseconds, and the year 9999 for 1816.
+    return pq.ParquetFile(guard, pre_buffer=False, buffer_size=_BUFFER_BYTES, coerce_int96_timestamp_unit="us")
 
 
 def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
@@ -33,11 +34,11 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
         return _open(guard).schema_arrow
 
 
-def extents(file: SourceFile, columns: list[str], storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
-    """One for each row group, from the file's footer alone; its bytes are those of `columns`."""
+def extents(file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
+    """One for each row group, from the file's footer alone; its bytes are those of the columns to read."""
     with opened(file, storage_options) as guard:
         source = _open(guard)
-        require_columns(columns, source.schema_arrow.names)
+        columns = columns_there(options, source.schema_arrow.names)
         metadata = source.metadata
         return tuple(_extent(metadata.row_group(index), columns) for index in range(metadata.num_row_groups))
 
@@ -57,10 +58,9 @@ def read(
     file: SourceFile, options: ReaderOptions, start: int, stop: int, storage_options: Mapping[str, Any] | None
 ) -> Iterator[RawRows]:
     """The rows ``start`` to ``stop`` in order, up to `options.slice_rows` at a time."""
-    columns = options.columns
     with opened(file, storage_options) as guard:
         source = _open(guard)
-        require_columns(columns, source.schema_arrow.names)
+        columns = columns_there(options, source.schema_arrow.names)
         groups, row = _groups(source.metadata, start, stop)
         for batch in source.iter_batches(options.slice_rows, row_groups=groups, columns=columns, use_threads=False):
             first, last = max(start - row, 0), min(stop - row, batch.num_rows)

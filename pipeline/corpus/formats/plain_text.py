@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, Extent, RawRows, ReaderOptions, require_columns
+from pipeline.corpus.formats.base import MAX_TEXT_BYTES, BadRow, Extent, RawRows, ReaderOptions
 from pipeline.corpus.formats.content import inflated_size, utf8_chunks
 from pipeline.rejects import NOT_UTF8, TOO_LONG
 
@@ -29,9 +29,9 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
     return _SCHEMA
 
 
-def extents(file: SourceFile, columns: list[str], storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
+def extents(file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None) -> tuple[Extent, ...]:
     """One row."""
-    del columns, storage_options
+    del options, storage_options
     return (Extent(1, inflated_size(file)),)
 
 
@@ -44,7 +44,6 @@ def read(
 
 
 def _document(file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None) -> RawRows:
-    require_columns(options.keep, _SCHEMA.names)
     pieces: list[bytes] = []
     size = 0
     for piece in utf8_chunks(file, storage_options):

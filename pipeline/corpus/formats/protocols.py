@@ -28,9 +28,9 @@ class Seekable(Protocol):
         ...
 
     def extents(
-        self, file: SourceFile, columns: list[str], storage_options: Mapping[str, Any] | None
+        self, file: SourceFile, options: ReaderOptions, storage_options: Mapping[str, Any] | None
     ) -> tuple[Extent, ...]:
-        """How the rows of `columns` are stored, in order, from the file's metadata alone."""
+        """How the rows of the columns to read are stored, in order, from the file's metadata alone."""
         ...
 
     def read(
@@ -43,7 +43,7 @@ class Seekable(Protocol):
     ) -> Iterator[RawRows]:
         """The rows ``start`` to ``stop`` in order, up to `options.slice_rows` at a time; rows before damage come first.
 
-        The table of each has the columns of the options.
+        The table of each has the columns of the options, but for metadata that the file does not have.
         """
         ...
 

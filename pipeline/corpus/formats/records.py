@@ -1,15 +1,19 @@
-"""From records, mappings of Python values, to columns: a value that does not fit costs its row and nothing else."""
+"""From records, mappings of Python values, to columns.
+
+An id or a text that does not fit costs its row; of metadata that does not fit the value is null.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip
+from pipeline.corpus.formats.base import BadRow, Misfit, RawRows, ReaderOptions, Skip
 from pipeline.corpus.formats.columns import fit_python, infer_python, is_name
 from pipeline.corpus.formats.lines import in_blocks, in_slices
 from pipeline.rejects import MALFORMED, NOT_UTF8
@@ -17,28 +21,61 @@ from pipeline.rejects import MALFORMED, NOT_UTF8
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Record", "column_types", "parse_object", "records_schema", "stream_records", "to_raw_rows"]
+__all__ = [
+    "Record",
+    "as_record",
+    "column_types",
+    "parse_json",
+    "parse_object",
+    "records_schema",
+    "stream_records",
+    "to_raw_rows",
+]
 
 Record = dict[str, Any] | BadRow
 """A row, or why there is none; `BadRow.row` is not looked at."""
 
 
 def column_types(options: ReaderOptions, keep: pa.Schema) -> dict[str, pa.DataType]:
-    """What each column of the options is read as: text and id as strings, metadata as `keep` says."""
-    return {name: pa.large_string() for name in options.columns} | {field.name: field.type for field in keep}
+    """What each column of the options is read as: text and id as strings, other metadata as `keep` says."""
+    metadata = {field.name: field.type for field in keep}
+    decisive = {name: pa.large_string() for name in (options.text, options.id) if name is not None}
+    return dict.fromkeys(options.columns, pa.large_string()) | metadata | decisive
+
+
+def parse_json(text: bytes) -> Any:
+    """What a JSON text says; integers of more digits than Python reads are strings.
+
+    Raises:
+        ValueError: it is not JSON, or not UTF-8.
+        RecursionError: it is nested too deeply.
+    """
+    decoded = text.decode("utf-8-sig")
+    try:
+        return json.loads(decoded)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        most = sys.get_int_max_str_digits()
+        return json.loads(decoded, parse_int=lambda digits: int(digits) if len(digits) < most else digits)
 
 
 def parse_object(text: bytes) -> Record:
     """One JSON object."""
     try:
-        parsed: object = json.loads(text.decode())
+        parsed = parse_json(text)
     except UnicodeDecodeError as error:
         return BadRow(-1, NOT_UTF8, str(error))
     except (ValueError, RecursionError) as error:
         return BadRow(-1, MALFORMED, f"not JSON: {error}")
-    if not isinstance(parsed, dict):
-        return BadRow(-1, MALFORMED, f"a JSON {type(parsed).__name__}, not an object")
-    return parsed
+    return as_record(parsed)
+
+
+def as_record(parsed: Any) -> Record:
+    """A JSON value, if it is an object."""
+    return (
+        parsed if isinstance(parsed, dict) else BadRow(-1, MALFORMED, f"a JSON {type(parsed).__name__}, not an object")
+    )
 
 
 def records_schema(records: Iterable[Record]) -> pa.Schema:
@@ -72,15 +109,26 @@ def to_raw_rows(
             objects.append(record)
             rows.append(row)
     columns: dict[str, pa.Array] = {}
+    misfits: list[Misfit] = []
     for name, to in types.items():
         values = [each.get(name) for each in objects]
-        columns[name], misfits = fit_python([_id(value) for value in values] if name == options.id else values, to)
-        for index, detail in misfits:
+        columns[name], wrong = fit_python([_id(value) for value in values] if name == options.id else values, to)
+        if name not in (options.text, options.id):
+            misfits += [(rows[index], name) for index, _ in wrong]
+            continue
+        for index, detail in wrong:
             reason = NOT_UTF8 if "surrogate" in detail else MALFORMED
             bad.setdefault(rows[index], BadRow(rows[index], reason, f"{name}: {detail}"))
     good = np.array([row not in bad for row in rows], dtype=bool)
     table = pa.table(columns).filter(pa.array(good))
-    return RawRows(start, start + len(records), table, np.array(rows, np.int64)[good], tuple(bad.values()))
+    numbers = np.array(rows, np.int64)[good]
+    return RawRows(start, start + len(records), table, numbers, tuple(bad.values()), _of_rows(misfits, numbers))
+
+
+def _of_rows(misfits: list[Misfit], rows: np.ndarray) -> tuple[Misfit, ...]:
+    """Without those of rows that are rejected anyway."""
+    there = set(rows.tolist()) if misfits else set()
+    return tuple(each for each in misfits if each[0] in there)
 
 
 def _id(value: Any) -> str | None:

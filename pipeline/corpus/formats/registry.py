@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from pipeline.corpus.formats import json_lines, lance_table, parquet, plain_text, warc, webdataset
+from pipeline.corpus.formats import json_document, json_lines, lance_table, parquet, plain_text, warc, webdataset
 from pipeline.corpus.formats.delimited import reader as delimited
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class FileFormat:
 
 FORMATS: Final[Mapping[str, FileFormat]] = {
     "parquet": FileFormat(parquet, (".parquet", ".pq"), compressible=False),
-    "jsonl": FileFormat(json_lines, (".jsonl", ".ndjson", ".json")),
+    "jsonl": FileFormat(json_lines, (".jsonl", ".ndjson")),
+    "json": FileFormat(json_document, (".json",)),
     "csv": FileFormat(delimited, (".csv",)),
     "tsv": FileFormat(delimited, (".tsv",)),
     "text": FileFormat(plain_text, (".txt", ".md", ".rst")),

@@ -21,7 +21,7 @@ from pipeline.corpus.formats.base import (
     ReaderOptions,
     Skip,
     UnreadableError,
-    require_columns,
+    columns_there,
 )
 from pipeline.corpus.formats.content import ForwardFile, plain_chunks
 from pipeline.corpus.formats.records import Record, stream_records
@@ -62,7 +62,7 @@ def stream(
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[RawRows]:
     """The file's slices in order; `keep` gives the types of the metadata columns."""
-    require_columns(options.columns, _SCHEMA.names)
+    columns_there(options, _SCHEMA.names)
     return stream_records(_rows(plain_chunks(file, storage_options)), options, keep, skip, _BLOCK_ROWS)
 
 

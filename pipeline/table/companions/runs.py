@@ -17,7 +17,7 @@ from pipeline.table.schema import RUNS
 from pipeline.table.store import read_all
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pipeline.table.location import TableLocation
 
@@ -58,14 +58,17 @@ def finish_run(
     rejects: int = 0,
     seconds: float | None = None,
     settled_version: int | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Record how `run` ended, and what it did; the figures are columns of RUNS."""
+    """Record how `run` ended, and what it did; the figures are columns of RUNS, `notes` part of its ``command``."""
     ended = datetime.now(UTC)
     found = read_all(location.sibling("runs"), RUNS, pc.field("run") == run).to_pylist()
     begun: dict[str, Any] = found[0] if found else {"run": run, "started": ended, "command": "{}"}
     figures: dict[str, int | None] = {"documents": documents, "tokens": tokens, "rejects": rejects}
     figures["settled_version"] = settled_version
     seconds = (ended - begun["started"]).total_seconds() if seconds is None else seconds
+    if notes:
+        begun["command"] = json.dumps({**json.loads(begun["command"]), "notes": list(notes)}, sort_keys=True)
     _write(location, {**begun, "ended": ended, "status": status, "seconds": seconds, **figures})
 
 

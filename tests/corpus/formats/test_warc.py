@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pipeline.corpus import ReaderOptions, list_sources, resolve_columns
+from pipeline.corpus import ReaderOptions, keep_schema, list_sources
 from pipeline.errors import SourceError
 
 
@@ -129,4 +129,4 @@ def test_a_text_that_is_too_long_is_passed_without_being_held(tmp_path, read):
 def test_columns_that_no_archive_has(tmp_path):
     (tmp_path / "a.wet").write_bytes(archive(text("x"), compress=False))
     with pytest.raises(SourceError, match="no column 'author' in the input; there are: id, text, url, date, language"):
-        resolve_columns(list_sources([str(tmp_path)]), ReaderOptions(keep=("author",)))
+        keep_schema(list_sources([str(tmp_path)]), ReaderOptions(keep=("author",)))
