@@ -53,3 +53,9 @@ def test_keys_of_a_storage_are_not_told():
 def test_options_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
         EmbedOptions().limit = 3
+
+
+@pytest.mark.parametrize("name", ["a`b", "a.b", "", "*", "a\0b", "_rowid", "_score"])
+def test_a_name_that_lance_cannot_hold_is_refused_first(name):
+    with pytest.raises(UsageError, match="cannot be kept: Lance"):
+        EmbedOptions(keep=(name,))
