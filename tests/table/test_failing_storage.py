@@ -12,7 +12,6 @@ from pipeline.errors import TableError
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.changes import replacement
 from pipeline.table.changes.retry import missing_originals
-from pipeline.table.commit import admission
 from pipeline.table.companions import journal
 from pipeline.table.companions.rejects import forget_marks, in_table, marked_slices, reject_counts, remove_rejects
 from pipeline.table.info import count_documents
@@ -29,12 +28,11 @@ ENTRY = {"uri": "u", "version": "1", "slice": 1, "fragments": [], "run": "r"}
 @pytest.mark.parametrize(
     "ask",
     [
-        pytest.param(lambda location, dataset: ledger.held_rows(dataset, IDS), id="held ids"),
+        pytest.param(lambda location, dataset: ledger.held_rows(dataset, IDS, ["source", "row"]), id="held ids"),
         pytest.param(lambda location, dataset: in_table(dataset, PLACES), id="held places"),
         pytest.param(lambda location, dataset: marked_slices(location), id="marks"),
         pytest.param(lambda location, dataset: forget_marks(location, pc.field("slice") == 1), id="old marks"),
         pytest.param(lambda location, dataset: missing_originals(location), id="missing originals"),
-        pytest.param(lambda location, dataset: admission._holders(dataset, IDS, None, None, IDS), id="holders"),
         pytest.param(lambda location, dataset: replacement._holds_older(dataset, "u", SLICES), id="older rows"),
         pytest.param(lambda location, dataset: journal.forget(location, pc.field("slice") == 1), id="journal"),
         pytest.param(lambda location, dataset: reject_counts(location), id="reasons"),

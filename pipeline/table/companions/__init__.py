@@ -1,1 +1,1 @@
-"""What lies beside a table: a module for each companion, and the upsert that they share. None reads rows."""
+"""What lies beside a table: a module for each companion or pair of them, and the upsert that they share."""

@@ -115,7 +115,7 @@ class Explorer:
         stops_at: the kinds of points at which drivers take turns: write, look.
         deaths: whether drivers die.
         switches: only paths with at most so many turns, deaths among them.
-        seconds: for how long.
+        seconds: for how long, of this process's time on a core: other programs take none of it.
         first_only: whether the first violation is enough.
     """
 
@@ -123,7 +123,7 @@ class Explorer:
         self.scenario, self.result = scenario, Result(scenario.name)
         self._stops_at, self._deaths, self._first_only = stops_at, deaths, first_only
         self._switches = float("inf") if switches is None else switches
-        self._until = time.monotonic() + (float("inf") if seconds is None else seconds)
+        self._until = time.process_time() + (float("inf") if seconds is None else seconds)
         self._seen, self._recovered, self._known = set(), set(), {}
 
     def run(self):
@@ -134,7 +134,7 @@ class Explorer:
             while frontier and frontier[0][0] <= self._switches:
                 for other in self._path(heapq.heappop(frontier)[-1]):
                     heapq.heappush(frontier, (_switches(other), -len(other), other))
-                if time.monotonic() > self._until or (self._first_only and self.result.violations):
+                if time.process_time() > self._until or (self._first_only and self.result.violations):
                     break
         self.result.left = len(frontier)
         self.result.states, self.result.endings = len(self._seen), len(self._recovered)
