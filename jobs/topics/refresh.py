@@ -144,7 +144,7 @@ def _show(console: Console, refresh: Refresh, thresholds: Thresholds) -> None:
 
 def _done(model: TopicModel, refresh: Refresh) -> str:
     only_gone = model.kind == "assign" and not refresh.unassigned
-    return "documents that are gone were forgotten" if only_gone else DONE[model.kind]
+    return "what is gone was forgotten, or words were counted anew" if only_gone else DONE[model.kind]
 
 
 def _said(action: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
 __all__ = ["agreement", "diversity", "npmi", "outlier_rate", "stability"]
 
@@ -17,20 +18,23 @@ EPSILON: Final = 1e-12
 """The same as in gensim's ``c_npmi``, so that the figures are comparable."""
 
 
-def npmi(topics: Sequence[Sequence[str]], texts: Sequence[str]) -> float | None:
+def npmi(topics: Sequence[Sequence[str]], vocabulary: Sequence[str], counts: csr_matrix) -> float | None:
     """Document-level NPMI in [-1, 1]: do a topic's words stand in the same documents?
 
     The mean over the pairs of a topic's words, then over topics: gensim's ``c_npmi`` with whole-document windows.
     None without a topic of two words.
-    """
-    from sklearn.feature_extraction.text import CountVectorizer
 
-    vocabulary = sorted({word for words in topics for word in words})
+    Args:
+        topics: the words of each.
+        vocabulary: the m words of all topics.
+        counts: [n, m], how often each of n documents holds each word.
+    """
     paired = [words for words in topics if len(words) > 1]
-    if not paired or not texts:
+    if not paired:
         return None
-    counts = CountVectorizer(vocabulary=vocabulary, binary=True).transform(texts)
-    together = (counts.T @ counts).toarray() / len(texts)
+    holds: Any = (counts > 0).astype(np.int64)
+    documents = holds.shape[0]
+    together = (holds.T @ holds).toarray() / documents
     alone = np.diag(together)
     expected = np.maximum(alone[:, None] * alone[None, :], EPSILON)
     scores = np.log((together + EPSILON) / expected) / np.maximum(-np.log(together + EPSILON), EPSILON)

@@ -28,13 +28,13 @@ from pipeline.topics.versions.rows import representatives, topic_row
 from pipeline.topics.versions.tables import TopicTables
 from pipeline.topics.words.counts import Vocabulary
 from pipeline.topics.words.keywords import WORDS_PER_TOPIC, WordVectors, keywords
-from pipeline.topics.words.splitting import without_punctuation
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from pipeline.table.companions.lease import Lease
     from pipeline.topics.clustering.documents import Documents
@@ -238,7 +238,7 @@ def _metrics(fitted: _Fitted, words: Mapping[int, Weighted], options: FitOptions
     documents = fitted.documents
     listed = [[word for word, _ in words[topic]] for topic in fitted.geometry.ids.tolist()]
     found: dict[str, float | None] = {
-        "npmi": npmi(listed, without_punctuation(documents.texts, fitted.vocabulary.language)),
+        "npmi": npmi(listed, *_occurrences(listed, documents.texts)),
         "diversity": diversity(listed),
     }
     if options.truth is not None:
@@ -247,6 +247,12 @@ def _metrics(fitted: _Fitted, words: Mapping[int, Weighted], options: FitOptions
         again = cluster(documents.vectors, replace(fitted.recipe, seed=fitted.recipe.seed + 1))
         found["stability"] = stability(fitted.labels, again)
     return found
+
+
+def _occurrences(listed: Sequence[Sequence[str]], texts: Sequence[str]) -> tuple[tuple[str, ...], csr_matrix]:
+    """The words of all topics, and how often each of `texts` [n] holds them, int64 [n, words]."""
+    words = Vocabulary(tuple(sorted({word for topic in listed for word in topic})))
+    return words.words, words.bag(texts)
 
 
 def _publish(

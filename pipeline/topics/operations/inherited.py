@@ -72,13 +72,19 @@ def rows_by_topic(topics: Topics) -> dict[int, TopicRow]:
     return {row["topic"]: row for row in table.to_pylist()}
 
 
-def inherited_rows(topics: Topics, sizes: Mapping[int, int], counts: TermCounts) -> dict[int, TopicRow]:
-    """Topic → its row with new size and words; the other columns are inherited."""
-    words = counts.top(WORDS_PER_TOPIC)
-    return {
-        topic: {**row, "size": sizes.get(topic, 0), **reworded(words.get(topic, ()))}
-        for topic, row in rows_by_topic(topics).items()
-    }
+def inherited_rows(
+    topics: Topics, sizes: Mapping[int, int], counts: TermCounts, *, with_labels: bool = False
+) -> dict[int, TopicRow]:
+    """Topic → its row with new size and words; the other columns are inherited.
+
+    A topic of which no word is left keeps its words. With `with_labels`, labels made of words are made again.
+    """
+    words, rows = counts.top(WORDS_PER_TOPIC), rows_by_topic(topics)
+    for topic, row in rows.items():
+        row["size"] = sizes.get(topic, 0)
+        if words.get(topic):
+            row.update(reworded(words[topic], with_label=with_labels and row["label_source"] == "words"))
+    return rows
 
 
 def reworded(words: Weighted, *, with_label: bool = False) -> TopicRow:

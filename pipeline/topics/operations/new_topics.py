@@ -30,6 +30,7 @@ from pipeline.topics.clustering.recipe import cluster
 from pipeline.topics.keys import Keys
 from pipeline.topics.operations.assign import assign_documents
 from pipeline.topics.operations.inherited import artefact_of, inherited_rows, merged_since_fit, parent_of, publish
+from pipeline.topics.operations.recount import count_anew, current_vocabulary
 from pipeline.topics.operations.tally import TALLY_COLUMNS, Tally
 from pipeline.topics.schema import OUTLIER
 from pipeline.topics.versions.load import Topics
@@ -153,8 +154,9 @@ def _find(step: NextVersion, before: Artefact, documents: Documents, recipe: Rec
     if saved is None:
         old = parent_of(step).geometry()
         new = find_new_topics(old, documents.vectors, recipe)
+        vocabulary = current_vocabulary(before.vocabulary, step.dataset, recipe.limit)
         both = old + new.renamed(unused + np.arange(len(new.ids)))
-        saved = replace(before, geometry=both, vocabulary=before.vocabulary.extended(documents.texts), counts=None)
+        saved = replace(before, geometry=both, vocabulary=vocabulary.extended(documents.texts), counts=None)
         step.save(saved)
     ids = saved.geometry.ids
     return _NewTopics(saved.geometry, saved.vocabulary, ids[ids >= unused], documents)
@@ -168,12 +170,20 @@ def _assign(step: NextVersion, found: _NewTopics, origin: Origin, mapper: Mapper
     added = assign_documents(step, found.geometry, vocabulary=found.vocabulary, mapper=mapper, settled=settled)
     # Fitted documents were counted by the full fit, under the topics before any merger.
     merged_into = merged_since_fit(step.tables, parent_of(step).model)
-    fitted = artefact_of(Topics(step.tables, origin.base)).counts
+    fitted = _fitted_counts(step, Topics(step.tables, origin.base), found.vocabulary)
     topics = np.append(OUTLIER, np.sort(found.geometry.ids))
     counts = found.vocabulary.empty(topics)
-    for part in (fitted.merged(merged_into) if fitted else None, added):
+    for part in (fitted.merged(merged_into), added):
         counts = counts if part is None else counts + part.over(topics, found.vocabulary)
     return counts
+
+
+def _fitted_counts(step: NextVersion, base: Topics, vocabulary: Vocabulary) -> TermCounts:
+    """The word counts of the fitted documents by their topics at the fit."""
+    counts = artefact_of(base).counts
+    if counts is not None and counts.vocabulary.splitting == vocabulary.splitting:
+        return counts
+    return count_anew(step.dataset, base.stream(("id", "slice", "topic")), base.geometry().ids, vocabulary)
 
 
 def _rows(

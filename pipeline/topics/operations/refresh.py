@@ -10,6 +10,7 @@ version of its own. So the next refresh goes on where one died, and a refresh th
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from pipeline.topics.operations.drift import Decision, Drift, Thresholds, decide
 from pipeline.topics.operations.fit import FitOptions, fit_version
 from pipeline.topics.operations.inherited import artefact_of, inherited_rows, publish, recipe_of
 from pipeline.topics.operations.new_topics import add_new_topics
+from pipeline.topics.operations.recount import MAX_LEFT, count_anew, current_vocabulary
 from pipeline.topics.operations.removed_documents import remove_assignments
 from pipeline.topics.operations.tally import TALLY_COLUMNS, Origin, Tally
 from pipeline.topics.operations.unassigned import unassigned_batches
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from pipeline.topics.words.keywords import Embeds, Encodes
 
 __all__ = ["Refresh", "RefreshOptions", "count_unassigned", "refresh_topics"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,19 +203,26 @@ def _assign(run: _Run, before: Topics) -> tuple[Topics, int, Drift]:
     origin, geometry = Origin.of(run.tables, before.model), before.geometry()
     step = NextVersion.begin(run.tables, run.lease, "assign", params=origin.base.params)
     artefact = artefact_of(before)
-    added = assign_documents(step, geometry, vocabulary=artefact.vocabulary, mapper=run.options.mapper)
+    vocabulary = current_vocabulary(artefact.vocabulary, step.dataset, recipe_of(origin.base).limit)
+    is_older = vocabulary is not artefact.vocabulary
+    added = assign_documents(step, geometry, vocabulary=vocabulary, mapper=run.options.mapper)
     present = Keys.of([keys_of_table(step.dataset)])
     remove_assignments(run.tables, step.current(["id", "slice"]), present)
     tally = Tally.of(step.current(TALLY_COLUMNS), geometry, origin, present)
     # Rows of a run that died count too: they were unassigned before this version.
     unassigned, drift = step.written(["version"]).num_rows, tally.drift()
-    if not unassigned and tally.documents == before.model.documents:
+    left = before.model.documents + unassigned - tally.documents
+    if not unassigned and not left and not is_older:
         return before, 0, drift
-    counts = artefact.counts if artefact.counts is not None else artefact.vocabulary.empty(geometry.ids)
-    if added is not None:
-        counts = counts.over(added.topics, artefact.vocabulary) + added
-    step.save(replace(artefact, counts=counts))
-    rows = inherited_rows(before, tally.sizes, counts).values()
+    if is_older or artefact.counts is None or left > MAX_LEFT * tally.documents:
+        logger.info(
+            "counting words anew: %s", "they were split by an older rule" if is_older else "documents have left"
+        )
+        counts = count_anew(step.dataset, step.current(["id", "slice", "topic"]), geometry.ids, vocabulary)
+    else:
+        counts = artefact.counts if added is None else artefact.counts.over(added.topics, vocabulary) + added
+    step.save(replace(artefact, vocabulary=vocabulary, counts=counts))
+    rows = inherited_rows(before, tally.sizes, counts, with_labels=is_older).values()
     return publish(step, rows, tally, drift=drift.to_json()), unassigned, drift
 
 

@@ -51,7 +51,7 @@ class Artefact:
             "centroids": self.geometry.centroids,
             "median": self.geometry.median,
             "mad": self.geometry.mad,
-            "english": np.array([self.vocabulary.language == "english"]),
+            "splitting": np.array([self.vocabulary.splitting]),
             **texts_to_tensors("words", self.vocabulary.words),
         }
         if self.counts is not None:
@@ -61,8 +61,9 @@ class Artefact:
     @classmethod
     def of(cls, tensors: Tensors) -> Self:
         """The inverse of `tensors`."""
-        language = "english" if tensors["english"][0] else "multilingual"
-        vocabulary = Vocabulary(tuple(texts_of_tensors("words", tensors)), language)
+        # Artefacts without the mark are older than the second rule.
+        splitting = int(tensors["splitting"][0]) if "splitting" in tensors else 1
+        vocabulary = Vocabulary(tuple(texts_of_tensors("words", tensors)), splitting)
         names = ("topics", "centroids", "median", "mad")
         return cls(
             hashes=tensors["hashes"],

@@ -1,7 +1,7 @@
 """Views of topics for people: a map, topics over time and by metadata, their hierarchy.
 
-    join → sample → layout → labels → map → page (HTML), picture (PNG)
-    join → counting → over (with intervals), by
+    sample → layout → labels → map → page (HTML), picture (PNG)
+    counting → over (with intervals), by
     hierarchy
 
 Nothing here changes topics; a map stores its layout and the topics' coordinates.

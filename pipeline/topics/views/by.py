@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TopicError, UsageError
+from pipeline.topics.versions.join import TopicIndex, column_type, stream_column
 from pipeline.topics.views.counting import count_pairs
-from pipeline.topics.views.join import TopicIndex, column_type, stream_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from pipeline.errors import TopicError, UsageError
 from pipeline.topics.schema import OUTLIER
+from pipeline.topics.versions.join import TopicIndex, column_type, stream_column
 from pipeline.topics.views.counting import count_pairs
 from pipeline.topics.views.intervals import MAX_NUMBER, MIN_BINS, number_intervals, time_intervals
-from pipeline.topics.views.join import TopicIndex, column_type, stream_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

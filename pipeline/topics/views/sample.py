@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.columns import string_hashes
 from pipeline.errors import TopicError
-from pipeline.topics.views.join import BATCH_ROWS, TopicIndex
+from pipeline.topics.versions.join import BATCH_ROWS, TopicIndex
 
 if TYPE_CHECKING:
     from lance import LanceDataset

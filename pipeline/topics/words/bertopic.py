@@ -11,13 +11,14 @@ import numpy as np
 
 from pipeline.errors import TopicError
 from pipeline.topics.words.keywords import Embeds, Encodes, embedding
-from pipeline.topics.words.splitting import language_of
+from pipeline.topics.words.splitting import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bertopic import BERTopic
     from numpy.typing import NDArray
+    from sklearn.feature_extraction.text import CountVectorizer
 
     from pipeline.topics.clustering.geometry import Geometry
 
@@ -51,19 +52,18 @@ def manual_bertopic(
         encoder: becomes the embedding model; None: there is none.
 
     Raises:
-        TopicError: the texts hold no words.
+        TopicError: the texts are empty.
     """
     from bertopic import BERTopic
     from bertopic.dimensionality import BaseDimensionalityReduction
     from bertopic.vectorizers import ClassTfidfTransformer
-    from sklearn.feature_extraction.text import CountVectorizer
 
     model = BERTopic(
-        language=language_of(texts),
+        language="multilingual",  # else BERTopic strips all but ASCII before it splits
         embedding_model=None if encoder is None else _backend(encoder, vectors.shape[1]),
         umap_model=BaseDimensionalityReduction(),
         hdbscan_model=_given_clusters(geometry),
-        vectorizer_model=CountVectorizer(stop_words="english"),
+        vectorizer_model=_vectorizer(),
         ctfidf_model=ClassTfidfTransformer(),
         verbose=False,
     )
@@ -72,7 +72,15 @@ def manual_bertopic(
     except ValueError as error:
         if "empty vocabulary" not in str(error):
             raise
-        raise TopicError("the documents hold no words but English stop words: nothing to name topics by") from error
+        raise TopicError("the documents hold no text: nothing to name topics by") from error
+
+
+def _vectorizer() -> CountVectorizer:
+    """Counts the words of `pipeline.topics.words.splitting`."""
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    analyzer: Any = words_of  # scikit-learn's annotation has names of its own analyzers only
+    return CountVectorizer(analyzer=analyzer)
 
 
 def _given_clusters(geometry: Geometry | None) -> Any:

@@ -2,7 +2,7 @@
 
 With a fixed vocabulary, the counts of parts of a corpus add up to those of the whole. So the words of a topic describe
 a million documents, although only a sample was clustered. The weights are those of BERTopic's `ClassTfidfTransformer`
-with its defaults, over the words of `CountVectorizer(stop_words="english")`.
+with its defaults, over the words of `pipeline.topics.words.splitting`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import TopicError
 from pipeline.topics.schema import OUTLIER
-from pipeline.topics.words.splitting import language_of, split_words
+from pipeline.topics.words.splitting import SPLITTING, split_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,25 +36,24 @@ class Vocabulary:
 
     words: tuple[str, ...]
     """Ascending."""
-    language: str
-    """``english``: texts are reduced to ASCII letters and digits before; or ``multilingual``."""
+    splitting: int = SPLITTING
+    """Version of the rule by which they were split."""
 
     @classmethod
     def of(cls, texts: Sequence[str]) -> Self:
-        """All words of `texts` but English stop words.
+        """All words of `texts`.
 
         Raises:
             TopicError: there are none.
         """
-        language = language_of(texts)
-        words = _words_in(texts, language)
+        words = _words_in(texts)
         if not words:
-            raise TopicError("the documents hold no words but English stop words: nothing to name topics by")
-        return cls(tuple(sorted(words)), language)
+            raise TopicError("the documents hold no text: nothing to name topics by")
+        return cls(tuple(sorted(words)))
 
     def extended(self, texts: Sequence[str]) -> Self:
         """The vocabulary with the words of `texts` too."""
-        more = _words_in(texts, self.language)
+        more = _words_in(texts)
         return self if more <= set(self.words) else replace(self, words=tuple(sorted(more.union(self.words))))
 
     @cached_property
@@ -75,7 +74,7 @@ class Vocabulary:
         from scipy.sparse import csr_matrix
 
         total = Sum(csr_matrix((count, len(self.words)), dtype=np.int64))
-        for found in split_words(texts, self.language):
+        for found in split_words(texts):
             column = pc.index_in(found.words, value_set=self._column)
             row = rows[found.texts]
             kept = column.is_valid().to_numpy(zero_copy_only=False) & (row >= 0)
@@ -92,7 +91,7 @@ class Vocabulary:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the cached column, which holds the words a second time."""
-        return {"words": self.words, "language": self.language}
+        return {"words": self.words, "splitting": self.splitting}
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,13 +195,11 @@ class Sum:
         return self._parts[0]
 
 
-def _words_in(texts: Sequence[str], language: str) -> set[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
+def _words_in(texts: Sequence[str]) -> set[str]:
     distinct: set[str] = set()
-    for found in split_words(texts, language):
+    for found in split_words(texts):
         distinct.update(found.words.unique().to_pylist())
-    return distinct - ENGLISH_STOP_WORDS
+    return distinct
 
 
 def _positions(names: Any, of: Any) -> NDArray[np.int64]:

@@ -1,35 +1,56 @@
-"""Splitting texts into words: the same words as BERTopic and its CountVectorizer, but on Arrow columns.
+"""Words of texts: what stands between boundaries, by one rule for every language, on Arrow columns.
 
-BERTopic reduces English texts to ASCII letters, digits and spaces. Words are then what stands between spaces, and Arrow
-splits at 0.2 µs a word without the interpreter's lock. Other languages take scikit-learn's pattern, text by text.
+    left out       web and e-mail addresses; possessives and ends of contractions (dog's, we'll); don't as a whole
+    boundaries     all that is no letter, mark or digit; and those of ICU in scripts without blanks
+    a word         2 to 64 characters in lower case, and none of scikit-learn's English stop words
+
+Of a text that holds no such word ("A 7 🙂"), what stands between its blanks are the words. So every text has some, and
+they depend on no other text.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from itertools import chain
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.topics.words.segmentation import with_blanks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Words", "language_of", "split_words", "without_punctuation", "word_texts"]
+__all__ = ["SPLITTING", "Words", "split_words", "words_of"]
 
-FOREIGN_LETTERS: Final = 0.01
-"""Share of non-ASCII letters above which a corpus is not English: BERTopic would remove them."""
+SPLITTING: Final = 2
+"""Version of the rule: counts under different rules cannot be added. 1 glued the parts of a word (``eventbased``)."""
 
 PART_BYTES: Final = 1 << 25
 """Bytes of text that are split at a time; their words take ten times as much memory."""
 
-_WORD: Final = re.compile(r"(?u)\b\w\w+\b")
-"""CountVectorizer's default pattern."""
+MAX_WORD_CHARACTERS: Final = 64
+"""Longer runs of letters and digits are data, not words."""
+
+LEFT_OUT: Final = (
+    r"(?:https?://|ftp://|www\.)[!-~]+"
+    r"|[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z0-9]+"
+    r"|[a-z]+n't\b"
+    r"|'(?:s|d|m|ll|re|ve)\b"
+)
+FOREIGN_BOUNDARIES: Final = r"[^\x00-\x7f\p{L}\p{M}\p{N}\x{200c}\x{200d}]+"
+"""Outside ASCII. Joiners (U+200C, U+200D) stand within words of Persian and of Indian languages."""
+
+VISIBLE: Final = r"[^\p{Z}\p{Cc}\p{Cf}]"
+
+_CODES: Final = np.arange(256, dtype=np.uint8)
+_IN_WORDS: Final = np.isin(_CODES, np.frombuffer(b"abcdefghijklmnopqrstuvwxyz0123456789", np.uint8)) | (_CODES > 127)
+_BLANKED: Final = np.where(_IN_WORDS, _CODES, np.uint8(ord(" ")))
+"""Byte → byte: ASCII characters that stand in no word become blanks. Ten times as fast as a regular expression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,55 +58,83 @@ class Words:
     """The n words of some texts."""
 
     words: pa.Array
-    """string [n], lower case."""
+    """large_string [n], lower case."""
     texts: NDArray[np.int64]
     """int64 [n]: position of the text that the word stands in."""
 
 
-def split_words(texts: Sequence[str] | pa.Array, language: str) -> Iterator[Words]:
+def split_words(texts: Sequence[str] | pa.Array) -> Iterator[Words]:
     """The words of `texts`, about `PART_BYTES` at a time; null counts as empty."""
-    column = word_texts(texts)
+    column: Any = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
+    column = column.cast(pa.large_string()).fill_null("")
     ends = np.cumsum(pc.binary_length(column).to_numpy())
     start = 0
     while start < len(column):
         before = ends[start - 1] if start else 0
         stop = max(int(np.searchsorted(ends, before + PART_BYTES, side="right")), start + 1)
-        found = (_english if language == "english" else _any)(column[start:stop])
+        found = _split(column[start:stop])
         yield Words(found.words, found.texts + start)
         start = stop
 
 
-def word_texts(texts: Sequence[str] | pa.Array) -> pa.Array:
-    """`texts` as one large_string column without nulls."""
-    column: Any = texts if isinstance(texts, pa.Array) else pa.array(texts, pa.large_string())
-    return column.cast(pa.large_string()).fill_null("")
+def words_of(text: str) -> list[str]:
+    """The words of one text; as a vectorizer's `analyzer`, scikit-learn and BERTopic count the same words."""
+    return [word for found in split_words([text]) for word in found.words.to_pylist()]
 
 
-def _english(texts: pa.Array) -> Words:
-    bare = pc.replace_substring_regex(pc.replace_substring_regex(texts, r"[\n\t]", " "), r"[^A-Za-z0-9 ]+", "")
-    lists = pc.split_pattern(pc.ascii_lower(bare), " ")
-    words = lists.flatten()
-    long = pc.greater(pc.binary_length(words), 1)
-    return Words(words.filter(long), pc.list_parent_indices(lists).filter(long).to_numpy().astype(np.int64))
+def _split(texts: pa.Array) -> Words:
+    foreign = pc.invert(pc.string_is_ascii(texts))
+    lower = pc.utf8_lower(_changed(texts, foreign, _composed))
+    bare = pc.replace_substring_regex(lower, LEFT_OUT, " ")
+    words, rows = _pieces(_blanked(_changed(bare, foreign, _bounded)))
+    length = pc.utf8_length(words)
+    fits = pc.and_(pc.greater(length, 1), pc.less_equal(length, MAX_WORD_CHARACTERS))
+    kept = pc.and_(fits, pc.invert(pc.is_in(words, value_set=_stop_words())))
+    words, rows = words.filter(kept), rows[kept.to_numpy(zero_copy_only=False)]
+    empty = np.flatnonzero(np.bincount(rows, minlength=len(texts)) == 0)
+    if not len(empty):
+        return Words(words, rows)
+    others, of = _pieces(lower.take(pa.array(empty)))
+    written = pc.match_substring_regex(others, VISIBLE)
+    others = pc.utf8_slice_codeunits(others.filter(written), 0, MAX_WORD_CHARACTERS)
+    of = empty[of[written.to_numpy(zero_copy_only=False)]]
+    return Words(pa.concat_arrays([words, others]), np.concatenate([rows, of]))
 
 
-def _any(texts: pa.Array) -> Words:
-    found = [_WORD.findall(text.lower()) for text in texts.to_pylist()]
-    counts = np.array([len(words) for words in found], dtype=np.int64)
-    words = pa.array(list(chain.from_iterable(found)), pa.large_string())
-    return Words(words, np.repeat(np.arange(len(found)), counts))
+def _changed(texts: pa.Array, which: pa.Array, change: Any) -> pa.Array:
+    """`texts` [n], `change` applied to those of `which` bool [n]."""
+    return pc.replace_with_mask(texts, which, change(texts.filter(which))) if pc.any(which).as_py() else texts
 
 
-def language_of(texts: Sequence[str]) -> str:
-    """BERTopic's language for `texts`: ``english`` (only ASCII letters and digits count) or ``multilingual``."""
-    letters = [character for text in texts[:1000] for character in text[:1000] if character.isalpha()]
-    foreign = sum(not character.isascii() for character in letters)
-    return "multilingual" if foreign > FOREIGN_LETTERS * len(letters) else "english"
+def _composed(texts: pa.Array) -> pa.Array:
+    """Texts in which equal letters are equal characters; apostrophes are ASCII's, soft hyphens are gone.
+
+    Not NFKC: it takes vowels of Thai and Lao apart, and ICU's dictionaries have them whole.
+    """
+    plain = pc.replace_substring_regex(pc.replace_substring(texts, "\u00ad", ""), "[\u2019\u00b4]", "'")
+    return pc.utf8_normalize(plain, "NFC")
 
 
-def without_punctuation(texts: Sequence[str], language: str) -> list[str]:
-    """Texts as BERTopic gives them to its vectorizer; other figures then count the same words."""
-    spaced = [re.sub(r"[\n\t]", " ", text) for text in texts]
-    if language == "english":
-        return [re.sub(r"[^A-Za-z0-9 ]+", "", text) for text in spaced]
-    return spaced
+def _bounded(texts: pa.Array) -> pa.Array:
+    """Texts with blanks for all but letters, marks, digits and ASCII, and between words that have none."""
+    return pc.replace_substring_regex(with_blanks(texts), FOREIGN_BOUNDARIES, " ")
+
+
+def _blanked(texts: pa.Array) -> pa.Array:
+    """Texts with blanks for the ASCII characters that stand in no word."""
+    _, ends, data = texts.buffers()
+    plain = pa.py_buffer(_BLANKED[np.frombuffer(data or b"", np.uint8)])
+    return pa.Array.from_buffers(texts.type, len(texts), [None, ends, plain], offset=texts.offset)
+
+
+def _pieces(texts: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+    """What stands between blanks, large_string [n], some of it empty, and the positions of its texts int64 [n]."""
+    lists = pc.ascii_split_whitespace(texts)
+    return lists.flatten(), pc.list_parent_indices(lists).to_numpy().astype(np.int64)
+
+
+@cache
+def _stop_words() -> pa.Array:
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return pa.array(sorted(ENGLISH_STOP_WORDS), pa.large_string())

@@ -13,10 +13,11 @@ from pipeline.topics.tensors import (
 )
 from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.words.counts import Vocabulary
+from pipeline.topics.words.splitting import SPLITTING
 
 
 def artefact():
-    vocabulary = Vocabulary(("haus", "wörter", "猫"), "multilingual")
+    vocabulary = Vocabulary(("haus", "wörter", "猫"))
     ids = np.array([4, 9])
     geometry = Geometry(ids, np.eye(2, 3, dtype=np.float32), *np.ones((2, 2), dtype=np.float32))
     counts = vocabulary.count(["Haus haus", "Wörter"], np.array([4, -1]), np.array([-1, 4, 9]))
@@ -53,3 +54,9 @@ def test_what_is_not_there_yet_stays_out(location):
     bare = {name: value for name, value in artefact().tensors().items() if name[:6] != "counts"}
     found = Artefact.of(bare)
     assert found.counts is None
+
+
+def test_words_without_a_mark_were_split_by_the_first_rule():
+    unmarked = {name: value for name, value in artefact().tensors().items() if name != "splitting"}
+    assert Artefact.of(unmarked).vocabulary.splitting == 1
+    assert Artefact.of(artefact().tensors()).vocabulary.splitting == SPLITTING
