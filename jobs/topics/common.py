@@ -24,7 +24,9 @@ def view_json(topic: TopicView) -> dict[str, Any]:
 
 
 def as_json(topics: Topics, limit: int) -> dict[str, Any]:
-    """A model and its largest topics, for ``--json``."""
+    """A model, its largest topics, and its groups of kindred topics if they are many, for ``--json``."""
+    from pipeline.topics.views.groups import topic_groups
+
     model, counted = topics.model, topics.document_counts()
     return {
         "version": model.version,
@@ -33,5 +35,6 @@ def as_json(topics: Topics, limit: int) -> dict[str, Any]:
         **({} if counted.chunks is None else {"chunks": counted.chunks}),
         "metrics": dict(model.metrics),
         "count": model.topics,
+        "groups": [{"label": group.label, "topics": list(group.topics)} for group in topic_groups(topics.topics())],
         "topics": [view_json(topic) for topic in topics.overview(limit=limit, examples=1)],
     }

@@ -94,13 +94,14 @@ def refresh_and_show(
 ) -> dict[str, Any]:
     """Refresh the topics of a table and say what was done; returns what ``--json`` prints."""
     from pipeline.table import VectorTable
-    from pipeline.topics import load_topics
     from pipeline.topics.operations.drift import Thresholds
     from pipeline.topics.operations.refresh import refresh_topics
+    from pipeline.topics.versions.load import latest_topics
+    from pipeline.topics.versions.tables import TopicTables
 
     opened = VectorTable.open(table, storage_options)
     limits = thresholds or Thresholds()
-    mapper = mapper_for(opened, load_topics(opened).model.documents + SAMPLE)
+    mapper = mapper_for(opened, latest_topics(TopicTables.of(opened)).model.documents + SAMPLE)
     with output.following("refreshing topics"):
         encoder = _EncoderOnDemand(opened) if keywords else None
         refresh = refresh_topics(opened, thresholds=limits, encoder=encoder, mapper=mapper, **settings)

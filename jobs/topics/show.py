@@ -13,10 +13,12 @@ from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from rich.console import Console
 
     from pipeline.topics import Topics, TopicView
+    from pipeline.topics.views.groups import TopicGroup
 
 __all__ = ["COMMAND", "show_topics"]
 
@@ -80,13 +82,19 @@ def _view(arguments: argparse.Namespace, topics: Topics, console: Console) -> di
 
 
 def show_topics(console: Console, topics: Topics, limit: int) -> None:
-    """The largest topics: number, size, words, and below them the beginning of an example."""
+    """The largest topics: number, size, words, and an example's beginning; long lists in groups."""
+    from pipeline.topics.views.groups import topic_groups
+
     model, counted = topics.model, topics.document_counts()
     chunks = "" if counted.chunks is None else f" in {counted.chunks:,} chunks"
     console.print(
         f"{model.topics} topics over {counted.documents:,} documents{chunks}, {counted.outliers:,} in none "
         f"({100 * counted.outliers / max(counted.documents, 1):.0f} %); version {model.version}"
     )
+    groups = topic_groups(topics.topics())
+    if groups and limit < model.topics:
+        _show_groups(console, topics, groups, limit)
+        return
     for topic in topics.overview(limit=limit, examples=1):
         head = Text(f"{topic.topic:>5}  {topic.size:>7,}  ", style="bold")
         words = _words(topic)
@@ -96,6 +104,29 @@ def show_topics(console: Console, topics: Topics, limit: int) -> None:
         console.print(head)
         if topic.examples:
             console.print(Text(f"{'':16}{snippet(topic.examples[0].text, max(console.width, 80) - 16)}", style="dim"))
+
+
+def _show_groups(console: Console, topics: Topics, groups: Sequence[TopicGroup], limit: int) -> None:
+    """Each group with its largest topics, a line each; about `limit` topics in all, at least one of each group."""
+    views = {topic.topic: topic for topic in topics.overview(examples=0)}
+    for group in groups:
+        inside = sorted((views[topic] for topic in group.topics), key=lambda topic: -topic.size)
+        size = sum(topic.size for topic in inside)
+        shown = max(1, round(limit / len(groups)))
+        head = Text(f"{size:>14,}  {printable(group.label)}", style="bold")
+        more = f"  {len(inside)} topics, the largest:" if len(inside) > shown else ""
+        console.print(head.append(more, style="not bold dim"))
+        for topic in inside[:shown]:
+            line = Text(f"{topic.topic:>9}  {topic.size:>7,}  ", style="dim")
+            label = snippet(topic.label, max(console.width, 80) - 20)
+            console.print(line.append(label, style="not dim cyan"))
+    table = topics.tables.location
+    console.print(
+        f"--limit {topics.model.topics} lists all; moee topics reduce {table} 50 merges near ones, moee topics fit "
+        f"{table} --min-size N finds fewer",
+        style="dim",
+        markup=False,
+    )
 
 
 def _words(topic: TopicView, count: int = 8) -> str:

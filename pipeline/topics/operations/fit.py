@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.topics.clustering.documents import read_sample
 from pipeline.topics.clustering.geometry import Assigned, Geometry
 from pipeline.topics.clustering.identity import Matching, Overlap, match_topics
 from pipeline.topics.clustering.metrics import agreement, diversity, npmi, stability
 from pipeline.topics.clustering.recipe import Recipe, cluster
+from pipeline.topics.keys import Keys, document_keys
 from pipeline.topics.operations.assign import assign_documents, assignment_rows, in_this_process
 from pipeline.topics.schema import OUTLIER
 from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
 from pipeline.topics.versions.rows import representatives, topic_row
-from pipeline.topics.versions.tables import TopicTables
+from pipeline.topics.versions.tables import TopicTables, is_of_table
 from pipeline.topics.words.counts import Vocabulary
 from pipeline.topics.words.keywords import WORDS_PER_TOPIC, WordVectors, keywords
 
@@ -165,7 +167,7 @@ class _Fitted:
 
 def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
     """Cluster and match, or read what the operation had found in a run that died."""
-    found, before = step.artefact(), step.parent.topics_of(documents.ids) if step.parent else None
+    found, before = step.artefact(), _topics_before(step, documents)
     if found is not None and np.array_equal(found.hashes, documents.hashes):
         logger.info("going on with the clustering of a fit that did not end")
         # The saved labels are final ids: turn them into positions in the geometry, which is in the order of clusters.
@@ -182,6 +184,18 @@ def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
     fitted = _Fitted(recipe, documents, labels, geometry.renamed(matching.ids), matching, vocabulary)
     step.save(fitted.artefact())
     return fitted
+
+
+def _topics_before(step: NextVersion, documents: Documents) -> pa.Array | None:
+    """The documents' topics in the last model, int64 [n] (null: unassigned); None: there is no last model."""
+    if step.parent is None:
+        return None
+    found = step.parent.topics_of(documents.ids)
+    if is_of_table(step.parent.model, step.dataset):
+        return found
+    # In another table the same id may be another document: it must also come from the same slice.
+    known = Keys.of_rows(step.parent.stream(("id", "slice"))).holds(document_keys(documents.ids, documents.slices))
+    return pc.if_else(pa.array(known), found, pa.scalar(None, pa.int64()))
 
 
 def _known_topics(before: pa.Array | None) -> NDArray[np.int64] | None:

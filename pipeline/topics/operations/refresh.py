@@ -28,9 +28,9 @@ from pipeline.topics.operations.recount import MAX_LEFT, count_anew, current_voc
 from pipeline.topics.operations.removed_documents import remove_assignments
 from pipeline.topics.operations.tally import TALLY_COLUMNS, Origin, Tally
 from pipeline.topics.operations.unassigned import unassigned_batches
-from pipeline.topics.versions.load import load_topics
+from pipeline.topics.versions.load import latest_topics
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
-from pipeline.topics.versions.tables import TopicTables, fingerprint_of
+from pipeline.topics.versions.tables import TopicTables, is_of_table
 
 if TYPE_CHECKING:
     import os
@@ -115,7 +115,7 @@ def refresh_topics(
         LeaseError: these topics are being changed by another process.
     """
     tables = TopicTables.of(table, storage_options)
-    before = load_topics(table, storage_options=storage_options)
+    before = latest_topics(tables)
     dataset = tables.vectors()
     if at_version is not None and dataset.version < at_version:
         raise TopicError(f"{tables.location} is at version {dataset.version}: it has not reached {at_version} yet")
@@ -123,7 +123,7 @@ def refresh_topics(
     if dry_run:
         return _dry_run(before, dataset, _without_needless_refit(options, before, at_version))
     with topic_lease(tables, wait) as lease:
-        latest = load_topics(table, storage_options=storage_options)
+        latest = latest_topics(tables)
         return _refreshed(_Run(tables, lease, _without_needless_refit(options, latest, at_version)), latest)
 
 
@@ -156,7 +156,7 @@ class _Run:
 
 
 def _refreshed(run: _Run, before: Topics) -> Refresh:
-    if not _comparable(before, run.tables.vectors()):
+    if not is_of_table(before.model, run.tables.vectors()):
         decision = _without_comparison(run.options)
         topics = _refit(run, before.model, None)
         return Refresh(topics, before.model, topics.model.documents, None, (decision,), (topics.model,))
@@ -180,7 +180,7 @@ def _refreshed(run: _Run, before: Topics) -> Refresh:
 
 def _dry_run(topics: Topics, dataset: LanceDataset, options: RefreshOptions) -> Refresh:
     """Measure and decide, without a lease and without writing."""
-    if not _comparable(topics, dataset):
+    if not is_of_table(topics.model, dataset):
         decision = _without_comparison(options)
         return Refresh(topics, topics.model, dataset.count_rows(), None, (decision,), is_dry=True)
     geometry, present = topics.geometry(), Keys.of([keys_of_table(dataset)])
@@ -245,11 +245,6 @@ def _decide(drift: Drift, options: RefreshOptions, topics: Topics) -> Decision:
         return Decision("refit", ("it was asked for",))
     recipe = recipe_of(topics.tables.base(topics.model))
     return decide(drift, options.thresholds, recipe.min_cluster_size, may_refit=options.refit is None)
-
-
-def _comparable(topics: Topics, dataset: LanceDataset) -> bool:
-    """Whether the table's vectors mean the same as those that the topics were made of."""
-    return topics.model.fingerprint == fingerprint_of(dataset)
 
 
 def _without_comparison(options: RefreshOptions) -> Decision:

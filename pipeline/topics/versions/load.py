@@ -17,7 +17,7 @@ from pipeline.topics.schema import ASSIGNMENTS, OUTLIER
 from pipeline.topics.tensors import read_tensors
 from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.versions.by_document import DocumentCounts, count_documents, document_topics
-from pipeline.topics.versions.tables import TopicModel, TopicTables
+from pipeline.topics.versions.tables import TopicModel, TopicTables, is_of_table
 from pipeline.topics.words.bertopic import KEYBERT, manual_bertopic, numbers_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.topics.versions.tables import Located
     from pipeline.topics.words.bertopic import Embeds, Encodes
 
-__all__ = ["Example", "TopicView", "Topics", "load_topics"]
+__all__ = ["Example", "TopicView", "Topics", "latest_topics", "load_topics"]
 
 UNKNOWN: Final = np.iinfo(np.int64).min
 """Stands for null while topics are in an array."""
@@ -76,21 +76,38 @@ def load_topics(
     """The topics of a table: those of its latest model, or of the model `version`.
 
     Raises:
-        TopicError: no model was fitted, or not this one.
+        TopicError: no model was fitted, or not this one; or the latest is of a table that was here before.
         TableNotFoundError: no such table.
     """
     tables = TopicTables.of(table, storage_options)
-    models = tables.models()
-    if not models:
-        tables.vectors()
-        raise TopicError(f"{tables.location} has no topics yet: fit them first (moee topics fit)")
     if version is None:
-        return Topics(tables, models[-1])
+        latest = latest_topics(tables)
+        if not is_of_table(latest.model, tables.vectors()):
+            raise TopicError(
+                f"the topics beside {tables.location} are those of another table that was here before: "
+                "fit them again (moee topics fit)"
+            )
+        return latest
+    models = tables.models()
     found = [model for model in models if model.version == version]
     if not found:
         there = ", ".join(str(model.version) for model in models)
         raise TopicError(f"{tables.location} has no topic model {version}; there are: {there}")
     return Topics(tables, found[0])
+
+
+def latest_topics(tables: TopicTables) -> Topics:
+    """The topics of the latest model, also where the table that they were made of is gone.
+
+    Raises:
+        TopicError: no model was fitted.
+        TableNotFoundError: no such table.
+    """
+    models = tables.models()
+    if not models:
+        tables.vectors()
+        raise TopicError(f"{tables.location} has no topics yet: fit them first (moee topics fit)")
+    return Topics(tables, models[-1])
 
 
 @dataclass(frozen=True, slots=True)

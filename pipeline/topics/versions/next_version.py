@@ -35,7 +35,7 @@ from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.versions.current import VersionRange, current_rows
 from pipeline.topics.versions.load import Topics
 from pipeline.topics.versions.rows import topic_sizes
-from pipeline.topics.versions.tables import TopicModel, TopicTables, fingerprint_of, written_by
+from pipeline.topics.versions.tables import TopicModel, TopicTables, fingerprint_of, is_of_table, written_by
 from pipeline.topics.versions.visibility import publish_row, remove_invisible
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class NextVersion:
         parent = models[-1] if models else None
         if parent is None and kind not in FULL_FITS:
             raise TopicError(f"{tables.location} has no topics yet: fit them first (moee topics fit)")
-        if parent is not None and kind in COMPARING_KINDS and parent.fingerprint != fingerprint_of(dataset):
+        if parent is not None and kind in COMPARING_KINDS and not is_of_table(parent, dataset):
             raise TopicError(
                 f"{tables.location}: the table's vectors are not those of its topics any more: "
                 "only a refit can go on from here (moee topics refresh --refit)"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pipeline.topics.schema import Companion, Kind
 
-__all__ = ["Located", "TopicModel", "TopicTables", "fingerprint_of", "written_by"]
+__all__ = ["Located", "TopicModel", "TopicTables", "fingerprint_of", "is_of_table", "written_by"]
 
 _JSON_COLUMNS: Final = ("params", "libraries", "metrics")
 
@@ -200,6 +200,14 @@ class TopicTables:
 def written_by(version: int, token: str) -> pc.Expression:
     """Which rows of the topic tables the operation with `token` wrote."""
     return (pc.field("version") == version) & (pc.field("model") == token)
+
+
+def is_of_table(model: TopicModel, dataset: lance.LanceDataset) -> bool:
+    """Whether `model` was made of this table, and not of one that was here before.
+
+    A table keeps its fingerprint, and its version only rises.
+    """
+    return model.fingerprint == fingerprint_of(dataset) and model.table_version <= dataset.version
 
 
 def fingerprint_of(dataset: lance.LanceDataset) -> str | None:

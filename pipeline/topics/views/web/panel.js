@@ -126,6 +126,14 @@ function hits() {
   return found;
 }
 
+function byRegion() { // the largest region first, and in each its topics
+  const size = (region) => region.topics.reduce((sum, index) => sum + topics[index].size, 0);
+  return [...regions].sort((a, b) => size(b) - size(a)).flatMap((region) => [
+    element("h3", "region", text("span", region.label), text("span", number.format(size(region)), "size")),
+    ...region.topics.map((index) => entry(topics[index], index, topics[index].size)),
+  ]);
+}
+
 function byTopic() {
   const found = [...state.inTopic.entries()].filter(([, size]) => size).sort((a, b) => b[1] - a[1]);
   return found.slice(0, 8).map(([index, size]) => entry(topics[index], index, size));
@@ -148,7 +156,7 @@ function list() {
   } else if (searched) {
     const found = byTopic();
     content = [...(found.length ? [text("h3", "TOPICS"), ...found] : []), ...(state.matches ? [text("h3", "DOCUMENTS")] : []), ...hits()];
-  } else content = topics.map((topic, index) => entry(topic, index, topic.size));
+  } else content = regions.length ? byRegion() : topics.map((topic, index) => entry(topic, index, topic.size));
   $("list").replaceChildren(...content);
   $("list").scrollTop = 0;
 }
