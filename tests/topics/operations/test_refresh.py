@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import lance
@@ -9,11 +10,14 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import LeaseError, TopicError
-from pipeline.topics import load_topics
+from pipeline.topics import label_topic, load_topics
 from pipeline.topics.operations.drift import Thresholds
 from pipeline.topics.operations.refresh import refresh_topics
+from pipeline.topics.tensors import write_tensors
 from pipeline.topics.versions.next_version import topic_lease
 from pipeline.topics.versions.tables import TopicTables
+from pipeline.topics.words.counts import Vocabulary
+from pipeline.topics.words.splitting import SPLITTING
 
 TABLES = ("topic_models", "topics", "topic_assignments", "topic_events")
 SMALL = Thresholds(births=40, births_per_min_size=2)
@@ -189,3 +193,66 @@ def test_topics_are_refreshed_by_one_at_a_time_and_only_where_there_are_some(tab
     (tmp_path / "bare").mkdir()
     with pytest.raises(TopicError, match="no topics yet"):
         refresh_topics(helpers.write(tmp_path / "bare", helpers.corpus({"space": 3})))
+
+
+def test_words_that_were_split_by_an_older_rule_are_counted_anew(table, grow, fitted, helpers):
+    location = TopicTables.of(table).location
+    name = fitted.topics.model.artefact
+    older = replace(fitted.topics.artefact(), vocabulary=Vocabulary(("gluedwords", "orbit"), 1), counts=None).tensors()
+    write_tensors(location, name, older)
+    refresh = refresh_topics(table)
+    assert kinds(refresh) == ["assign"]
+    counts = refresh.topics.artefact().counts
+    assert counts.matrix.sum() == 8 * 415
+    assert counts.vocabulary.splitting == SPLITTING
+    assert (counts.matrix != fitted.topics.artefact().counts.matrix).nnz == 0
+    assert refresh.topics.topics()["words"].equals(fitted.topics.topics()["words"])
+    assert kinds(refresh_topics(table)) == []
+    grow({**MORE, "garden": 60})
+    born = refresh_topics(table, thresholds=SMALL, refit=False)
+    assert kinds(born) == ["assign", "births"]
+    assert born.topics.artefact().counts.matrix.sum() == 8 * (415 + 130)
+    assert {word for word, _ in born.topics.show(5).words} <= set(helpers.SUBJECTS["garden"].split())
+
+
+def test_words_of_many_documents_that_left_go_with_them(table):
+    lance.dataset(f"{table}.lance").delete("id LIKE 'faith-1%'")
+    assert refresh_topics(table).topics.artefact().counts.matrix.sum() == 8 * 415, "few: until the next fit"
+    lance.dataset(f"{table}.lance").delete("id LIKE 'space-1%'")
+    refresh = refresh_topics(table)
+    assert refresh.topics.artefact().counts.matrix.sum() == 8 * refresh.topics.model.documents
+
+
+def test_topics_in_another_script_have_words_and_a_label(table, grow, helpers, monkeypatch):
+    monkeypatch.setitem(helpers.SUBJECTS, "garden", "огурец суп台风 мука соль хлеб повар рецепт перец")
+    grow({**MORE, "garden": 60})
+    view = refresh_topics(table, thresholds=SMALL, refit=False).topics.show(5)
+    assert {"огурец", "台风"} <= {word for word, _ in view.words}
+    assert view.label
+
+
+@pytest.mark.parametrize("same_documents", [True, False])
+def test_topics_of_a_table_that_was_here_before_are_not_taken_for_its_own(table, helpers, same_documents):
+    label_topic(table, 0, "given")
+    rows = lance.dataset(f"{table}.lance").to_table().replace_schema_metadata({"moee.fingerprint": "f2"})
+    if not same_documents:
+        rows = rows.set_column(rows.column_names.index("slice"), "slice", pa.array([7] * 415))
+    shutil.rmtree(f"{table}.lance")
+    helpers.write(Path(table).parent, rows)
+    with pytest.raises(TopicError, match="another table that was here before"):
+        load_topics(table)
+    refresh = refresh_topics(table)
+    assert kinds(refresh) == ["refit"]
+    assert ("given" in refresh.topics.topics()["label"].to_pylist()) == same_documents
+    assert (refresh.topics.model.unused == 5) == same_documents
+    assert load_topics(table).model == refresh.topics.model
+
+
+def test_a_table_with_fewer_versions_than_its_topics_saw_is_another(table, grow, helpers):
+    grow(MORE)
+    refresh_topics(table)
+    shutil.rmtree(f"{table}.lance")
+    helpers.write(Path(table).parent, helpers.corpus({"space": 60, "motors": 60}, seed=3))
+    with pytest.raises(TopicError, match="was here before"):
+        load_topics(table)
+    assert kinds(refresh_topics(table)) == ["refit"]
