@@ -23,6 +23,8 @@ __all__ = ["MIN_ROWS", "IndexInfo", "build_indexes", "has_index", "list_indexes"
 MIN_ROWS: Final = 10_000
 """Below, comparing with every vector is fast and exact."""
 
+_TOKENIZER: Final = "icu/split"
+"""Words of scripts without blanks (台風, ค้นหา), and the parts of `node.js` and `foo_bar`; signs alone (`++`) are none."""
 _RQ_BITS: Final = 5
 _RQ_MULTIPLE: Final = 8
 """IVF_RQ takes dimensions that are multiples of this; others get scalar quantization."""
@@ -54,7 +56,7 @@ def build_indexes(location: TableLocation, dataset: lance.LanceDataset, *, min_r
         for column in sorted({"id", document_column(dataset.schema)} - there):
             dataset.create_scalar_index(column, "BTREE")
         if "text" in dataset.schema.names and "text" not in there:
-            dataset.create_scalar_index("text", "INVERTED", with_position=False)
+            dataset.create_scalar_index("text", "INVERTED", with_position=False, base_tokenizer=_TOKENIZER)
         dataset.checkout_latest()
     return list_indexes(dataset)
 

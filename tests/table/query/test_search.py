@@ -172,6 +172,17 @@ def test_text(table):
     assert scores[0] > scores[1] > 0
 
 
+def test_words_of_scripts_without_blanks_and_parts_of_names_are_found(table_lab, uri, halves):
+    texts = ["今天台风登陆，天气很坏", "全文検索はとても速い", "การค้นหาข้อความเต็ม", "node.js and foo_bar, running"]
+    table = VectorTable.create(uri, spec=table_lab.spec(), meaning=table_lab.MEANING, halves=(H, R))
+    table.add(list("0123"), combine(halves, "sum", 1.0)[:4], texts=texts)
+    table.index()
+    words = {"天气": "0", "検索": "1", "ค้นหา": "2", "node.js": "3", "bar": "3", "run": "3"}
+    assert {word: table.search(word, mode="text").column("id").to_pylist() for word in words} == {
+        word: [found] for word, found in words.items()
+    }
+
+
 def test_hybrid_joins_both(table, halves):
     vector = combine(halves, "sum", ALPHA)
     hits = table.search("number321", like="d5", k=4, mode="hybrid")
