@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
-from jobs.command import Command, Output, parse_pairs, run_command
+from jobs.command import Command, Output, parse_pairs, run_command, storage_argument, storage_options
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee evaluate``."""
     parser.add_argument("source", nargs="*", help="labelled documents: path, directory or glob, as for embed")
     parser.add_argument("--label", metavar="COLUMN", help="the column with the labels")
+    parser.add_argument("--table", metavar="DIR/NAME", help="measure the halves that a table stores, without its model")
+    parser.add_argument("--truth", metavar="COLUMN", help="with --table: its column with the labels")
+    parser.add_argument("--picture", metavar="FILE", help="with --table: draw precision by alpha, as PNG, SVG or PDF")
+    storage_argument(parser)
     parser.add_argument("--text", metavar="COLUMN", help="text column (default: found by name)")
     parser.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="documents to measure on")
     parser.add_argument(
@@ -51,6 +55,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Measure, and show one table."""
+    if arguments.table is not None:
+        from jobs.evaluate_table import evaluate_table
+
+        evaluate_table(arguments, output, storage_options(arguments))
+        return
     if bool(arguments.source) != bool(arguments.label):
         raise UsageError("evaluate: labelled documents need --label COLUMN, and the other way round")
     if not arguments.source and not arguments.sts:
@@ -185,6 +194,7 @@ COMMAND: Final = Command(
     run=run,
     examples=(
         "moee evaluate posts.parquet --label newsgroup --where split=test --fit-where split=train",
+        "moee evaluate --table lake/docs --truth newsgroup --picture alpha.png",
         "moee evaluate --sts STS2016.input.txt --model allenai/OLMoE-1B-7B-0924 --wide",
     ),
 )

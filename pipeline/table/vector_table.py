@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from pipeline.embedding.ablation import Ablation
     from pipeline.embedding.calibration import Calibration
     from pipeline.embedding.encoder import Encoder
     from pipeline.spec import Meaning
@@ -280,6 +281,26 @@ class VectorTable:
         dataset = self.dataset()
         compact(self.location, dataset)
         return build_indexes(self.location, dataset, min_rows=min_rows)
+
+    def ablate(self, truth: str, *, rows: int = 100_000, queries: int = 2000, seed: int = 0) -> Ablation:
+        """Which half of the vectors, and which α, finds documents of the same label; no model is needed.
+
+        Args:
+            truth: the column with the labels.
+            rows: at most so many random rows are measured on.
+            queries: at most so many of them are asked for their neighbours.
+            seed: of the draw.
+
+        Raises:
+            UsageError: there is no such column, one half only is stored, or there is too little to measure.
+            TableError: the table cannot be read.
+        """
+        from pipeline.table.query.ablation import ablate_table
+
+        hidden, _ = self.halves
+        return ablate_table(
+            self.location, self.dataset(), self.spec, hidden, truth, rows=rows, queries=queries, seed=seed
+        )
 
     def clean(self, days: float = 7.0, *, wait: float = 0.0) -> Cleaned:
         """Drop versions older than `days`: rows that were deleted or replaced before leave the disk.

@@ -24,7 +24,7 @@ MIN_ROWS: Final = 10_000
 """Below, comparing with every vector is fast and exact."""
 
 _TOKENIZER: Final = "icu/split"
-"""Words of scripts without blanks (台風, ค้นหา), and the parts of `node.js` and `foo_bar`; signs alone (`++`) are none."""
+"""Finds words of scripts without blanks (台風, ค้นหา), and the parts of `node.js` and `foo_bar`; `++` is no word."""
 _RQ_BITS: Final = 5
 _RQ_MULTIPLE: Final = 8
 """IVF_RQ takes dimensions that are multiples of this; others get scalar quantization."""
