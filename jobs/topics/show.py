@@ -112,7 +112,7 @@ def _show_groups(console: Console, topics: Topics, groups: Sequence[TopicGroup],
     for group in groups:
         inside = sorted((views[topic] for topic in group.topics), key=lambda topic: -topic.size)
         size = sum(topic.size for topic in inside)
-        shown = max(1, round(limit / len(groups)))
+        shown = min(limit, max(1, round(limit / len(groups))))
         head = Text(f"{size:>14,}  {printable(group.label)}", style="bold")
         more = f"  {len(inside)} topics, the largest:" if len(inside) > shown else ""
         console.print(head.append(more, style="not bold dim"))

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.topics.views import map_page
+from pipeline.topics.views.labels import Region
 
 EVIL = "</script><img src=x onerror=alert(1)><svg onload=alert(2)>"
 MAP_AREA = np.s_[:, 360:1320]
@@ -97,6 +98,23 @@ def test_a_topic_opens_with_its_words_and_documents(browser, page, drawn):
     assert browser.run("[...document.querySelectorAll('#list .hit .id')].every((id) => id.textContent.includes('-'))")
     browser.run("document.querySelector('#list .back').click()")
     assert browser.run("document.querySelectorAll('#list .entry').length") == len(drawn.topics)
+
+
+def test_many_topics_are_listed_by_region(browser, drawn, tmp_path):
+    regions = (Region("small", (4, 3), 0.2, 0.2), Region(EVIL, (0, 1, 2), 0.7, 0.7))
+    path = tmp_path / "regions.html"
+    path.write_text(map_page(dataclasses.replace(drawn, regions=regions)), encoding="utf-8")
+    browser.open(path)
+    names = browser.run("[...document.querySelectorAll('#list summary .name')].map((name) => name.textContent)")
+    assert names == [EVIL, "small"], "the largest first"
+    assert browser.run("[...document.querySelectorAll('#list .entry')].every((entry) => !entry.checkVisibility())")
+    browser.run("document.querySelector('#list summary').click()")
+    shown = browser.run(
+        "[...document.querySelectorAll('#list .entry')].filter((entry) => entry.checkVisibility())"
+        ".map((entry) => entry.querySelector('.name').textContent)"
+    )
+    assert shown == [topic.label for topic in drawn.topics[:3]]
+    assert is_quiet(browser, path)
 
 
 def test_the_pointer_shows_a_document(browser, page, drawn):

@@ -126,12 +126,11 @@ function hits() {
   return found;
 }
 
-function byRegion() { // the largest region first, and in each its topics
+function byRegion() { // the largest region first; its topics when it is opened
   const size = (region) => region.topics.reduce((sum, index) => sum + topics[index].size, 0);
-  return [...regions].sort((a, b) => size(b) - size(a)).flatMap((region) => [
-    element("h3", "region", text("span", region.label), text("span", number.format(size(region)), "size")),
-    ...region.topics.map((index) => entry(topics[index], index, topics[index].size)),
-  ]);
+  return [...regions].sort((a, b) => size(b) - size(a)).map((region) => element("details", "region",
+    element("summary", "", text("span", region.label, "name"), text("span", number.format(size(region)), "size")),
+    ...region.topics.map((index) => entry(topics[index], index, topics[index].size))));
 }
 
 function byTopic() {
