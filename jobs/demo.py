@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     )
     for line in (
         f'moee search {name} "parse a date" -k 5',
-        f"moee search {name} --like {searches[QUERIES[0]][0]['id']}",
+        f"moee search {name} --like {searches[QUERIES[0]].column('id')[0]}",
         f"moee topics show {name} 0",
         f"moee inspect {name}",
         "moee embed YOUR_FILES --table lake/mine",
