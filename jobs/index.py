@@ -33,16 +33,21 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Build, and list what there is."""
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
+    from pipeline.table.query.indexes import MIN_ROWS
+    from pipeline.table.schema import VECTOR
     from pipeline.table.upkeep import MAX_DAYS
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")
     table = VectorTable.open(arguments.table, storage_options(arguments))
     with output.following("indexing"):
-        indexes = [asdict(index) for index in table.index()]
+        indexes = table.index()
     for index in indexes:
-        output.people.print(", ".join(f"{name} {value}" for name, value in index.items()), markup=False)
-    found: dict[str, object] = {"table": str(table.location), "indexes": indexes}
+        left = f", {index.missing:,} still to be indexed" if index.missing else ""
+        output.people.print(f"{index.column:12} {index.kind}, {counted(index.rows, 'row')}{left}", highlight=False)
+    if VECTOR not in {index.column for index in indexes}:
+        output.people.print(f"{VECTOR:12} none: exact search is fast below {MIN_ROWS:,} rows", highlight=False)
+    found: dict[str, object] = {"table": str(table.location), "indexes": [asdict(index) for index in indexes]}
     if arguments.clean is not None:
         with output.following("dropping older versions"):
             cleaned = table.clean(arguments.clean, wait=arguments.wait)

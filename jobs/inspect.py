@@ -76,7 +76,7 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         "fingerprint": info["fingerprint"],
         "spec": ", ".join(f"{name}={value}" for name, value in info["spec"].items() if value is not None),
         "vector": f"{info['columns']['vector']}, halves {info['halves'][0]} + {info['halves'][1]}",
-        "reader": ", ".join(f"{name}={value}" for name, value in reader.items()),
+        "reader": ", ".join(f"{name}={_option(value)}" for name, value in reader.items()),
         "columns": ", ".join(info["columns"]),
         "indexes": ", ".join(f"{index['column']} ({index['kind']})" for index in info["indexes"]) or "none",
         "topics": _topic_line(info["topics"]),
@@ -92,6 +92,10 @@ def _show(console: Console, info: dict[str, Any]) -> None:
             f"{run['seconds'] or 0:.1f} s",
             markup=False,
         )
+
+
+def _option(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)
 
 
 def _waiting(files: int, slices: int) -> str:
