@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from pipeline.corpus.passed_over import BROKEN_LINK, FOLDER, HIDDEN, LOOP
 from pipeline.storage import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = ["is_lance", "matches"]
 
@@ -50,16 +51,27 @@ def is_lance(path: str) -> bool:
 
 
 def _glob(fs: Any, pattern: str, passed: dict[str, str]) -> Iterator[dict[str, Any]]:
-    wants_hidden = _is_hidden(pattern)
+    """As `_walk`, but that links to folders are not followed, and that a pattern may ask for what is hidden."""
+    asked = pattern.split("/")
     infos: Mapping[str, dict[str, Any]] = fs.glob(pattern, detail=True)
     for name, info in sorted(infos.items()):
-        if _is_hidden(name) and not wants_hidden:
-            passed[name] = HIDDEN
-        elif info["type"] == "directory" and not is_lance(name):
-            if "**" not in pattern:
-                passed[name] = FOLDER
-        else:
-            yield info
+        parts = name.split("/")
+        hidden = next((at for at, part in enumerate(parts, 1) if _is_hidden(part) and not _is_asked(part, asked)), None)
+        role = _role(name, info)
+        if any(is_lance(part) and part not in asked for part in parts[:-1]):
+            continue
+        if hidden is not None:
+            passed["/".join(parts[:hidden])] = HIDDEN
+        elif role == _ENTRY:
+            yield _entry(name, info)
+        elif role == _LINKED_FOLDER or (role == _FOLDER and "**" not in pattern):
+            passed[name] = FOLDER
+        elif role != _FOLDER:
+            passed[name] = role
+
+
+def _is_asked(part: str, asked: Iterable[str]) -> bool:
+    return any(_is_hidden(each) and fnmatchcase(part, each) for each in asked)
 
 
 def _walk(fs: Any, top: str, passed: dict[str, str]) -> Iterator[dict[str, Any]]:
@@ -76,26 +88,31 @@ def _walk(fs: Any, top: str, passed: dict[str, str]) -> Iterator[dict[str, Any]]
         seen.add((status.st_dev, status.st_ino))
         for info in fs.ls(folder, detail=True):
             name = info["name"].rstrip("/")
-            role = _role(name, info)
+            role = HIDDEN if _is_hidden(name) else _role(name, info)
             if role == _FOLDER:
                 pending.append(name)
             elif role == _LINKED_FOLDER:
                 links.append(name)
             elif role == _ENTRY:
-                yield {**info, "type": "directory"} if is_lance(name) and Path(name).is_dir() else info
+                yield _entry(name, info)
             else:
                 passed[name] = role
 
 
 def _role(name: str, info: Mapping[str, Any]) -> str:
-    """What to do with an entry of a folder, or why it is passed over."""
-    if _is_hidden(name):
-        return HIDDEN
+    """What to do with an entry that is not hidden, or why it is passed over."""
     if info["type"] == "directory" and not is_lance(name):
         return _FOLDER
-    if info["islink"] and Path(name).is_dir() and not is_lance(name):
+    if not info.get("islink"):
+        return _ENTRY
+    if Path(name).is_dir() and not is_lance(name):
         return LOOP if _leads_back(name) else _LINKED_FOLDER
-    return BROKEN_LINK if info["islink"] and not Path(name).exists() else _ENTRY
+    return _ENTRY if Path(name).exists() else BROKEN_LINK
+
+
+def _entry(name: str, info: dict[str, Any]) -> dict[str, Any]:
+    """`info`; a linked Lance directory is one, too."""
+    return {**info, "type": "directory"} if info.get("islink") and is_lance(name) and Path(name).is_dir() else info
 
 
 def _leads_back(link: str) -> bool:

@@ -73,6 +73,29 @@ def test_globs_reach_into_folders_and_lance_directories(tree):
     assert names(list_sources([f"{tree}/sub/t.lance"])) == ["t.lance"]
 
 
+def test_globs_pass_over_what_is_hidden_unless_they_ask_for_it(tree):
+    listing = look_through([f"{tree}/**"])
+    assert names(listing.files) == names(list_sources([str(tree)]))
+    assert by_reason(listing.passed_over)[HIDDEN] == 3
+    assert names(list_sources([f"{tree}/.git/*"])) == names(list_sources([f"{tree}/.g*/*.txt"])) == ["g.txt"]
+    assert names(list_sources([f"{tree}/**/.*.md"])) == [".h.md"]
+
+
+def test_a_glob_finds_linked_files_and_tables_and_tells_what_other_links_are(tree):
+    links = tree / "links"
+    links.mkdir()
+    for name, target in (
+        ("t.lance", "../sub/t.lance"),
+        ("a.parquet", "../a.parquet"),
+        ("b", "../sub"),
+        ("c.txt", "no"),
+    ):
+        (links / name).symlink_to(target)
+    listing = look_through([f"{links}/*"])
+    assert names(listing.files) == ["a.parquet", "t.lance"]
+    assert by_reason(listing.passed_over) == {"folder that the glob does not enter": 1, BROKEN_LINK: 1}
+
+
 def test_a_version_changes_with_the_content(tree):
     (before,) = list_sources([f"{tree}/a.parquet"])
     os.utime(tree / "a.parquet", ns=(1, 1))
