@@ -29,6 +29,9 @@ DELIMITED: Final = {"csv": ",", "tsv": "\t"}
 ENCODED: Final = ("text", "jsonl", "json")
 """The other formats of which a dialect tells the encoding."""
 
+_NO_TEXT: Final = {"idna", "punycode", "unicode-escape", "raw-unicode-escape"}
+"""Encodings of Python for names and for source code."""
+
 _SAID: Final = {"double": "quotes doubled", "backslash": "quotes after a backslash", "none": "no quoting"}
 _NAMED: Final = {"tab": "\t", "\\t": "\t", "space": " "}
 
@@ -107,8 +110,8 @@ def _encoding(name: str) -> str:
     try:
         "".encode(name)  # refuses the codecs that are none of text, too
         found = codecs.lookup(name).name
-    except (LookupError, UnicodeError, ValueError) as error:
-        raise UsageError(
-            f"--encoding {name}: there is no such encoding; cp1252, latin-1, utf-16 or shift_jis are some"
-        ) from error
+    except (LookupError, UnicodeError, ValueError):
+        found = ""
+    if not found or found in _NO_TEXT:
+        raise UsageError(f"--encoding {name}: there is no such encoding; cp1252, latin-1, utf-16 or shift_jis are some")
     return UTF8 if found == "utf-8-sig" else found

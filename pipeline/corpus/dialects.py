@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.corpus.dialect import DELIMITED, ENCODED, AskedDialect, Dialect, dialect_of, with_dialect
 from pipeline.corpus.formats.delimited.sniffing import sniff
 from pipeline.prefetch import map_ahead
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -48,7 +49,7 @@ def settle_dialects(
     found = dict(map_ahead(lambda file: with_dialect(file, sniff(file, asked, storage_options)), unknown))
     settled = [known[file.uri] or found[file] for file in files]
     for dialect, count in Counter(str(dialect_of(file)) for file in settled if file.dialect).items():
-        logger.info("%d files are read with %s", count, dialect)
+        logger.info("%s read with %s", counted(count, "file"), dialect)
     return settled
 
 

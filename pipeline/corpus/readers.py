@@ -18,6 +18,7 @@ from pipeline.corpus.formats.protocols import Seekable, Stream
 from pipeline.corpus.formats.registry import FORMATS
 from pipeline.corpus.formats.webdataset import KEY
 from pipeline.errors import SourceError, UsageError
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +87,8 @@ def _first_schema(files: Sequence[SourceFile], storage_options: Mapping[str, Any
         if schema.names:
             return schema, file.uri
     if text is None:
-        raise SourceError(f"none of {len(tabular)} files can be read; the last one, {tabular[-1].uri}: {problem}")
+        others = f" (nor can {counted(len(tabular) - 1, 'other file')})" if len(tabular) > 1 else ""
+        raise SourceError(f"{tabular[-1].uri} cannot be read{others}: {problem}")
     return file_schema(text), text.uri
 
 

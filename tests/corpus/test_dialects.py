@@ -84,6 +84,20 @@ def test_any_format_of_text_in_any_encoding(tmp_path, encoding, suffix):
     assert batch.documents["text"].to_pylist() == [text]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "txt", "jsonl"])
+def test_utf16_without_a_mark_needs_its_order_of_bytes(tmp_path, suffix):
+    from pipeline.corpus import plan, read_unit, resolve_columns
+
+    (tmp_path / f"a.{suffix}").write_bytes("id,text\n1,ok\n".encode("utf-16-le"))
+    (tmp_path / "b.jsonl").write_bytes('{"text": "ok"}'.encode("utf-16"))
+    files = list_sources([str(tmp_path)], dialect=AskedDialect(encoding="utf-16"))
+    options = resolve_columns(files, ReaderOptions())
+    (batch,) = (batch for unit in plan(files, options) for batch in read_unit(unit, options))
+    assert batch.documents["text"].to_pylist() == ["ok"]
+    assert batch.rejects["reason"].to_pylist() == ["unreadable"]
+    assert "--encoding utf-16-le" in batch.rejects["detail"][0].as_py()
+
+
 def test_bytes_that_are_no_text_in_an_encoding_cost_their_row(tmp_path):
     from pipeline.corpus import plan, read_unit, resolve_columns
 
@@ -168,7 +182,12 @@ def test_a_file_that_was_read_before_is_read_the_same_way_and_not_opened(monkeyp
 
 @pytest.mark.parametrize(
     "asked",
-    [{"delimiter": ";;"}, {"delimiter": '"'}, {"quoting": "single"}, {"encoding": "nonsense"}, {"encoding": "base64"}],
+    [
+        {"delimiter": ";;"},
+        {"delimiter": '"'},
+        {"quoting": "single"},
+        *({"encoding": name} for name in ("nonsense", "base64", "punycode", "idna", "unicode_escape")),
+    ],
 )
 def test_what_cannot_be_meant_is_refused(asked):
     with pytest.raises(UsageError, match=f"--{next(iter(asked))}"):

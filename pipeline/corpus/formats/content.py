@@ -11,6 +11,7 @@ import bz2
 import codecs
 import lzma
 import zlib
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import zstandard
@@ -75,7 +76,7 @@ def utf8_chunks(file: SourceFile, storage_options: Mapping[str, Any] | None) -> 
     text in it something is left that is no UTF-8.
 
     Raises:
-        UnreadableError: as of `plain_chunks`, or the text is UTF-16 and nothing says so.
+        UnreadableError: as of `plain_chunks`, or the text is UTF-16 and nothing says in which order its bytes are.
         SourceError: reading failed.
     """
     chunks = _Held(plain_chunks(file, storage_options))
@@ -88,10 +89,9 @@ def utf8_chunks(file: SourceFile, storage_options: Mapping[str, Any] | None) -> 
         yield from chunks
         return
     decoder = codecs.getincrementaldecoder(encoding)(_INVALID)
-    yield _encoded(decoder.decode(beginning.removeprefix(mark)))
-    for chunk in chunks:
-        yield _encoded(decoder.decode(chunk))
-    yield _encoded(decoder.decode(b"", final=True))
+    for chunk in chain([beginning.removeprefix(mark)], chunks):
+        yield _decoded(decoder, chunk)
+    yield _decoded(decoder, b"", final=True)
 
 
 def marked_encoding(beginning: bytes) -> tuple[bytes, str] | None:
@@ -136,8 +136,12 @@ class _Held:
             return b""
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bytes:
+    """In UTF-8."""
+    try:
+        return decoder.decode(chunk, final).encode("utf-8", "surrogateescape")
+    except UnicodeError as error:  # of UTF-16 and UTF-32 without a mark, which no error handler can mend
+        raise UnreadableError(f"{error}: say the order of its bytes, such as --encoding utf-16-le") from error
 
 
 def _invalid(error: UnicodeError) -> tuple[str, int]:
