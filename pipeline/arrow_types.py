@@ -42,9 +42,9 @@ def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     A date becomes a timestamp beside one, and of two zones UTC is left. Integers for which there is no type of 64 bits
     become strings, which hold each digit; so do bytes beside strings, which they mostly are.
     """
-    instants = _widened_instants(one, other)
-    if one == other or instants is not None:
-        return instants or one
+    found = one if one == other else _widened_instants(one, other) or _widened_nested(one, other)
+    if found is not None:
+        return found
     both = (one, other)
     if any(map(pa.types.is_large_string, both)):
         return pa.large_string()
@@ -53,6 +53,8 @@ def widened(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return pa.string()
     if any(map(pa.types.is_decimal, both)) and any(map(pa.types.is_floating, both)):
         return pa.float64()
+    if any(map(pa.types.is_decimal, both)):
+        both = (_as_decimal(one), _as_decimal(other))
     try:
         return pa.unify_schemas([pa.schema([("", each)]) for each in both], promote_options="permissive")[0].type
     except pa.ArrowException:
@@ -68,6 +70,30 @@ def _widened_instants(one: pa.DataType, other: pa.DataType) -> pa.DataType | Non
     return pa.timestamp(
         max((each.unit for each in stamps), key=_UNITS.index), zones.pop() if len(zones) == 1 else "UTC"
     )
+
+
+def _widened_nested(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Of two lists, or of two structs, whose fields are joined by name; None: they are neither."""
+    if _is_list(one) and _is_list(other):
+        return _widened_lists(one, other, widened(one.field(0).type, other.field(0).type))
+    if not (isinstance(one, pa.StructType) and isinstance(other, pa.StructType)):
+        return None
+    fields = {field.name: field.type for field in one.fields}
+    for field in other.fields:
+        fields[field.name] = widened(fields.get(field.name, pa.null()), field.type)
+    return pa.struct(list(fields.items()))
+
+
+def _widened_lists(one: pa.DataType, other: pa.DataType, item: pa.DataType) -> pa.DataType:
+    if pa.types.is_large_list(one) or pa.types.is_large_list(other):
+        return pa.large_list(item)
+    sizes = {each.list_size if isinstance(each, pa.FixedSizeListType) else -1 for each in (one, other)}
+    return pa.list_(item, sizes.pop() if len(sizes) == 1 and pa.types.is_primitive(item) else -1)
+
+
+def _as_decimal(given: pa.DataType) -> pa.DataType:
+    """Integers as decimals that hold each of them, for which Arrow takes too few digits."""
+    return pa.decimal128(len(str(2**given.bit_width)), 0) if pa.types.is_integer(given) else given
 
 
 def safe_cast(array: pa.Array, to: pa.DataType) -> pa.Array:
