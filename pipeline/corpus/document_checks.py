@@ -32,8 +32,12 @@ MISFITS: Final = pa.schema(
 """Values that a document has in its file and not in the table, because they do not fit its column's type."""
 
 
-_INVISIBLE: Final = r"^[\s\p{Z}\p{Cf}\x{034F}\x{FE00}-\x{FE0F}]*$"
-"""White space, soft hyphens, joiners, marks of direction and of byte order, variation selectors."""
+_INVISIBLE: Final = (
+    r"^[\s\p{Z}\p{Cf}\x{034F}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{3164}\x{FE00}-\x{FE0F}\x{FFA0}"
+    r"\x{E0000}-\x{E0FFF}]*$"
+)
+"""White space, and what Unicode calls ignorable: soft hyphens, joiners, marks of direction and of byte order, fillers,
+variation selectors."""
 
 
 def documents_schema(keep: pa.Schema) -> pa.Schema:

@@ -51,6 +51,11 @@ def test_other_dialects_are_read(read, name):
     assert all(row.strip() == row and '\\"' not in row for row in result.documents["text"].to_pylist())
 
 
+def test_a_line_that_announces_the_delimiter_is_no_header(read, tmp_path):
+    (tmp_path / "a.csv").write_text('sep=|\nid|text\n1|"a|b"\n')
+    assert read(tmp_path / "a.csv").documents["text"].to_pylist() == ["a|b"]
+
+
 def test_encodings_are_told_by_a_mark_or_by_people(read):
     marked = read(CASES / "encodings" / "utf16.csv")
     assert marked.documents.num_rows
@@ -120,6 +125,8 @@ def test_bytes_that_are_no_text_in_an_encoding_cost_their_row(tmp_path):
         ("id|text\n1|a\n", Dialect("|", "double")),
         ('id,text\n1,"a \\"b\\", c"\n', Dialect(",", "backslash")),
         ('id,text\n1,"C:\\"\n2,"a, ""b"""\n', Dialect(",", "double")),
+        ("sep=;\nid;text\n1;a, b\n", Dialect(";", "double")),
+        ("sep=,\nid,text\n1,a; b\n", Dialect(",", "double")),
         ("", Dialect(",", "double")),
     ],
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,8 @@ __all__ = [
 
 Record = dict[str, Any] | BadRow
 """A row, or why there is none; `BadRow.row` is not looked at."""
+
+_KINDS: Final = {dict: "an object", list: "an array", str: "a string", bool: "a truth value", type(None): "null"}
 
 
 def column_types(options: ReaderOptions, keep: pa.Schema) -> dict[str, pa.DataType]:
@@ -73,9 +75,12 @@ def parse_object(text: bytes) -> Record:
 
 def as_record(parsed: Any) -> Record:
     """A JSON value, if it is an object."""
-    return (
-        parsed if isinstance(parsed, dict) else BadRow(-1, MALFORMED, f"a JSON {type(parsed).__name__}, not an object")
-    )
+    return parsed if isinstance(parsed, dict) else BadRow(-1, MALFORMED, f"{_in_words(parsed)}, not an object")
+
+
+def _in_words(value: Any) -> str:
+    """What JSON calls a value of its kind."""
+    return _KINDS.get(type(value), "a number")
 
 
 def records_schema(records: Iterable[Record]) -> pa.Schema:
@@ -140,12 +145,12 @@ def _id(value: Any) -> str | None:
 def _wrong_scalar(record: dict[str, Any], options: ReaderOptions) -> BadRow | None:
     text = record.get(options.text or "")
     if not isinstance(text, str | None):
-        return BadRow(-1, MALFORMED, f"{options.text}: a {type(text).__name__}, not a string")
+        return BadRow(-1, MALFORMED, f"{options.text}: {_in_words(text)}, not a string")
     if isinstance(text, str) and not _encodable(text):
         return BadRow(-1, NOT_UTF8, f"{options.text}: half of a surrogate pair")
     identifier = record.get(options.id) if options.id is not None else None
     if isinstance(identifier, dict | list):
-        return BadRow(-1, MALFORMED, f"{options.id}: a {type(identifier).__name__}, not a string or number")
+        return BadRow(-1, MALFORMED, f"{options.id}: {_in_words(identifier)}, not a string or number")
     if isinstance(identifier, str) and not _encodable(identifier):
         return BadRow(-1, NOT_UTF8, f"{options.id}: half of a surrogate pair")
     return None

@@ -25,6 +25,7 @@ from pipeline.corpus.formats.base import (
 from pipeline.corpus.formats.columns import fit_python, infer_text, is_name
 from pipeline.corpus.formats.content import utf8_chunks
 from pipeline.corpus.formats.delimited.records import Record, Row, read_records
+from pipeline.corpus.formats.delimited.sniffing import announced
 from pipeline.corpus.formats.lines import (
     SAMPLE_ROWS,
     beginning,
@@ -49,8 +50,11 @@ _BLOCK_ROWS: Final = 256
 
 def _opened(file: SourceFile, chunks: Iterable[bytes]) -> tuple[list[str], Iterator[Record]]:
     """The header and the records after it; an empty header if the file is empty."""
-    records = read_records(universal_line_blocks(chunks), dialect_of(file))
+    dialect = dialect_of(file)
+    records = read_records(universal_line_blocks(chunks), dialect)
     header = next(records, Row(1, []))
+    if isinstance(header, Row) and announced(dialect.delimiter.join(header.cells)):
+        header = next(records, Row(2, []))
     if isinstance(header, BadRow):
         raise UnreadableError(f"the header: {header.detail}")
     return header.cells, records

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["sniff"]
+__all__ = ["announced", "sniff"]
 
 _SAMPLE_BYTES: Final = 256 << 10
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _QUOTE: Final = '"'
+_ANNOUNCEMENT: Final = re.compile(r"sep=(.)[\r\n]*")
 
 
 def sniff(file: SourceFile, asked: AskedDialect, storage_options: Mapping[str, Any] | None) -> Dialect:
@@ -43,12 +44,20 @@ def sniff(file: SourceFile, asked: AskedDialect, storage_options: Mapping[str, A
     except UnreadableError:
         return usual
     found = replace(usual, encoding=encoding)
+    said = announced(lines[0].decode("utf-8", "replace")) if lines else None
+    lines = lines if said is None else lines[1:]
     if asked.delimiter is None:
-        found = replace(found, delimiter=_delimiter(lines, found))
+        found = replace(found, delimiter=said or _delimiter(lines, found))
     header = next(_rows(lines, replace(found, quoting="none")), None)
     if header and len(header.cells) > 1 and all(cell.startswith(" ") for cell in header.cells[1:]):
         found = replace(found, skips_spaces=True)
     return found if asked.quoting is not None else replace(found, quoting=_quoting(lines, found))
+
+
+def announced(line: str) -> str | None:
+    """The delimiter that a first line announces before the header, ``sep=;``, as Excel reads and writes it."""
+    found = _ANNOUNCEMENT.fullmatch(line)
+    return None if found is None else found[1]
 
 
 def _encoding(file: SourceFile, otherwise: str, storage_options: Mapping[str, Any] | None) -> str:
