@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
 from pipeline.errors import MoeeError, UsageError, first_line
 from pipeline.garbage import collect_rarely
@@ -174,9 +175,10 @@ def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
 
 
 def snippet(text: str, room: int) -> str:
-    """The beginning of a text on one line of `room` characters."""
-    flat = printable(" ".join(text[: 4 * room].split()))
-    return flat if len(flat) <= room else f"{flat[: room - 1]}…"
+    """The beginning of a text on one line, `room` columns wide; characters of East Asia take two."""
+    line = Text(printable(" ".join(text[: 4 * room].split())))
+    line.truncate(room, overflow="ellipsis")
+    return line.plain
 
 
 def printable(text: str) -> str:

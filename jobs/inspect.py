@@ -95,7 +95,7 @@ def _show(console: Console, info: dict[str, Any]) -> None:
 
 
 def _option(value: Any) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
+    return " ".join(value) or "none" if isinstance(value, list) else str(value)
 
 
 def _waiting(files: int, slices: int) -> str:
@@ -107,7 +107,8 @@ def _waiting(files: int, slices: int) -> str:
 def _topic_line(topics: dict[str, Any] | None) -> str:
     if topics is None:
         return "none yet (moee topics fit)"
-    return f"version {topics['version']}: {topics['topics']} topics, {topics['outliers']:,} documents in none"
+    found, others = counted(topics["topics"], "topic"), counted(topics["outliers"], "document")
+    return f"version {topics['version']}: {found}, {others} in none"
 
 
 def _show_rejects(console: Console, listed: list[dict[str, Any]], rejects: dict[str, Any], reason: str | None) -> None:

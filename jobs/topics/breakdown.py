@@ -9,6 +9,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from jobs.command import printable, snippet
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -72,7 +73,7 @@ def show_threshold(console: Console, topics: Topics, mad: float, limit: int) -> 
     sizes: dict[int, int] = dict(zip(*(column.to_pylist() for column in counts.columns), strict=True))
     documents, outliers = sum(sizes.values()), sizes.get(-1, 0)
     console.print(
-        f"{topics.model.topics} topics over {documents:,} documents, {outliers:,} in none "
+        f"{counted(topics.model.topics, 'topic')} over {counted(documents, 'document')}, {outliers:,} in none "
         f"({100 * outliers / max(documents, 1):.0f} %) at median - {mad:g} x MAD; version {topics.model.version}"
     )
     listed = topics.overview(examples=0)

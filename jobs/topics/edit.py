@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from jobs.command import Command, Output, printable, storage_options, table_arguments
 from jobs.topics.naming import endpoint_arguments, label_by_llm, llm_settings
 from pipeline.errors import UsageError
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -98,8 +99,10 @@ def _show_merged(topics: Topics, output: Output) -> None:
     for target in sorted({row["other"] for row in events}):
         parts = ", ".join(str(row["topic"]) for row in events if row["other"] == target)
         row = rows[target]
-        output.people.print(f"{parts} → {target}: {printable(row['label'])} ({row['size']:,} documents)", markup=False)
-    output.people.print(f"{topics.model.topics} topics are left; version {topics.model.version}")
+        output.people.print(
+            f"{parts} → {target}: {printable(row['label'])} ({counted(row['size'], 'document')})", markup=False
+        )
+    output.people.print(f"{counted(topics.model.topics, 'topic')} left; version {topics.model.version}")
     merged = [{"topic": row["topic"], "into": row["other"]} for row in events]
     output.result({"version": topics.model.version, "count": topics.model.topics, "merged": merged})
 

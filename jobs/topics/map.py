@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from jobs.command import Command, Output, storage_options, table_arguments
 from pipeline.errors import UsageError
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         picture = None if arguments.no_png else _picture(drawn, arguments.png, page, output)
     shown, documents, size = len(drawn.points), drawn.documents, page.stat().st_size / 1e6
     output.people.print(
-        f"{page}: {shown:,} of {documents:,} documents, {len(drawn.topics):,} topics, {size:.1f} MB", markup=False
+        f"{page}: {shown:,} of {counted(documents, 'document')}, {counted(len(drawn.topics), 'topic')}, {size:.1f} MB",
+        markup=False,
     )
     if picture is not None:
         output.people.print(str(picture), markup=False)

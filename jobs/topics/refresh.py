@@ -10,6 +10,7 @@ from rich.table import Table
 from jobs.command import Command, Output, storage_options, table_arguments
 from jobs.topics.fit import SAMPLE, mapper_for
 from jobs.topics.naming import label_by_llm, llm_arguments, llm_settings
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -126,9 +127,10 @@ def _show(console: Console, refresh: Refresh, thresholds: Thresholds) -> None:
     from pipeline.topics.operations.inherited import recipe_of
 
     before = refresh.before
-    console.print(f"topics version {before.version}: {before.topics} topics over {before.documents:,} documents")
-    verb = "would be" if refresh.is_dry else "were"
-    console.print(f"{refresh.unassigned:,} new or changed documents {verb} assigned")
+    found, documents = counted(before.topics, "topic"), counted(before.documents, "document")
+    console.print(f"topics version {before.version}: {found} over {documents}")
+    unassigned = counted(refresh.unassigned, "new or changed document")
+    console.print(f"{unassigned} to assign" if refresh.is_dry else f"{unassigned} assigned")
     if refresh.drift is not None and refresh.drift.added:
         _show_drift(console, refresh.drift, thresholds, recipe_of(refresh.topics.tables.base(before)).min_cluster_size)
     for decision in refresh.decisions:
@@ -136,7 +138,7 @@ def _show(console: Console, refresh: Refresh, thresholds: Thresholds) -> None:
             console.print(f"→ {_said(decision.action)}: {'; '.join(decision.reasons)}", markup=False)
     for model in refresh.made:
         console.print(
-            f"version {model.version}: {_done(model, refresh)}; {model.topics} topics, "
+            f"version {model.version}: {_done(model, refresh)}; {counted(model.topics, 'topic')}, "
             f"{model.outliers:,} of {model.documents:,} documents in none"
         )
     if refresh.is_dry:

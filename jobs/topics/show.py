@@ -10,6 +10,7 @@ from jobs.command import Command, Output, printable, snippet, storage_options, t
 from jobs.topics.breakdown import show_breakdown, show_threshold
 from jobs.topics.common import as_json, view_json
 from pipeline.errors import UsageError
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
@@ -85,11 +86,12 @@ def show_topics(console: Console, topics: Topics, limit: int) -> None:
     """The largest topics: number, size, words, and an example's beginning; long lists in groups."""
     from pipeline.topics.views.groups import topic_groups
 
-    model, counted = topics.model, topics.document_counts()
-    chunks = "" if counted.chunks is None else f" in {counted.chunks:,} chunks"
+    model, counts = topics.model, topics.document_counts()
+    chunks = "" if counts.chunks is None else f" in {counted(counts.chunks, 'chunk')}"
+    share = 100 * counts.outliers / max(counts.documents, 1)
     console.print(
-        f"{model.topics} topics over {counted.documents:,} documents{chunks}, {counted.outliers:,} in none "
-        f"({100 * counted.outliers / max(counted.documents, 1):.0f} %); version {model.version}"
+        f"{counted(model.topics, 'topic')} over {counted(counts.documents, 'document')}{chunks}, "
+        f"{counts.outliers:,} in none ({share:.0f} %); version {model.version}"
     )
     groups = topic_groups(topics.topics())
     if groups and limit < model.topics:
@@ -135,7 +137,7 @@ def _words(topic: TopicView, count: int = 8) -> str:
 
 def _show_one(console: Console, topic: TopicView) -> None:
     console.print(f"topic {topic.topic}: {printable(topic.label)}", style="bold", markup=False)
-    console.print(f"size      {topic.size:,} documents, {100 * topic.share:.1f} %")
+    console.print(f"size      {counted(topic.size, 'document')}, {100 * topic.share:.1f} %")
     console.print(f"words     {_words(topic, 12)}", markup=False)
     if topic.keywords:
         keywords = ", ".join(f"{word} {cosine:.2f}" for word, cosine in topic.keywords)

@@ -76,7 +76,7 @@ def described(counts: Mapping[str, int]) -> str:
     if kinds:
         total = sum(kinds.values())
         names = [kind if count == 1 else f"{count:,} {kind}" for kind, count in sorted(kinds.items(), key=_most_first)]
-        more = [f"{len(names) - MAX_KINDS:,} more kinds"] if len(names) > MAX_KINDS else []
+        more = [counted(len(names) - MAX_KINDS, "more kind")] if len(names) > MAX_KINDS else []
         told.append(f"{counted(total, 'file')} ({', '.join(names[:MAX_KINDS] + more)})")
     told += [f"{count:,} {why if count == 1 else _PLURALS[why]}" for why in _PLURALS if (count := counts.get(why, 0))]
     return ", ".join(told)

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from jobs.cli import COMMANDS
-from jobs.command import Command, parse_pairs, run_command
+from jobs.command import Command, parse_pairs, run_command, snippet
 from pipeline.errors import UsageError
 
 
@@ -115,6 +115,20 @@ def logging_as_before():
     with warnings.catch_warnings():
         yield
     root.handlers[:], root.level = before
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a  b\n c", "a b c"),
+        ("abcdefghijklm", "abcdefghi…"),
+        ("天气预报天", "天气预报天"),
+        ("天气预报天气", "天气预报 …"),
+        ("a\x1b[31m", "a [31m"),
+    ],
+)
+def test_a_snippet_is_one_line_as_wide_as_there_is_room(text, shown):
+    assert snippet(text, 10) == shown
 
 
 def test_pairs():

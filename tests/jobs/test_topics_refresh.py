@@ -71,11 +71,11 @@ def test_a_refresh_says_what_was_measured_decided_and_done(moee, table):
     grow(table, 30)
     dry = moee("topics", "refresh", table, "--dry-run")
     assert dry.status == 0, dry.err
-    assert "30 new or changed documents would be assigned" in dry.out
+    assert "30 new or changed documents to assign" in dry.out
     assert "topics stay as they are: no threshold is passed" in dry.out
     assert "nothing was written" in dry.out
     wet = moee("topics", "refresh", table)
-    assert "30 new or changed documents were assigned" in wet.out
+    assert "30 new or changed documents assigned" in wet.out
     assert "30 (+33%)" in wet.out
     assert "version 2: new documents assigned" in wet.out
     idle = moee("topics", "refresh", table, "--json").json

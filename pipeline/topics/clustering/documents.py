@@ -110,7 +110,7 @@ def read_sample(dataset: LanceDataset, limit: int, extra: str | None = None) -> 
         raise UsageError(f"column {extra!r} of {dataset.uri} is {dataset.schema.field(extra).type}: it names no groups")
     count = dataset.count_rows()
     if count == 0:
-        raise TopicError(f"{dataset.uri} holds no documents: embed some first")
+        raise TopicError(f"{dataset.uri.removesuffix('.lance')} holds no documents: embed some first")
     columns = [*_columns(dataset, "text"), *([extra] if extra else [])]
     columns = list(dict.fromkeys(columns))
     if count > limit:

@@ -36,6 +36,7 @@ from pipeline.corpus.formats.lines import (
 )
 from pipeline.corpus.formats.records import column_types
 from pipeline.rejects import MALFORMED, NOT_UTF8
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -131,7 +132,8 @@ class _Columns:
 def _problem(row: Row, width: int, wanted: list[int], dialect: Dialect) -> BadRow | None:
     """What is wrong with a record. Empty cells behind the header's last column are nothing, and left out of account."""
     if len(row.cells) < width or any(row.cells[width:]):
-        return BadRow(-1, MALFORMED, f"line {row.line}: {len(row.cells)} cells; the header has {width} ({dialect})")
+        cells = counted(len(row.cells), "cell")
+        return BadRow(-1, MALFORMED, f"line {row.line}: {cells}; the header has {width} ({dialect})")
     for index in wanted:
         if not row.cells[index].isascii():
             try:
