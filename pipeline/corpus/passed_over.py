@@ -75,7 +75,8 @@ def described(counts: Mapping[str, int]) -> str:
     told: list[str] = []
     if kinds:
         total = sum(kinds.values())
-        names = [kind if count == 1 else f"{count:,} {kind}" for kind, count in sorted(kinds.items(), key=_most_first)]
+        ordered = sorted(kinds.items(), key=_most_first)
+        names = [kind if count in {1, total} else f"{count:,} {kind}" for kind, count in ordered]
         more = [counted(len(names) - MAX_KINDS, "more kind")] if len(names) > MAX_KINDS else []
         told.append(f"{counted(total, 'file')} ({', '.join(names[:MAX_KINDS] + more)})")
     told += [f"{count:,} {why if count == 1 else _PLURALS[why]}" for why in _PLURALS if (count := counts.get(why, 0))]

@@ -168,6 +168,7 @@ def test_embeddings_below_a_source_are_passed_over_unless_they_are_named(tree):
 
 def test_what_is_passed_over_in_words():
     assert described({}) == ""
+    assert described({".html": 2}) == "2 files (.html)"
     counts = {".html": 2, ".pdf": 1, NO_SUFFIX: 1, HIDDEN: 2, LOOP: 1, BROKEN_LINK: 2}
     assert described(counts) == (
         "4 files (2 .html, .pdf, no suffix), 2 hidden, 2 broken links, 1 link to a folder that holds it"

@@ -73,7 +73,7 @@ def test_a_run_that_stores_nothing_of_what_it_reads_ends_with_status_1(moee, mon
     report = EmbedReport(**{**figures, **told})
     monkeypatch.setattr("pipeline.flow.embed.embed", lambda *_, **__: report)
     outcome = moee("embed", "in", "--table", "lake/docs")
-    assert outcome.out.splitlines()[0] == "not read: 2 files (2 .pdf)"
+    assert outcome.out.splitlines()[0] == "not read: 2 files (.pdf)"
     assert outcome.status == failed
     assert ("nothing of what was read could be stored in lake/docs" in outcome.err) is failed
     assert moee("embed", "in", "--table", "lake/docs", "--json").json["failed"] is failed
