@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     rows = f" ({deleted.rows:,} chunks)" if deleted.rows > deleted.documents else ""
     before = f", {len(deleted.before):,} had been deleted before" if deleted.before else ""
     left = table.count_rows()
-    documents = counted(deleted.documents, "document")
-    output.people.print(f"{documents} deleted{rows}{before}; {table.location} holds {left:,} rows", markup=False)
+    documents, holds = counted(deleted.documents, "document"), counted(left, "row")
+    output.people.print(f"{documents} deleted{rows}{before}; {table.location} holds {holds}", markup=False)
     output.result({**asdict(deleted), "table": str(table.location), "table_rows": left})
     if deleted.unknown:
         raise TableError(f"{table.location} has no {_names(deleted.unknown)}; everything else that was named is gone")
