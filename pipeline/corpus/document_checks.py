@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.columns import first_alike
-from pipeline.corpus.formats.columns import fit
+from pipeline.corpus.formats.columns import fit, fit_metadata
 from pipeline.corpus.partitions import partition_values
 from pipeline.rejects import DUPLICATE, EMPTY, MALFORMED, MISSING_ID, NOT_UTF8, NULL_TEXT, rejects, slice_rejects
 
@@ -111,7 +111,7 @@ def _column(
 def _metadata(table: pa.Table, field: pa.Field, partition: str | None) -> tuple[pa.Array, list[int]]:
     """A column that the table of documents keeps, and where its values do not fit; of a file without it, null."""
     if field.name in table.column_names:
-        fitted, wrong = fit(table.column(field.name), field.type)
+        fitted, wrong = fit_metadata(table.column(field.name), field.type)
         return fitted, [index for index, _ in wrong]
     if partition is None:
         return pa.nulls(table.num_rows, field.type), []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -154,6 +156,17 @@ def test_fitting_a_nested_column_into_a_number_rejects_each_value():
     fitted, misfits = fit(pa.chunked_array([[[1]], [None, [2]]]), pa.int64())
     assert fitted.to_pylist() == [None, None, None]
     assert [index for index, _ in misfits] == [0, 2]
+
+
+@given(st.lists(st.none() | st.lists(st.integers(-9, 9) | st.none(), max_size=2), max_size=4))
+def test_nested_metadata_is_json_where_its_column_holds_strings(values):
+    column = pa.chunked_array([values], pa.list_(pa.int64()))
+    names = ["a"] * len(values)
+    table = pa.table({"id": pa.array(names, pa.string()), "text": pa.array(names, pa.string()), "k": column})
+    read, _, misfits = rows(table, keep=pa.schema([("k", pa.string())]))
+    assert [each and json.loads(each) for each in read["k"].to_pylist()] == values
+    assert not misfits.num_rows
+    assert fit(column, pa.string())[0].null_count == len(values)
 
 
 def test_types_are_made_plain():

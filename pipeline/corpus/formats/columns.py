@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.arrow_types import safe_cast
+from pipeline.values import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["fit", "fit_python", "infer_python", "infer_text", "is_name"]
+__all__ = ["fit", "fit_metadata", "fit_python", "infer_python", "infer_text", "is_name"]
 
 Misfits = list[tuple[int, str]]
 """Positions of values that do not fit, in order, each with the reason."""
@@ -70,6 +71,13 @@ def _fit(array: pa.Array, to: pa.DataType, offset: int) -> tuple[pa.Array, Misfi
     return pa.concat_arrays([left, right]), left_misfits + right_misfits
 
 
+def fit_metadata(column: pa.ChunkedArray, to: pa.DataType) -> tuple[pa.Array, Misfits]:
+    """As `fit`, but that lists and records become JSON in a column of strings, which they share with other values."""
+    if pa.types.is_nested(column.type) and pa.types.is_string(to):
+        return pa.array([None if each is None else _json(each) for each in as_json(column)], to), []
+    return fit(column, to)
+
+
 def fit_python(values: Sequence[Any], to: pa.DataType) -> tuple[pa.Array, Misfits]:
     """As `fit`, for values as `json` gives them.
 
@@ -78,8 +86,12 @@ def fit_python(values: Sequence[Any], to: pa.DataType) -> tuple[pa.Array, Misfit
     """
     values = [None if each != each else each for each in values]  # noqa: PLR0124 - NaN, with which JSON says "missing"
     if to == pa.string():
-        values = [each if isinstance(each, str | None) else json.dumps(each, ensure_ascii=False) for each in values]
+        values = [each if isinstance(each, str | None) else _json(each) for each in values]
     return _fit_python(values, to, 0)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _fit_python(values: Sequence[Any], to: pa.DataType, offset: int) -> tuple[pa.Array, Misfits]:
