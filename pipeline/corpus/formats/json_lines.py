@@ -7,6 +7,7 @@ what the block happens to hold, and it takes strings that look like dates for da
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -29,6 +30,8 @@ __all__ = ["schema", "schema_of", "stream", "stream_of"]
 _LARGEST_BLOCK: Final = 1 << 30
 _LARGEST_EXACT: Final = 1 << 53
 """Up to here a float tells integers apart."""
+_DOCUMENT: Final = re.compile(rb"\s*[\[{][ \t]*[\r\n]")
+"""A bracket alone on the first line."""
 _TOO_LONG: Final = BadRow(-1, TOO_LONG, "a line of more than 64 MiB")
 
 
@@ -43,7 +46,7 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
     Raises:
         UnreadableError: there are rows, but no object among them.
     """
-    return schema_of(utf8_chunks(file, storage_options))
+    return schema_of(_no_document(utf8_chunks(file, storage_options)))
 
 
 def schema_of(chunks: Iterable[bytes]) -> pa.Schema:
@@ -65,7 +68,15 @@ def stream(
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[RawRows]:
     """The file's slices in order; `keep` gives the types of the metadata columns."""
-    return stream_of(utf8_chunks(file, storage_options), options, keep, skip)
+    return stream_of(_no_document(utf8_chunks(file, storage_options)), options, keep, skip)
+
+
+def _no_document(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks of lines. A document is refused, of which one object or the other may stand on a line of its own."""
+    for number, chunk in enumerate(chunks):
+        if number == 0 and _DOCUMENT.match(chunk):
+            raise UnreadableError("a JSON document, not JSON lines: with a name that ends with .json it is read")
+        yield chunk
 
 
 def stream_of(chunks: Iterable[bytes], options: ReaderOptions, keep: pa.Schema, skip: Skip) -> Iterator[RawRows]:

@@ -45,6 +45,14 @@ def test_an_object_is_a_row(tmp_path, read, indent):
     assert read(tmp_path).documents["id"].to_pylist() == ["d0"]
 
 
+def test_a_document_that_is_called_lines_is_refused_as_a_whole(tmp_path, read):
+    (tmp_path / "a.jsonl").write_text('{\n"text": "article",\n"authors": [\n{"text": "biography"}\n]\n}\n')
+    (tmp_path / "b.jsonl").write_text('{"text": "line"}\n')
+    result = read(tmp_path)
+    assert result.documents["text"].to_pylist() == ["line"]
+    assert "ends with .json" in result.rejects["detail"].to_pylist()[0]
+
+
 json_objects = st.recursive(
     st.none() | st.integers() | st.text(max_size=3),
     lambda inner: (
