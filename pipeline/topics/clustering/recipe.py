@@ -18,6 +18,7 @@ import numpy as np
 
 from pipeline.errors import TopicError, UsageError
 from pipeline.topics.clustering import engines
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,7 +112,7 @@ def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int6
     """
     if len(vectors) < recipe.min_documents:
         raise TopicError(
-            f"only {len(vectors)} documents with a vector: topics need at least {recipe.min_documents} "
+            f"only {counted(len(vectors), 'document')} with a vector: topics need at least {recipe.min_documents} "
             f"at min_cluster_size {recipe.min_cluster_size}; embed more documents"
         )
     labels = _by_size(_clusters(vectors, recipe, known))
