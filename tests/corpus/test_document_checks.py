@@ -152,6 +152,12 @@ def test_fitting_python_values_never_loses_one_silently(values):
             assert result is None
 
 
+@pytest.mark.parametrize(("value", "to"), [(2**64 - 1, pa.uint64()), (-(10**37), pa.decimal128(38, 0))])
+def test_integers_of_any_size_fit_where_there_is_room(value, to):
+    assert fit_python([1, value], to)[0].to_pylist() == [1, value]
+    assert fit_python([1, 10 * value], to)[1][0][0] == 1
+
+
 def test_fitting_a_nested_column_into_a_number_rejects_each_value():
     fitted, misfits = fit(pa.chunked_array([[[1]], [None, [2]]]), pa.int64())
     assert fitted.to_pylist() == [None, None, None]

@@ -98,6 +98,9 @@ def _fit_python(values: Sequence[Any], to: pa.DataType, offset: int) -> tuple[pa
     try:
         fitted, misfits = fit(pa.array(values), to)
     except _NOT_ONE_TYPE:
+        if len(values) == 1 and isinstance(values[0], int):  # of more than 64 bits, with their sign
+            fitted, misfits = fit(pa.array([str(values[0])]), to)
+            return fitted, [(offset, why) for _, why in misfits]
         if len(values) == 1:
             return pa.nulls(1, to), [(offset, f"{type(values[0]).__name__} does not fit {to}")]
     else:

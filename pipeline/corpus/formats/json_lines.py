@@ -124,8 +124,19 @@ def _as_arrow_reads(to: pa.DataType) -> pa.DataType:
 
 def _is_exact(table: pa.Table) -> bool:
     """Whether no float is NaN, with which JSON says "missing", or may be an integer that Arrow has rounded."""
-    floats = [column for column in table.columns if pa.types.is_floating(column.type)]
-    return all(pc.all(pc.less(pc.abs(column), _LARGEST_EXACT)).as_py() is not False for column in floats)
+    floats = [floats for column in table.columns for floats in _floats(column)]
+    return all(pc.all(pc.less(pc.abs(each), _LARGEST_EXACT)).as_py() is not False for each in floats)
+
+
+def _floats(column: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
+    """The floats of a column, at any depth."""
+    if pa.types.is_floating(column.type):
+        yield column
+    elif pa.types.is_struct(column.type):
+        for field in column.flatten():
+            yield from _floats(field)
+    elif pa.types.is_nested(column.type):
+        yield from _floats(pc.list_flatten(column))
 
 
 def _looks_like_an_object(line: bytes) -> bool:

@@ -197,6 +197,15 @@ def test_numbers_beyond_every_type_cost_at_most_their_row(tmp_path, read):
     assert set(result.rejects["reason"].to_pylist()) <= {"malformed row"}
 
 
+def test_an_integer_inside_a_list_or_a_record_is_not_rounded(tmp_path, read):
+    rows = ['{"text": "a", "l": [0.5], "s": {"n": [0.5]}}', '{"text": "b", "l": [%d], "s": {"n": [%d]}}']
+    (tmp_path / "a.jsonl").write_text("\n".join(rows) % (2**53 + 1, 2**53 + 1))
+    floats = pa.list_(pa.float64())
+    result = read(tmp_path, keep=("l", "s"), schema=pa.schema([("l", floats), ("s", pa.struct([("n", floats)]))]))
+    assert result.documents["l"].to_pylist() == [[0.5], None]
+    assert result.misfits == {"l": 1, "s": 1}
+
+
 @pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16()])
 def test_not_a_number_is_no_id(tmp_path, read, kind):
     ids = pa.array([1.5, float("nan"), None, float("nan")], kind)
