@@ -16,7 +16,18 @@ from pipeline.errors import UsageError
 if TYPE_CHECKING:
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["DELIMITED", "ENCODED", "UNSAID", "UTF8", "AskedDialect", "Dialect", "Quoting", "dialect_of", "with_dialect"]
+__all__ = [
+    "DELIMITED",
+    "ENCODED",
+    "ONE_COLUMN",
+    "UNSAID",
+    "UTF8",
+    "AskedDialect",
+    "Dialect",
+    "Quoting",
+    "dialect_of",
+    "with_dialect",
+]
 
 Quoting = Literal["double", "backslash", "none"]
 """How a quotation mark stands inside a quoted cell: doubled, after a backslash; or cells are never quoted."""
@@ -28,6 +39,9 @@ DELIMITED: Final = {"csv": ",", "tsv": "\t"}
 
 ENCODED: Final = ("text", "jsonl", "json")
 """The other formats of which a dialect tells the encoding."""
+
+ONE_COLUMN: Final = "\x1f"
+"""The delimiter of files whose lines are one cell each: no text holds it."""
 
 _NO_TEXT: Final = {"idna", "punycode", "unicode-escape", "raw-unicode-escape"}
 """Encodings of Python for names and for source code."""
@@ -55,7 +69,8 @@ class Dialect:
 
     def __str__(self) -> str:
         spaces = ", spaces after delimiters skipped" if self.skips_spaces else ""
-        cells = f"delimiter {self.delimiter!r}, {_SAID[self.quoting]}{spaces}, " if self.delimiter else ""
+        columns = "one column" if self.delimiter == ONE_COLUMN else f"delimiter {self.delimiter!r}"
+        cells = f"{columns}, {_SAID[self.quoting]}{spaces}, " if self.delimiter else ""
         return f"{cells}{self.encoding}"
 
 

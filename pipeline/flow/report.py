@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EmbedReport", "Totals", "report"]
 
+MIN_RATE_SECONDS: Final = 1.0
+"""A rate over less time says nothing."""
+
 MAX_FAILED_FILES: Final = 10
 """Files of which nothing could be stored that are named; the others are counted."""
 
@@ -183,10 +186,9 @@ class EmbedReport:
         holds = f"{self.table} holds {self._rows()} and {counted(self.table_rejects, 'reject')}{self._reasons()}"
         if self.nothing_to_do:
             return "; ".join([f"nothing new to embed in {counted(self.files, 'file')}", *self._changes(), holds])
-        done = (
-            f"{counted(self.documents, 'document')} ({counted(self.tokens, 'token')}) in {self.seconds:.1f} s, "
-            f"{self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up"
-        )
+        done = f"{counted(self.documents, 'document')} ({counted(self.tokens, 'token')}) in {self.seconds:.1f} s"
+        if self.seconds - self.startup_seconds >= MIN_RATE_SECONDS:
+            done += f", {self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up"
         return "; ".join([done, *self._changes(), *self.misfit_notes, *self._hints(), holds])
 
     def _changes(self) -> list[str]:

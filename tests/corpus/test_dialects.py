@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.corpus import AskedDialect, ReaderOptions, list_sources, slice_id
 from pipeline.corpus import dialects as module
-from pipeline.corpus.dialect import Dialect, dialect_of, with_dialect
+from pipeline.corpus.dialect import ONE_COLUMN, Dialect, dialect_of, with_dialect
 from pipeline.corpus.dialects import settle_dialects
 from pipeline.corpus.source_file import SourceFile
 from pipeline.errors import UsageError
@@ -121,7 +121,8 @@ def test_bytes_that_are_no_text_in_an_encoding_cost_their_row(tmp_path):
     [
         ("id,text\n1,a;b\n", Dialect(",", "double")),
         ("id;text, with a comma\n1;a\n2;b,c,d\n", Dialect(";", "double")),
-        ("text\none; two, three\n", Dialect(",", "double")),
+        ("text\none; two\nthree\n", Dialect(",", "double")),
+        ("text\none; two, three\n", Dialect(ONE_COLUMN, "double")),
         ("id|text\n1|a\n", Dialect("|", "double")),
         ('id,text\n1,"a \\"b\\", c"\n', Dialect(",", "backslash")),
         ('id,text\n1,"C:\\"\n2,"a, ""b"""\n', Dialect(",", "double")),

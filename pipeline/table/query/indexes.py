@@ -55,10 +55,18 @@ def build_indexes(location: TableLocation, dataset: lance.LanceDataset, *, min_r
             _build_vector_index(dataset)
         for column in sorted({"id", document_column(dataset.schema)} - there):
             dataset.create_scalar_index(column, "BTREE")
-        if "text" in dataset.schema.names and "text" not in there:
+        if "text" in dataset.schema.names and _text_tokenizer(dataset) != _TOKENIZER:
             dataset.create_scalar_index("text", "INVERTED", with_position=False, base_tokenizer=_TOKENIZER)
         dataset.checkout_latest()
     return list_indexes(dataset)
+
+
+def _text_tokenizer(dataset: lance.LanceDataset) -> str | None:
+    """What divides texts in the text index that is there; None: there is none."""
+    for index in dataset.describe_indices():
+        if list(index.field_names) == ["text"]:
+            return str(index.details.get("base_tokenizer"))
+    return None
 
 
 def _build_vector_index(dataset: lance.LanceDataset) -> None:

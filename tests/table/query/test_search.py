@@ -183,6 +183,15 @@ def test_words_of_scripts_without_blanks_and_parts_of_names_are_found(table_lab,
     }
 
 
+def test_a_text_index_that_divides_otherwise_is_made_anew(table_lab, uri, halves):
+    table = VectorTable.create(uri, spec=table_lab.spec(), meaning=table_lab.MEANING, halves=(H, R))
+    table.add(["0"], combine(halves, "sum", 1.0)[:1], texts=["今天台风登陆"])
+    table.dataset().create_scalar_index("text", "INVERTED", base_tokenizer="simple")
+    assert not table.search("台风", mode="text").num_rows
+    table.index()
+    assert table.search("台风", mode="text").num_rows == 1
+
+
 def test_hybrid_joins_both(table, halves):
     vector = combine(halves, "sum", ALPHA)
     hits = table.search("number321", like="d5", k=4, mode="hybrid")

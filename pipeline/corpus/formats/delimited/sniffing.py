@@ -1,6 +1,7 @@
 """Finding out in which dialect a delimited file is written, from its beginning.
 
 The delimiter is the one that gives a header of several cells and most records as many; in doubt the format's usual one.
+Where the header is one cell and the usual delimiter stands in the lines, they are text, one cell each.
 A file has backslashes before its quotation marks only if more of its records fit the header so. Tabs know no quoting,
 unless the beginning cannot be understood without.
 """
@@ -12,7 +13,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
-from pipeline.corpus.dialect import AskedDialect, Dialect, Quoting, with_dialect
+from pipeline.corpus.dialect import ONE_COLUMN, AskedDialect, Dialect, Quoting, with_dialect
 from pipeline.corpus.formats.base import UnreadableError
 from pipeline.corpus.formats.content import marked_encoding, plain_chunks, utf8_chunks
 from pipeline.corpus.formats.delimited.records import Row, read_records
@@ -109,7 +110,9 @@ def _fit(lines: list[bytes], dialect: Dialect) -> _Fit:
 def _delimiter(lines: list[bytes], dialect: Dialect) -> str:
     fits = {mark: _fit(lines, replace(dialect, delimiter=mark)) for mark in (dialect.delimiter, *_DELIMITERS)}
     best = max(fits, key=lambda mark: fits[mark])  # the first of equals, which is the usual one
-    return best if fits[best].has_columns else dialect.delimiter
+    if fits[best].has_columns:
+        return best
+    return dialect.delimiter if fits[dialect.delimiter].share == 1 else ONE_COLUMN
 
 
 def _quoting(lines: list[bytes], dialect: Dialect) -> Quoting:
