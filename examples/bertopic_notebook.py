@@ -20,7 +20,7 @@ def main() -> None:
     """Fit topics on 256 of the dictionary passages that ship with the package."""
     docs = reference_texts()[::8]
 
-    encoder = Encoder(EmbeddingSpec(model="mini", max_tokens=128))
+    encoder = Encoder(EmbeddingSpec(model="mini", max_tokens=64))
     encoder.calibrate(docs)  # what is usual in this collection; without it, what is usual in the reference texts
     embeddings = encoder.encode(docs)  # float32 [256, D], unit length
 

@@ -20,7 +20,7 @@ def write() -> None:
     texts = [*reference_texts()[::8], "   ", None]
     ids = [f"passage-{number}" for number in range(len(texts))]
     pq.write_table(pa.table({"id": ids, "text": texts}), "docs.parquet")
-    print(embed("docs.parquet", "lake/docs").summary())
+    print(embed("docs.parquet", "lake/docs", {"max_tokens": 64}).summary())
     fit_topics("lake/docs")
 
 

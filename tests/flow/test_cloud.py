@@ -39,7 +39,18 @@ def bucket(lab, endpoint):
 
 
 def moee(environment, *arguments):
-    command = [sys.executable, "-m", "jobs.cli", "embed", *arguments, "--max-tokens", "24", "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.cli",
+        "embed",
+        *arguments,
+        "--max-tokens",
+        "24",
+        "--pooling",
+        "last",
+        "--json",
+    ]
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stdout + done.stderr

@@ -31,7 +31,7 @@ def sources(folder, columns):
     return [str(folder / "in.lance"), str(folder / "in.parquet")]
 
 
-@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=pytest.mark.cluster)])
+@pytest.fixture(scope="module", params=["local", pytest.param("ray", marks=[pytest.mark.cluster, pytest.mark.slow])])
 def table(request, columns, lab, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "ray":

@@ -43,6 +43,7 @@ def data(ray_cluster):
         yield ray.data
 
 
+@pytest.mark.slow
 def test_an_actor_of_a_pool_that_dies_comes_back_under_its_id_and_gets_the_same_batch(data, tmp_path):
     """`poison.tracker`: what dies is started again, more often than any default would, and can be told by its id."""
     import ray
@@ -65,6 +66,7 @@ def test_an_actor_of_a_pool_that_dies_comes_back_under_its_id_and_gets_the_same_
     assert len({path.stem for path in tmp_path.glob("built-*")}) == 1
 
 
+@pytest.mark.slow
 def test_a_task_that_dies_is_repeated_beyond_rays_usual_three_times(data, tmp_path):
     def dies(batch):
         if note(tmp_path, "deaths") < DEATHS:

@@ -20,7 +20,9 @@ def short_documents(monkeypatch):
     """
     from pipeline.flow import embed as module
 
-    monkeypatch.setattr(module, "embed", partial(module.embed, spec={"max_tokens": 48}, engine="local"))
+    monkeypatch.setattr(
+        module, "embed", partial(module.embed, spec={"max_tokens": 24, "pooling": "last"}, engine="local")
+    )
 
 
 def test_the_demo_embeds_searches_and_finds_topics(moee, short_documents, tmp_path):

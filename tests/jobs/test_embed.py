@@ -16,7 +16,18 @@ pytestmark = pytest.mark.cluster
 
 def test_first_a_table_then_nothing_to_do(moee, ray_cluster, lab, tmp_path):
     source = lab.write(tmp_path / "a.csv", [*lab.documents(5), {"id": "", "text": "no id", "theme": "none"}])
-    command = ("embed", source, "--table", tmp_path / "lake" / "docs", "--max-tokens", 24, "--keep", "theme")
+    command = (
+        "embed",
+        source,
+        "--table",
+        tmp_path / "lake" / "docs",
+        "--max-tokens",
+        24,
+        "--pooling",
+        "last",
+        "--keep",
+        "theme",
+    )
     first = moee(*command, "--json")
     assert first.status == 0
     figures = {name: first.json[name] for name in ("documents", "rejects", "table_rows", "nothing_to_do", "reasons")}
@@ -41,7 +52,7 @@ def test_too_many_rejects_stop_a_run_and_the_next_goes_on(moee, ray_cluster, lab
 
     empty = [{"id": f"e-{number}", "text": " ", "theme": "none"} for number in range(4)]
     source, table = lab.write(tmp_path / "a.jsonl", [*lab.documents(6), *empty]), tmp_path / "lake" / "docs"
-    command = ("embed", source, "--table", table, "--max-tokens", 24)
+    command = ("embed", source, "--table", table, "--max-tokens", 24, "--pooling", "last")
     stopped = moee(*command, "--max-rejects", "30%")
     assert stopped.status == 1
     assert "4 of 10 rows read were rejected, more than --max-rejects 30% allows" in stopped.error
@@ -129,7 +140,18 @@ def test_in_a_process_of_its_own_on_a_machine_that_has_nothing_yet(lab, tmp_path
     """The console script, its own Ray cluster, an empty home and no cache; then plain LanceDB reads the table."""
     lab.write(tmp_path / "docs.jsonl", lab.documents(12))
     script = shutil.which("moee", path=str(Path(sys.executable).parent))
-    command = [script or "moee", "embed", "docs.jsonl", "--table", "lake/docs", "--max-tokens", "24", "--json"]
+    command = [
+        script or "moee",
+        "embed",
+        "docs.jsonl",
+        "--table",
+        "lake/docs",
+        "--max-tokens",
+        "24",
+        "--pooling",
+        "last",
+        "--json",
+    ]
     environment = lab.environment(tmp_path / "home", MOEE_CACHE=str(tmp_path / "home" / "cache"))
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False

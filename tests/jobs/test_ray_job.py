@@ -93,7 +93,7 @@ def test_embed_as_a_ray_job(head, lab, tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
     embed = (sys.executable, "-m", "jobs.embed")
-    done = submit(head, folder, *embed, source, "--table", table, "--max-tokens", 24)
+    done = submit(head, folder, *embed, source, "--table", table, "--max-tokens", 24, "--pooling", "last")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "succeeded" in done.stdout
     assert "12 documents (" in done.stdout
