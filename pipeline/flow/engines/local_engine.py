@@ -168,7 +168,8 @@ class LocalEngine:
         return self._workers[name]
 
     def _stop(self, worker: Worker) -> None:
-        del self._workers[worker.name]
+        if self._workers.get(worker.name) is worker:  # an iterator that is closed late may find another one there
+            del self._workers[worker.name]
         worker.stop()
 
     def _placed(self, encoder: EncoderPlan, at: int) -> EncoderPlan:
