@@ -162,3 +162,12 @@ def test_a_lance_directory_whose_manifest_makes_lance_panic_is_unreadable(tmp_pa
     (file,) = list_sources([str(tmp_path)])
     with pytest.raises(UnreadableError, match="not readable as a Lance dataset"):
         file_schema(file)
+
+
+def test_a_lance_directory_with_a_type_that_lance_does_not_know_is_unreadable(tmp_path):
+    lance.write_dataset(pa.table({"text": ["a"]}), tmp_path / "a.lance")
+    for manifest in (tmp_path / "a.lance" / "_versions").glob("*.manifest"):
+        manifest.write_bytes(manifest.read_bytes().replace(b"string", b"strin,"))
+    (file,) = list_sources([str(tmp_path)])
+    with pytest.raises(UnreadableError, match="Unsupported logical type"):
+        file_schema(file)

@@ -34,7 +34,9 @@ def open_dataset(uri: str, version: int | None, storage_options: Mapping[str, An
 
     options = object_store_options(uri, storage_options) or None
     with _understood(uri):
-        return lance.dataset(lance_uri(uri), version=version, storage_options=options)
+        dataset = lance.dataset(lance_uri(uri), version=version, storage_options=options)
+        _ = dataset.schema  # at a type that it does not know Lance panics here
+    return dataset
 
 
 @contextmanager
@@ -56,7 +58,8 @@ def _error(uri: str, error: BaseException) -> SourceError:
 
 
 def _listed(file: SourceFile, storage_options: Mapping[str, Any] | None) -> lance.LanceDataset:
-    return open_dataset(file.uri, int(file.version.split("-")[0]), storage_options)
+    # Version 0 is that of a directory that could not be opened when it was listed: the newest one says why.
+    return open_dataset(file.uri, int(file.version.split("-")[0]) or None, storage_options)
 
 
 def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Schema:
