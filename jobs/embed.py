@@ -140,6 +140,8 @@ def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: O
     for kind, uris in (("changed, its rows will be exchanged", "changed_files"), ("gone, to be pruned", "gone_files")):
         for uri in plan[uris]:
             output.people.print(f"{kind}: {uri}", markup=False)
+    for how, count in plan["dialects"].items():
+        output.people.print(f"{counted(count, 'file')} to be read with {how}", markup=False)
     if plan["passed_over"]:
         output.people.print(f"not read: {described(plan['passed_over'])}", markup=False)
     output.result(plan)

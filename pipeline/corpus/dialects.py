@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pipeline.corpus.dialect import DELIMITED, ENCODED, AskedDialect, Dialect, dialect_of, with_dialect
 from pipeline.corpus.formats.delimited.sniffing import sniff
 from pipeline.prefetch import map_ahead
-from pipeline.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from pipeline.corpus.source_file import SourceFile
 
-__all__ = ["settle_dialects"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["settle_dialects", "unusual_dialects"]
 
 
 def settle_dialects(
@@ -47,10 +43,12 @@ def settle_dialects(
     known = {file.uri: _known(file, asked, before.get(file.uri, ())) for file in files}
     unknown = [file for file in files if known[file.uri] is None]
     found = dict(map_ahead(lambda file: with_dialect(file, sniff(file, asked, storage_options)), unknown))
-    settled = [known[file.uri] or found[file] for file in files]
-    for dialect, count in Counter(str(dialect_of(file)) for file in settled if file.dialect).items():
-        logger.info("%s read with %s", counted(count, "file"), dialect)
-    return settled
+    return [known[file.uri] or found[file] for file in files]
+
+
+def unusual_dialects(files: Iterable[SourceFile]) -> dict[str, int]:
+    """Dialect in words → how many of `files` are read in it, without the usual ones of their formats."""
+    return dict(Counter(str(dialect_of(file)) for file in files if file.dialect))
 
 
 def _known(file: SourceFile, asked: AskedDialect, versions: Sequence[str]) -> SourceFile | None:

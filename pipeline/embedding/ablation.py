@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from pipeline.embedding.evaluation import ALPHAS, NEIGHBOURS
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ALPHAS", "Ablation", "StoredHalves", "Way", "ablate"]
+__all__ = ["Ablation", "StoredHalves", "Way", "ablate"]
 
-ALPHAS: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-
-NEIGHBOURS: Final = 10
 QUERIES_PER_PRODUCT: Final = 512
 ROWS_PER_PRODUCT: Final = 8192
 """Two products of this size are 32 MB in float32."""

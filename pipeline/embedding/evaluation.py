@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from pipeline.models import Checkpoint
 
 __all__ = [
+    "ALPHAS",
+    "NEIGHBOURS",
     "Scores",
     "calibrated_halves",
     "combinations",

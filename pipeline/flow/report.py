@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.corpus import FileRecord
+from pipeline.corpus.dialects import unusual_dialects
 from pipeline.corpus.passed_over import described
 from pipeline.flow.work import slices_of
 from pipeline.rejects import DUPLICATE, NOT_UTF8
@@ -135,6 +136,8 @@ class EmbedReport:
     """Documents in the table, where its rows are chunks of them."""
     staged_slices: int = 0
     """Slices of changed files that wait for the others to be exchanged."""
+    dialects: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How files were read that are not written as is usual for their format → how many."""
     passed_over: Mapping[str, int] = field(default_factory=dict[str, int])
     """What the sources hold besides: why it is not read → how many."""
     failed: bool = False
@@ -175,6 +178,7 @@ class EmbedReport:
         lines: list[str] = []
         if self.passed_over:
             lines.append(f"not read: {described(self.passed_over)}")
+        lines += [f"{counted(count, 'file')} read with {how}" for how, count in self.dialects.items()]
         if self.failed_files:
             named = [f"{uri} ({reason})" for uri, reason in self.failed_files.items()]
             more = [f"{counted(self.more_failed_files, 'file')} more"] if self.more_failed_files else []
@@ -267,6 +271,7 @@ def report(
         kept_files=tuple(uri for committer in totals.committers for uri in committer.totals.unreadable_files),
         pruned=pruned or Pruned(),
         staged_slices=count_waiting(table.location, [file.uri for file in work.changed]),
+        dialects=unusual_dialects(work.units.files),
         passed_over=work.passed_over,
         failed=failures is not None and failures.num_rows > 0 and not totals.documents,
         failed_files=dict(failed[:MAX_FAILED_FILES]),
@@ -305,7 +310,7 @@ def _duplicate_files(location: TableLocation, run: str) -> tuple[str, ...]:
     refused = read_rejects(location, (pc.field("run") == run) & (pc.field("reason") == DUPLICATE))
     if not refused.num_rows:
         return ()
-    counts = Counter(refused.column("source").to_pylist())
+    counts = {each["values"].as_py(): each["counts"].as_py() for each in refused.column("source").value_counts()}
     files = read_files(location, pc.field("uri").isin(pa.array(counts, pa.string())))
     rows = dict(zip(files.column("uri").to_pylist(), files.column("rows").to_pylist(), strict=True))
     return tuple(sorted(uri for uri, count in counts.items() if 2 * count > (rows.get(uri) or 2 * count)))

@@ -19,7 +19,7 @@ from pipeline.corpus import (
     slice_ids,
 )
 from pipeline.corpus.dialect import UNSAID
-from pipeline.corpus.dialects import settle_dialects
+from pipeline.corpus.dialects import settle_dialects, unusual_dialects
 from pipeline.corpus.missing import missing_files
 from pipeline.corpus.passed_over import by_reason
 from pipeline.corpus.sources import look_through
@@ -84,6 +84,7 @@ class Work:
             "finished_files": self.finished_files,
             "changed_files": [file.uri for file in self.changed],
             "gone_files": list(self.gone),
+            "dialects": unusual_dialects(self.files),
             "units": size.units,
             "slices": size.slices,
             "rows": size.rows,

@@ -115,3 +115,18 @@ def shifted(stub):
             return dataclasses.replace(made, calibration=to_ipc(other.to_arrow()))
 
     return stub.planted(Shifted())
+
+
+def test_a_file_in_another_dialect_is_read_so_again_and_exchanged_when_another_is_asked_for(lab, stub, spec, tmp_path):
+    source, table = tmp_path / "a.csv", str(tmp_path / "lake" / "docs")
+    engine = stub.planted(InProcessEngine())
+    source.write_bytes("id;text\n1;river caf\xe9\n2;boat\n".encode("cp1252"))
+    first = embed(str(source), table, spec, engine=engine)
+    assert (first.documents, first.reasons, first.unfinished_files) == (1, {"not UTF-8": 1}, ())
+    assert first.notes() == ["1 file read with delimiter ';', quotes doubled, utf-8"]
+    again = embed(str(source), table, engine=engine)
+    assert (again.nothing_to_do, again.notes()) == (True, [])
+    other = embed(str(source), table, engine=engine, encoding="cp1252")
+    assert (other.documents, other.table_rejects, other.replaced_rows) == (2, 0, 1)
+    assert {row["text"] for row in lab.stored(table).values()} == {"river caf\xe9", "boat"}
+    assert embed(str(source), table, engine=engine).nothing_to_do, "in the dialect in which it was read before"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.corpus.source_file import Compression, SourceFile
 
-__all__ = ["ForwardFile", "inflated_size", "marked_encoding", "plain_chunks", "utf8_chunks"]
+__all__ = ["ForwardFile", "head_and_rest", "inflated_size", "marked_encoding", "plain_chunks", "utf8_chunks"]
 
 _READ_BYTES: Final = 1 << 20
 _USUAL_RATIO: Final = 4
@@ -79,8 +79,7 @@ def utf8_chunks(file: SourceFile, storage_options: Mapping[str, Any] | None) -> 
         UnreadableError: as of `plain_chunks`, or the text is UTF-16 and nothing says in which order its bytes are.
         SourceError: reading failed.
     """
-    chunks = _Held(plain_chunks(file, storage_options))
-    beginning = b"".join(chunks.until(_BEGINNING_BYTES))
+    beginning, chunks = head_and_rest(plain_chunks(file, storage_options), lambda size, _: size >= _BEGINNING_BYTES)
     mark, encoding = marked_encoding(beginning) or (b"", dialect_of(file).encoding)
     if encoding == UTF8:
         if not mark:
@@ -109,31 +108,29 @@ def _refuse_utf16(beginning: bytes) -> None:
             )
 
 
-class _Held:
-    """Pieces, some of which are wanted before the others; where they break off, those before come first."""
+def head_and_rest(chunks: Iterator[bytes], is_enough: Callable[[int, bytes], bool]) -> tuple[bytes, Iterator[bytes]]:
+    """The first pieces as one, and those after them; where they break off, that comes after them, too.
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._broken: UnreadableError | None = None
+    Args:
+        chunks: of a file.
+        is_enough: given the bytes so far and the last piece, whether to stop.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        for chunk in chunks:
+            pieces.append(chunk)
+            size += len(chunk)
+            if is_enough(size, chunk):
+                break
+    except UnreadableError as error:
+        return b"".join(pieces), _broken(error)
+    return b"".join(pieces), chunks
 
-    def until(self, size: int) -> Iterator[bytes]:
-        """The first pieces, of so many bytes or all."""
-        while size > 0 and (chunk := self._next()):
-            size -= len(chunk)
-            yield chunk
 
-    def __iter__(self) -> Iterator[bytes]:
-        if self._broken is None:
-            yield from self._chunks
-        else:
-            raise self._broken
-
-    def _next(self) -> bytes:
-        try:
-            return next(self._chunks, b"")
-        except UnreadableError as error:
-            self._broken = error
-            return b""
+def _broken(error: UnreadableError) -> Iterator[bytes]:
+    raise error
+    yield b""
 
 
 def _decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bytes:

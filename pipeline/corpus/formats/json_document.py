@@ -11,7 +11,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.corpus.formats.base import MAX_TEXT_BYTES, RawRows, ReaderOptions, Skip, UnreadableError
-from pipeline.corpus.formats.content import utf8_chunks
+from pipeline.corpus.formats.content import head_and_rest, utf8_chunks
 from pipeline.corpus.formats.json_lines import schema_of, stream_of
 from pipeline.corpus.formats.lines import SAMPLE_ROWS
 from pipeline.corpus.formats.records import (
@@ -44,7 +44,7 @@ def schema(file: SourceFile, storage_options: Mapping[str, Any] | None) -> pa.Sc
     Raises:
         UnreadableError: it is neither a document nor lines, or a document of more than 64 MiB.
     """
-    head, rest = _head(utf8_chunks(file, storage_options))
+    head, rest = head_and_rest(utf8_chunks(file, storage_options), _is_enough)
     if not _is_document(head):
         return schema_of(chain([head], rest))
     rows = _rows(chain([head], rest))
@@ -62,31 +62,15 @@ def stream(
     storage_options: Mapping[str, Any] | None,
 ) -> Iterator[RawRows]:
     """The file's slices in order; `keep` gives the types of the metadata columns."""
-    head, rest = _head(utf8_chunks(file, storage_options))
+    head, rest = head_and_rest(utf8_chunks(file, storage_options), _is_enough)
     if _is_document(head):
         yield from stream_records(_rows(chain([head], rest)), options, keep, skip, _BLOCK_ROWS)
     else:
         yield from stream_of(chain([head], rest), options, keep, skip)
 
 
-def _head(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The beginning of the file and what comes after it; damage comes after it, too."""
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        for chunk in chunks:
-            pieces.append(chunk)
-            size += len(chunk)
-            if size > MAX_TEXT_BYTES or (size >= _HEAD_BYTES and b"\n" in chunk):
-                break
-    except UnreadableError as error:
-        return b"".join(pieces), _broken(error)
-    return b"".join(pieces), chunks
-
-
-def _broken(error: UnreadableError) -> Iterator[bytes]:
-    raise error
-    yield b""
+def _is_enough(size: int, chunk: bytes) -> bool:
+    return size > MAX_TEXT_BYTES or (size >= _HEAD_BYTES and b"\n" in chunk)
 
 
 def _is_document(head: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ablate_table"]
 
-QUERIES: Final = 2000
-ROWS: Final = 100_000
-
 
 def ablate_table(
     location: TableLocation,
@@ -33,9 +30,9 @@ def ablate_table(
     hidden: int,
     truth: str,
     *,
-    rows: int = ROWS,
-    queries: int = QUERIES,
-    seed: int = 0,
+    rows: int,
+    queries: int,
+    seed: int,
 ) -> Ablation:
     """Precision@10 of every way to combine the stored halves, compared with the table's own.
 

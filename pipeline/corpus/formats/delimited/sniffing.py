@@ -108,18 +108,27 @@ def _fit(lines: list[bytes], dialect: Dialect) -> _Fit:
 
 
 def _delimiter(lines: list[bytes], dialect: Dialect) -> str:
-    fits = {mark: _fit(lines, replace(dialect, delimiter=mark)) for mark in (dialect.delimiter, *_DELIMITERS)}
-    best = max(fits, key=lambda mark: fits[mark])  # the first of equals, which is the usual one
-    if fits[best].has_columns:
-        return best
-    return dialect.delimiter if fits[dialect.delimiter].share == 1 else ONE_COLUMN
+    """Records are only counted where the header leaves it open."""
+    header = lines[0].decode("utf-8", "replace") if lines else ""
+    marks = [mark for mark in dict.fromkeys((dialect.delimiter, *_DELIMITERS)) if mark in header]
+    if len(marks) > 1:
+        fits = {mark: _fit(lines, replace(dialect, delimiter=mark)) for mark in marks}
+        return max(fits, key=lambda mark: fits[mark])  # the first of equals, which is the usual one
+    if marks:
+        return marks[0]
+    is_one_column = any(dialect.delimiter.encode() in line for line in lines) and _fit(lines, dialect).share < 1
+    return ONE_COLUMN if is_one_column else dialect.delimiter
 
 
 def _quoting(lines: list[bytes], dialect: Dialect) -> Quoting:
+    is_usual = dialect.quoting == "double"
+    has_signs = any((b'\\"' if is_usual else b'"') in line for line in lines)
+    if not has_signs:
+        return dialect.quoting
     doubled, escaped, plain = (_fit(lines, replace(dialect, quoting=how)) for how in get_args(Quoting))
     if escaped > max(doubled, plain) and any(b'\\"' in line for line in lines):
         return "backslash"
-    if dialect.quoting == "none" and doubled >= plain and _needs_quotes(lines, dialect):
+    if not is_usual and doubled >= plain and _needs_quotes(lines, dialect):
         return "double"
     return dialect.quoting
 
