@@ -43,7 +43,10 @@ LEFT_OUT: Final = (
     r"|'(?:s|d|m|ll|re|ve)\b"
 )
 FOREIGN_BOUNDARIES: Final = r"[^\x00-\x7f\p{L}\p{M}\p{N}\x{200c}\x{200d}]+"
-"""Outside ASCII. Joiners (U+200C, U+200D) stand within words of Persian and of Indian languages."""
+"""Outside ASCII. Joiners stand within words of Persian and of Indian languages."""
+
+JOINERS: Final = "\u200c\u200d"
+"""At the edge of a word they are none of it."""
 
 VISIBLE: Final = r"[^\p{Z}\p{Cc}\p{Cf}]"
 
@@ -87,6 +90,8 @@ def _split(texts: pa.Array) -> Words:
     lower = pc.utf8_lower(_changed(texts, foreign, _composed))
     bare = pc.replace_substring_regex(lower, LEFT_OUT, " ")
     words, rows = _pieces(_blanked(_changed(bare, foreign, _bounded)))
+    if pc.any(foreign).as_py():
+        words = pc.utf8_trim(words, JOINERS)
     length = pc.utf8_length(words)
     fits = pc.and_(pc.greater(length, 1), pc.less_equal(length, MAX_WORD_CHARACTERS))
     kept = pc.and_(fits, pc.invert(pc.is_in(words, value_set=_stop_words())))
