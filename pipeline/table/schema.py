@@ -21,6 +21,7 @@ __all__ = [
     "JOURNAL",
     "LAYOUT",
     "RUNS",
+    "SCORE",
     "SLICES",
     "VECTOR",
     "align_rows",
@@ -36,7 +37,10 @@ LAYOUT: Final = "2"
 
 VECTOR: Final = "vector"
 
-_LANCE_NAMES: Final = {"_rowid", "_rowaddr", "_rowoffset", "_distance", "_score"}
+SCORE: Final = "_score"
+"""Of a hit: float32, the higher the better."""
+
+_LANCE_NAMES: Final = {"_rowid", "_rowaddr", "_rowoffset", "_distance", SCORE}
 
 
 def _key(name: str, kind: pa.DataType) -> pa.Field:

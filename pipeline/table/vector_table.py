@@ -6,6 +6,7 @@ The one class that people use. It holds no rows and no model; the encoder is bui
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -26,7 +27,7 @@ from pipeline.table.upkeep import Cleaned, clean
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import lance
     import numpy as np
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from pipeline.embedding.calibration import Calibration
     from pipeline.embedding.encoder import Encoder
     from pipeline.spec import Meaning
-    from pipeline.table.query.search import Mode
+    from pipeline.table.query.question import Mode
+    from pipeline.table.query.request import VectorSpace
 
 __all__ = ["VectorTable"]
 
@@ -208,51 +210,94 @@ class VectorTable:
         alpha: float | None = None,
         where: Mapping[str, Any] | None = None,
         mode: Mode = "vector",
-        *,
-        where_sql: str | None = None,
-        like: str | None = None,
-        columns: Sequence[str] | None = None,
-        by_document: bool = False,
+        **options: Any,
     ) -> pa.Table:
-        """The `k` best documents, best first, with ``_score``.
+        """The `k` best documents, best first.
+
+        Beside the columns asked for a hit has ``_score`` float32, and what explains it: ``_cos_h`` and ``_cos_r``, the
+        cosines of its halves with the query's (modes vector and hybrid), ``_passage``, the part of its text that
+        matched (text and hybrid), ``_vector_rank`` and ``_text_rank`` (hybrid).
 
         Args:
             query: text, or a vector [D] in the form in which vectors are stored (what `Encoder.encode` gives).
             k: how many.
             alpha: another routing weight than the table's, for ``sum`` tables; the score is then
                 ``(cos_h + alpha·cos_r) / (1 + alpha)``.
-            where: column → value (or a list of values) that a hit must have.
+            where: a condition that hits fulfil, such as ``{"year": {"gte": 1990}, "lang": ["de", "en"]}``.
             mode: ``vector``; ``text``: words, by BM25; ``hybrid``: both, joined by reciprocal ranks.
-            where_sql: a condition in SQL, run as it is: never put other people's words into it.
-            like: id of a document or chunk whose neighbours are wanted, itself left out; instead of a query vector.
-            columns: which columns to return; all but the vector otherwise.
-            by_document: `k` documents, each by its best chunk, where rows are chunks; otherwise any chunks.
+            options: further fields of `Question`: offset, like, unlike, min_score, group_by, diversity, columns, at,
+                where_sql.
 
         Raises:
-            UsageError: the question does not fit the table.
+            UsageError: the question cannot be meant, or does not fit the table.
             TableError: there is no text index for ``text`` or ``hybrid``, or the table cannot be read.
             FingerprintError: a text query on a machine where the model is another.
         """
-        from pipeline.table.query.request import VectorSpace, make_request
-        from pipeline.table.query.search import run_search
+        from pipeline.table.query.answer import search_one
+        from pipeline.table.query.question import Question
 
-        dataset = self.dataset()
-        space = VectorSpace(self.location, self.spec, self.halves, self._encode_query)
-        request = make_request(
-            space,
-            dataset,
-            query,
-            k=k,
-            alpha=alpha,
-            where=where,
-            mode=mode,
-            where_sql=where_sql,
-            like=like,
-            columns=columns,
-            by_document=by_document,
-        )
-        with storage_errors("search", self.location):
-            return run_search(dataset, request)
+        question = Question.of(query=query, k=k, alpha=alpha, where=where, mode=mode, **options)
+        return search_one(self._space, self.dataset(), question)
+
+    def search_many(
+        self,
+        queries: Sequence[str] | np.ndarray,
+        k: int = 10,
+        alpha: float | Sequence[float | None] | None = None,
+        where: Mapping[str, Any] | None = None,
+        mode: Mode = "vector",
+        **options: Any,
+    ) -> Iterator[pa.Table]:
+        """The hits of each query, one table after the other, as `search` gives them; queries are encoded in batches.
+
+        Args:
+            queries: texts, or vectors [n, D].
+            k: how many hits for each.
+            alpha: one for all queries, or one for each.
+            where: as in `search`.
+            mode: as in `search`.
+            options: as in `search`.
+
+        Raises:
+            UsageError, TableError, FingerprintError: as `search`, before the first hits.
+        """
+        from pipeline.table.query.answer import search_each
+        from pipeline.table.query.question import Question
+
+        alphas = alpha if isinstance(alpha, Sequence) else [alpha] * len(queries)
+        if len(alphas) != len(queries):
+            raise UsageError(f"{len(queries)} queries, but {len(alphas)} values of alpha")
+        common = {"k": k, "where": where, "mode": mode, **options}
+        questions = [
+            Question.of(query=query, alpha=weight, **common) for query, weight in zip(queries, alphas, strict=True)
+        ]
+        return search_each(self._space, self.dataset(), questions)
+
+    def facets(
+        self,
+        columns: Sequence[str],
+        where: Mapping[str, Any] | None = None,
+        *,
+        where_sql: str | None = None,
+        at: int | str | None = None,
+        most: int = 20,
+    ) -> dict[str, pa.Table]:
+        """How many rows have each value of a column, under a condition: for each column value and count, int64.
+
+        Args:
+            columns: whose values are counted; those of lists one by one.
+            where: as in `search`.
+            where_sql: as in `search`.
+            at: as in `search`.
+            most: of each column the values with the greatest counts.
+
+        Raises:
+            UsageError: there is no such column, or its values cannot be compared.
+            TableError: the table cannot be read.
+        """
+        from pipeline.table.query.answer import facets
+
+        return facets(self.location, self.dataset(), columns, where, where_sql, at, most)
 
     def add(
         self,
@@ -335,8 +380,14 @@ class VectorTable:
             self.location, self.dataset()
         )
 
-    def _encode_query(self, text: str) -> np.ndarray:
-        return self.encoder.encode_query(text)
+    @property
+    def _space(self) -> VectorSpace:
+        from pipeline.table.query.request import VectorSpace
+
+        return VectorSpace(self.location, self.spec, self.halves, self._encode_queries)
+
+    def _encode_queries(self, texts: Sequence[str]) -> np.ndarray:
+        return self.encoder.encode_query(texts)
 
     def _metadata(self, name: str) -> str:
         value = metadata_value(self.schema, name)

@@ -109,13 +109,13 @@ def test_a_search_finds_chunks_or_documents(lake):
     table = VectorTable.open(lake.table)
     chunks = table.search("rocket orbit moon", k=60)
     assert len(set(chunks["doc_id"].to_pylist())) < 60
-    documents = table.search("rocket orbit moon", k=60, by_document=True, columns=["chunk"])
+    documents = table.search("rocket orbit moon", k=60, group_by="doc_id", columns=["chunk"])
     assert documents.column_names == ["chunk", "_score"]
-    best = table.search("rocket orbit moon", k=60, by_document=True)
+    best = table.search("rocket orbit moon", k=60, group_by="doc_id")
     assert len(set(best["doc_id"].to_pylist())) == best.num_rows == 60
     assert best["id"][0] == chunks["id"][0]
     assert np.all(np.diff(best["_score"].to_numpy()) <= 0)
-    assert table.search("rocket", k=500, by_document=True).num_rows == 80
+    assert table.search("rocket", k=500, group_by="doc_id").num_rows == 80
 
 
 def test_neighbours_of_a_chunk_and_of_a_document(lake):

@@ -28,7 +28,12 @@ def test_hits_for_people_are_two_lines_each(moee, news):
     lines = moee("search", news.table, QUERY, "-k", 3).out.splitlines()
     best, *_ = moee("search", news.table, QUERY, "-k", 3, "--json").json["hits"]
     assert len(lines) == 6
-    assert lines[0].split() == [f"{best['_score']:.3f}", best["id"], f"theme={best['theme']}"]
+    assert lines[0].split("  ") == [
+        f"{best['_score']:.3f}",
+        best["id"],
+        f"theme={best['theme']}",
+        f"(cos_h {best['_cos_h']:.3f}, cos_r {best['_cos_r']:.3f})",
+    ]
     assert lines[1].strip() == best["text"]
     assert max(map(len, lines)) <= 80
 

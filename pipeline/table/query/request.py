@@ -1,33 +1,35 @@
-"""From what a person asks to what Lance is asked: checks, the query's vector, conditions, columns."""
+"""From what a person asks to what Lance is asked: the version, the query's vector, conditions, columns."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pyarrow.compute as pc
+import pyarrow as pa
 
+from pipeline.embedding.combine import query_vector, split, unit
 from pipeline.errors import TableError, UsageError
 from pipeline.table.query.conditions import conjunction, other_than, where_equal
 from pipeline.table.query.indexes import has_index
-from pipeline.table.query.search import MAX_K, Mode, Request, chosen_columns
+from pipeline.table.query.literals import in_words, is_comparable, name_sql, value_sql
 from pipeline.table.query.text import text_query
 from pipeline.table.schema import VECTOR, document_column
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Self
 
     import lance
-    import pyarrow as pa
+    from lance.query import FullTextQuery
 
     from pipeline.embedding.combine import Query
-    from pipeline.spec import EmbeddingSpec
+    from pipeline.spec import Combine, EmbeddingSpec
     from pipeline.table.location import TableLocation
+    from pipeline.table.query.question import Mode, Question
 
-__all__ = ["VectorSpace", "make_request"]
+__all__ = ["Request", "VectorSpace", "make_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,59 +40,81 @@ class VectorSpace:
     spec: EmbeddingSpec
     halves: tuple[int, int]
     """(H, R), sizes of hidden state and routing weights."""
-    encode: Callable[[str], np.ndarray]
-    """A query in words → its vector, float32 [D]; builds the encoder when it is first called."""
+    encode: Callable[[Sequence[str]], np.ndarray]
+    """Queries in words → their vectors, float32 [n, D]; builds the encoder when it is first called."""
+
+    @property
+    def combine(self) -> Combine:
+        """How the halves are stored."""
+        return self.spec.combine or "sum"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to search for; `vector` for the modes vector and hybrid, `words` for text and hybrid."""
+
+    mode: Mode
+    k: int
+    offset: int
+    columns: list[str]
+    combine: Combine
+    vector: Query | None = None
+    parts: tuple[np.ndarray, np.ndarray] | None = None
+    """The query's halves, float32 [H] and [R], of length 1; None where the table stores one only."""
+    words: FullTextQuery | None = None
+    text: str | None = None
+    """The query in words, for the modes text and hybrid."""
+    where: str | None = None
+    """A condition in SQL."""
+    indexed: bool = False
+    """Whether there is a vector index, whose distances are approximate."""
+    group: str | None = None
+    """The column of whose values each counts once."""
+    min_score: float | None = None
+    diversity: float = 0.0
+
+    @property
+    def depth(self) -> int:
+        """Hits down to the last one that is asked for."""
+        return self.offset + self.k
+
+    def within(self, condition: str) -> Self:
+        """The same under another condition, too."""
+        return replace(self, where=conjunction(self.where, condition))
 
 
 def make_request(
-    space: VectorSpace,
-    dataset: lance.LanceDataset,
-    query: str | np.ndarray | None,
-    *,
-    k: int,
-    alpha: float | None,
-    where: Mapping[str, Any] | None,
-    mode: Mode,
-    where_sql: str | None,
-    like: str | None,
-    columns: Sequence[str] | None,
-    by_document: bool = False,
+    space: VectorSpace, dataset: lance.LanceDataset, question: Question, *, without: str | None = None
 ) -> Request:
-    """The request behind the arguments of `VectorTable.search`, which says what they mean and what is refused."""
-    _check(k, mode, query, like)
-    if mode != "vector":
+    """The request behind a question; `without` is what hits must fulfil besides, in SQL.
+
+    Raises:
+        UsageError: the question does not fit the table.
+        TableError: a document that is named is not there, or a text index.
+    """
+    if question.mode != "vector":
         _check_text_index(space.location, dataset)
-    return Request(
-        mode=mode,
-        k=k,
-        columns=chosen_columns(dataset.schema, columns),
-        vector=None if mode == "text" else _query(space, dataset, query, like, alpha),
-        words=text_query(query) if mode != "vector" and isinstance(query, str) else None,
+    schema, text = dataset.schema, question.query if question.mode != "vector" else None
+    request = Request(
+        mode=question.mode,
+        k=question.k,
+        offset=question.offset,
+        columns=_chosen_columns(schema, question.columns),
+        combine=space.combine,
+        words=_words(dataset, text) if isinstance(text, str) else None,
+        text=text if isinstance(text, str) else None,
         where=conjunction(
-            where_equal(dataset.schema, where), other_than(dataset.schema, like) if like else None, where_sql
+            where_equal(schema, question.where),
+            *(other_than(schema, example) for example in (*question.liked, *question.unliked)),
+            question.where_sql,
+            without,
         ),
         indexed=has_index(dataset, VECTOR),
-        by_document=by_document and document_column(dataset.schema) != "id",
+        group=_group(schema, question.group_by),
+        min_score=question.min_score,
+        diversity=question.diversity,
     )
-
-
-def _check(k: int, mode: Mode, query: str | np.ndarray | None, like: str | None) -> None:
-    if k < 1:
-        raise UsageError(f"k={k}: ask for at least one hit")
-    if k > MAX_K:
-        raise UsageError(f"k={k}: one search gives at most {MAX_K:,} hits")
-    if mode not in {"vector", "text", "hybrid"}:
-        raise UsageError(f"mode={mode!r}: choose vector, text or hybrid")
-    if isinstance(query, str) and not query.strip():
-        raise UsageError("the query is empty")
-    if isinstance(query, str) and re.search("[\ud800-\udfff]", query):
-        raise UsageError("the query is not valid text: it holds half of a surrogate pair")
-    if mode != "vector" and not isinstance(query, str):
-        raise UsageError(f"mode={mode!r} needs a query in words")
-    if mode == "text" and like is not None:
-        raise UsageError("like is a search by vector: choose mode vector or hybrid")
-    if mode == "vector" and (query is None) == (like is None):
-        raise UsageError("give either a query or the id of a document to be like")
+    return request if question.mode == "text" else _with_vector(request, space, dataset, question, without)
 
 
 def _check_text_index(location: TableLocation, dataset: lance.LanceDataset) -> None:
@@ -100,32 +124,82 @@ def _check_text_index(location: TableLocation, dataset: lance.LanceDataset) -> N
         raise TableError(f"{location} has no text index yet: build it first (moee index {location})")
 
 
-def _query(
-    space: VectorSpace,
-    dataset: lance.LanceDataset,
-    query: str | np.ndarray | None,
-    like: str | None,
-    alpha: float | None,
-) -> Query:
-    from pipeline.embedding.combine import query_vector
+def _words(dataset: lance.LanceDataset, text: str) -> FullTextQuery:
+    index = next(each for each in dataset.describe_indices() if list(each.field_names) == ["text"])
+    return text_query(text, has_positions=bool(index.details.get("with_position")))
 
-    if like is not None:
-        vector = _vector_of(space.location, dataset, like)
-    elif isinstance(query, str):
-        vector = space.encode(query)
+
+def _chosen_columns(schema: pa.Schema, columns: Sequence[str] | None) -> list[str]:
+    """The columns to return: those asked for, else all but the vector."""
+    if columns is None:
+        return [name for name in schema.names if name != VECTOR]
+    for name in columns:
+        if name not in schema.names:
+            raise UsageError(f"there is no column {name!r}; there are {', '.join(schema.names)}")
+    return list(dict.fromkeys(columns))
+
+
+def _group(schema: pa.Schema, column: str | None) -> str | None:
+    """None, too, where every row is a group of its own."""
+    if column is None or column == "id":
+        return None
+    if column not in schema.names:
+        raise UsageError(f"group_by={column!r}: there is no such column; there are {', '.join(schema.names)}")
+    kind = schema.field(column).type
+    if not is_comparable(kind):
+        raise UsageError(f"group_by={column!r}: the column holds {in_words(kind)}, which cannot be compared")
+    return column
+
+
+def _with_vector(
+    request: Request, space: VectorSpace, dataset: lance.LanceDataset, question: Question, without: str | None
+) -> Request:
+    vector = _vector(space, dataset, question, without)
+    hidden = space.halves[0]
+    query = query_vector(vector, space.combine, hidden, space.spec.alpha, question.alpha)
+    if space.combine not in {"sum", "concat"}:
+        return replace(request, vector=query)
+    h, r = split(vector[None], space.combine, hidden)
+    return replace(request, vector=query, parts=(h[0], r[0]))
+
+
+def _vector(space: VectorSpace, dataset: lance.LanceDataset, question: Question, without: str | None) -> np.ndarray:
+    """The query's vector in the stored form, float32 [D].
+
+    With examples of both kinds it lies as far beyond the mean p of the wanted ones as that is from the mean n of the
+    others, at 2p - n (the average vector of Qdrant's recommendations).
+    """
+    if question.liked:
+        wanted = _mean_vector(space.location, dataset, question.liked, without)
+    elif isinstance(question.query, str):
+        wanted = space.encode([question.query])[0]
     else:
-        vector = np.asarray(query, np.float32)
+        wanted = np.asarray(question.query, np.float32)
     dim = cast("pa.FixedSizeListType", dataset.schema.field(VECTOR).type).list_size
-    if vector.shape != (dim,) or not np.isfinite(vector).all() or not vector.any():
-        raise UsageError(f"a query vector holds {dim} finite numbers, not all 0; this one is {vector.shape}")
-    return query_vector(vector, space.spec.combine or "sum", space.halves[0], space.spec.alpha, alpha)
+    if wanted.shape != (dim,) or not np.isfinite(wanted).all() or not wanted.any():
+        raise UsageError(f"a query vector holds {dim} finite numbers, not all 0; this one is {wanted.shape}")
+    if not question.unliked:
+        return wanted
+    away = 2 * unit(wanted) - unit(_mean_vector(space.location, dataset, question.unliked, without))
+    if not away.any():
+        raise UsageError("what is wanted and what is not have the same vector: nothing is left to search for")
+    return away
 
 
-def _vector_of(location: TableLocation, dataset: lance.LanceDataset, document: str) -> np.ndarray:
+def _mean_vector(
+    location: TableLocation, dataset: lance.LanceDataset, documents: Sequence[str], without: str | None
+) -> np.ndarray:
+    """The mean over documents of the means over their chunks, float32 [D]."""
+    return np.mean([_vector_of(location, dataset, document, without) for document in documents], axis=0)
+
+
+def _vector_of(location: TableLocation, dataset: lance.LanceDataset, document: str, without: str | None) -> np.ndarray:
     """Its vector, or the mean over its chunks."""
-    named = (pc.field("id") == document) | (pc.field(document_column(dataset.schema)) == document)
+    value = value_sql(pa.scalar(document, pa.string()))
+    named = " OR ".join(f"{name_sql(name)} = {value}" for name in sorted({"id", document_column(dataset.schema)}))
     with storage_errors("search", location):
-        found = dataset.to_table(columns=[VECTOR], filter=named).column(VECTOR).combine_chunks()
+        rows = dataset.to_table(columns=[VECTOR], filter=conjunction(named, without))
+    found = rows.column(VECTOR).combine_chunks()
     if not len(found):
         raise TableError(f"there is no document {document!r} in {location}")
     return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)

@@ -1,0 +1,69 @@
+"""The queries of a call of ``moee search``: one in words, or many from a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from jobs.command import parse_pairs
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Queries", "parse_conditions", "read_queries"]
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Texts, and for each the weight of the routing half, None for the table's own."""
+
+    texts: list[str]
+    alphas: list[float | None]
+
+
+def read_queries(file: str, alpha: float | None) -> Queries:
+    """The queries in `file`, ``-`` being stdin: JSON lines where the first one begins with a brace, else a text a line.
+
+    Args:
+        file: UTF-8; empty lines are passed over.
+        alpha: of queries that say none.
+
+    Raises:
+        UsageError: it cannot be read, or a line is no query; the message names the line.
+    """
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"--queries {file!r} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--queries {file!r} is not UTF-8") from error
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise UsageError(f"--queries {file!r} holds no query")
+    if not lines[0][1].startswith("{"):
+        return Queries([line for _, line in lines], [alpha] * len(lines))
+    parsed = [_parsed(line, f"--queries {file!r}, line {number}") for number, line in lines]
+    return Queries([query for query, _ in parsed], [alpha if own is None else own for _, own in parsed])
+
+
+def _parsed(line: str, place: str) -> tuple[str, float | None]:
+    try:
+        given: Any = json.loads(line)
+    except ValueError as error:
+        raise UsageError(f"{place}: no JSON: {error}") from error
+    if not isinstance(given, dict) or not isinstance(cast("dict[str, Any]", given).get("query"), str):
+        raise UsageError(f'{place}: write {{"query": "…"}}, and "alpha" if you like')
+    fields = cast("dict[str, Any]", given)
+    others = sorted(fields.keys() - {"query", "alpha"})
+    if others:
+        raise UsageError(f"{place}: there is no field {others[0]!r}, only query and alpha")
+    return fields["query"], fields.get("alpha")
+
+
+def parse_conditions(texts: Sequence[str]) -> dict[str, Any]:
+    """The conditions of ``--where``."""
+    return dict(parse_pairs(texts, "--where"))

@@ -1,0 +1,77 @@
+"""From chosen rows to hits: the columns that were asked for, and why each row is a hit.
+
+A search by vector tells the cosines of both halves apart, one by words the place that matched, a hybrid one both ranks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.embedding.combine import split
+from pipeline.table.query.passages import passage, words_of
+from pipeline.table.schema import SCORE, VECTOR
+
+if TYPE_CHECKING:
+    import lance
+
+    from pipeline.table.query.request import Request
+
+__all__ = ["COSINES", "PASSAGE", "RANKS", "complete", "vectors_of"]
+
+COSINES: Final = ("_cos_h", "_cos_r")
+"""float32, of hidden states and of routing weights with the query's; for tables that store both halves."""
+
+RANKS: Final = ("_vector_rank", "_text_rank")
+"""int32, from 1, in the lists that a hybrid search joins; null where a list does not have the hit."""
+
+PASSAGE: Final = "_passage"
+"""The part of the text with most of the query's words."""
+
+
+def complete(dataset: lance.LanceDataset, request: Request, ranked: pa.Table) -> pa.Table:
+    """The hits: the columns of the request, then ``_score`` and what explains it."""
+    columns = list(request.columns)
+    columns += [VECTOR] if request.parts is not None else []
+    columns += ["text"] if request.text is not None else []
+    rows = _rows(dataset, ranked.column("_rowid"), list(dict.fromkeys(columns)))
+    hits = rows.select(request.columns).append_column(SCORE, ranked.column(SCORE))
+    if request.parts is not None:
+        for name, cosines in zip(COSINES, _cosines(request, _floats(rows)), strict=True):
+            hits = hits.append_column(name, pa.array(cosines, pa.float32()))
+    for name in RANKS:
+        if name in ranked.column_names:
+            hits = hits.append_column(name, ranked.column(name))
+    if request.text is not None:
+        words = words_of(request.text)
+        places = [None if text is None else passage(text, words).text for text in rows.column("text").to_pylist()]
+        hits = hits.append_column(PASSAGE, pa.array(places, pa.string()))
+    return hits
+
+
+def vectors_of(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray) -> np.ndarray:
+    """The vectors of rows, in their order, float32 [n, D]."""
+    return _floats(_rows(dataset, row_ids, [VECTOR]))
+
+
+def _rows(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray, columns: list[str]) -> pa.Table:
+    """Rows in the order of `row_ids`."""
+    wanted = ", ".join(map(str, row_ids.to_numpy())) or "NULL"
+    found = dataset.to_table(columns=columns, filter=f"_rowid IN ({wanted})", with_row_id=True)
+    return found.take(pc.index_in(row_ids, found.column("_rowid").combine_chunks())).drop_columns("_rowid")
+
+
+def _floats(rows: pa.Table) -> np.ndarray:
+    vectors = rows.column(VECTOR)
+    flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.astype(np.float32).reshape(rows.num_rows, vectors.type.list_size)
+
+
+def _cosines(request: Request, vectors: np.ndarray) -> tuple[np.ndarray, ...]:
+    assert request.parts is not None
+    halves = split(vectors, request.combine, len(request.parts[0]))
+    # Not by a matrix product, whose last bits depend on how many rows there are.
+    return tuple((half * part).sum(axis=1) for half, part in zip(halves, request.parts, strict=True))
