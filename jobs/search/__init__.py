@@ -11,7 +11,7 @@ import pyarrow as pa
 from jobs.command import Command, Output, printable, storage_options, table_arguments
 from jobs.search.formats import FORMATS, chosen_format, hit_writer
 from jobs.search.hits import show_facets, show_hits
-from jobs.search.queries import parse_conditions, read_queries
+from jobs.search.queries import read_queries
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
 def _options(arguments: argparse.Namespace, table: VectorTable) -> dict[str, Any]:
     """Fields of a `Question`, but for the query."""
+    from pipeline.table.query.grammar import parse_conditions
     from pipeline.table.schema import document_column
 
     same = ("k", "offset", "alpha", "mode", "where_sql", "like", "unlike", "min_score", "diversity", "columns")

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.search.hits import show_hits
-from jobs.search.queries import parse_conditions
 from pipeline.errors import MoeeError, UsageError
 from pipeline.wording import counted
 
@@ -75,6 +74,8 @@ class _Session:
         show_hits(self.output.people, hits, words=words)
 
     def _where(self, rest: str) -> None:
+        from pipeline.table.query.grammar import parse_conditions
+
         conditions = [*self.conditions, rest] if rest else []
         self.settings["where"] = parse_conditions(conditions) or None
         self.conditions = conditions

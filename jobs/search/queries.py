@@ -6,15 +6,11 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from jobs.command import parse_pairs
 from pipeline.errors import UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["Queries", "parse_conditions", "read_queries"]
+__all__ = ["Queries", "read_queries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +58,3 @@ def _parsed(line: str, place: str) -> tuple[str, float | None]:
     if others:
         raise UsageError(f"{place}: there is no field {others[0]!r}, only query and alpha")
     return fields["query"], fields.get("alpha")
-
-
-def parse_conditions(texts: Sequence[str]) -> dict[str, Any]:
-    """The conditions of ``--where``."""
-    return dict(parse_pairs(texts, "--where"))

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.calibration import Calibration
     from pipeline.embedding.encoder import Encoder
     from pipeline.spec import Meaning
+    from pipeline.table.query.conditions import Where
     from pipeline.table.query.question import Mode
     from pipeline.table.query.request import VectorSpace
 
@@ -208,7 +209,7 @@ class VectorTable:
         query: str | np.ndarray | None = None,
         k: int = 10,
         alpha: float | None = None,
-        where: Mapping[str, Any] | None = None,
+        where: Where | None = None,
         mode: Mode = "vector",
         **options: Any,
     ) -> pa.Table:
@@ -223,7 +224,8 @@ class VectorTable:
             k: how many.
             alpha: another routing weight than the table's, for ``sum`` tables; the score is then
                 ``(cos_h + alpha·cos_r) / (1 + alpha)``.
-            where: a condition that hits fulfil, such as ``{"year": {"gte": 1990}, "lang": ["de", "en"]}``.
+            where: a condition that hits fulfil, such as ``{"year": {"gte": 1990}, "lang": ["de", "en"]}``
+                (`pipeline.table.query.conditions`).
             mode: ``vector``; ``text``: words, by BM25; ``hybrid``: both, joined by reciprocal ranks.
             options: further fields of `Question`: offset, like, unlike, min_score, group_by, diversity, columns, at,
                 where_sql.
@@ -244,7 +246,7 @@ class VectorTable:
         queries: Sequence[str] | np.ndarray,
         k: int = 10,
         alpha: float | Sequence[float | None] | None = None,
-        where: Mapping[str, Any] | None = None,
+        where: Where | None = None,
         mode: Mode = "vector",
         **options: Any,
     ) -> Iterator[pa.Table]:
@@ -276,7 +278,7 @@ class VectorTable:
     def facets(
         self,
         columns: Sequence[str],
-        where: Mapping[str, Any] | None = None,
+        where: Where | None = None,
         *,
         where_sql: str | None = None,
         at: int | str | None = None,

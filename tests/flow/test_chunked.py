@@ -110,7 +110,7 @@ def test_a_search_finds_chunks_or_documents(lake):
     chunks = table.search("rocket orbit moon", k=60)
     assert len(set(chunks["doc_id"].to_pylist())) < 60
     documents = table.search("rocket orbit moon", k=60, group_by="doc_id", columns=["chunk"])
-    assert documents.column_names == ["chunk", "_score"]
+    assert documents.column_names == ["chunk", "_score", "_cos_h", "_cos_r"]
     best = table.search("rocket orbit moon", k=60, group_by="doc_id")
     assert len(set(best["doc_id"].to_pylist())) == best.num_rows == 60
     assert best["id"][0] == chunks["id"][0]

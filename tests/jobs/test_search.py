@@ -70,7 +70,7 @@ def test_a_column_that_is_not_there_is_named(moee, news):
 def test_like_gives_the_neighbours_of_a_document(moee, news, lab):
     outcome = moee("search", news.table, "--like", "d-3", "-k", 4, "--json")
     assert len(ids(outcome)) == 4
-    assert outcome.json["like"] == "d-3"
+    assert outcome.json["like"] == ["d-3"]
     missing = moee("search", news.table, "--like", "d-999")
     assert missing.status == 1
     assert "there is no document 'd-999'" in missing.error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.table.query.conditions import conjunction, where_equal
+from pipeline.table.query.conditions import condition_sql, conjunction
 from pipeline.table.query.earlier import as_it_was
 from pipeline.table.query.facets import count_values
 from pipeline.table.query.request import make_request
@@ -17,12 +17,13 @@ from pipeline.table.query.search import run_search
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import lance
     import pyarrow as pa
 
     from pipeline.table.location import TableLocation
+    from pipeline.table.query.conditions import Where
     from pipeline.table.query.question import Question
     from pipeline.table.query.request import Request, VectorSpace
 
@@ -75,14 +76,14 @@ def facets(
     location: TableLocation,
     newest: lance.LanceDataset,
     columns: Sequence[str],
-    where: Mapping[str, Any] | None,
+    where: Where | None,
     where_sql: str | None,
     at: int | str | None,
     most: int,
 ) -> dict[str, pa.Table]:
     """See `VectorTable.facets`."""
     dataset, without = _version(location, newest, at)
-    condition = conjunction(where_equal(dataset.schema, where), where_sql, without)
+    condition = conjunction(condition_sql(dataset.schema, where), where_sql, without)
     with storage_errors("read", location):
         return count_values(dataset, columns, condition, most)
 

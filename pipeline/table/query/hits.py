@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.query.request import Request
 
-__all__ = ["COSINES", "PASSAGE", "RANKS", "complete", "vectors_of"]
+__all__ = ["COSINES", "PASSAGE", "RANKS", "complete", "vectors_in", "vectors_of"]
 
 COSINES: Final = ("_cos_h", "_cos_r")
 """float32, of hidden states and of routing weights with the query's; for tables that store both halves."""
@@ -40,7 +40,7 @@ def complete(dataset: lance.LanceDataset, request: Request, ranked: pa.Table) ->
     rows = _rows(dataset, ranked.column("_rowid"), list(dict.fromkeys(columns)))
     hits = rows.select(request.columns).append_column(SCORE, ranked.column(SCORE))
     if request.parts is not None:
-        for name, cosines in zip(COSINES, _cosines(request, _floats(rows)), strict=True):
+        for name, cosines in zip(COSINES, _cosines(request, vectors_in(rows)), strict=True):
             hits = hits.append_column(name, pa.array(cosines, pa.float32()))
     for name in RANKS:
         if name in ranked.column_names:
@@ -53,8 +53,8 @@ def complete(dataset: lance.LanceDataset, request: Request, ranked: pa.Table) ->
 
 
 def vectors_of(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray) -> np.ndarray:
-    """The vectors of rows, in their order, float32 [n, D]."""
-    return _floats(_rows(dataset, row_ids, [VECTOR]))
+    """The vectors of the rows of these numbers, in their order, float32 [n, D]."""
+    return vectors_in(_rows(dataset, row_ids, [VECTOR]))
 
 
 def _rows(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray, columns: list[str]) -> pa.Table:
@@ -64,7 +64,8 @@ def _rows(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray, columns: list[s
     return found.take(pc.index_in(row_ids, found.column("_rowid").combine_chunks())).drop_columns("_rowid")
 
 
-def _floats(rows: pa.Table) -> np.ndarray:
+def vectors_in(rows: pa.Table) -> np.ndarray:
+    """The vectors of rows, float32 [n, D]."""
     vectors = rows.column(VECTOR)
     flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float32).reshape(rows.num_rows, vectors.type.list_size)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
+
+    from pipeline.table.query.conditions import Where
 
 __all__ = ["DIVERSE_HITS", "MAX_HITS", "Mode", "Question"]
 
@@ -46,7 +48,7 @@ class Question:
     alpha: float | None = None
     """Another routing weight than the table's, for ``sum`` tables; the score is then
     ``(cos_h + alpha·cos_r) / (1 + alpha)``."""
-    where: Mapping[str, Any] | None = None
+    where: Where | None = None
     """A condition that a hit fulfils (`pipeline.table.query.conditions`)."""
     where_sql: str | None = None
     """The same in SQL, run as it is: never put other people's words into it."""

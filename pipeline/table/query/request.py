@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.embedding.combine import query_vector, split, unit
 from pipeline.errors import TableError, UsageError
-from pipeline.table.query.conditions import conjunction, other_than, where_equal
+from pipeline.table.query.conditions import condition_sql, conjunction, named
+from pipeline.table.query.hits import vectors_in
 from pipeline.table.query.indexes import has_index
-from pipeline.table.query.literals import in_words, is_comparable, name_sql, value_sql
+from pipeline.table.query.literals import in_words, is_comparable
 from pipeline.table.query.text import text_query
-from pipeline.table.schema import VECTOR, document_column
+from pipeline.table.schema import VECTOR
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     import lance
+    import pyarrow as pa
     from lance.query import FullTextQuery
 
     from pipeline.embedding.combine import Query
@@ -66,6 +67,8 @@ class Request:
     """The query in words, for the modes text and hybrid."""
     where: str | None = None
     """A condition in SQL."""
+    excluded: frozenset[str] = frozenset()
+    """Ids of rows that are no hits."""
     indexed: bool = False
     """Whether there is a vector index, whose distances are approximate."""
     group: str | None = None
@@ -103,12 +106,7 @@ def make_request(
         combine=space.combine,
         words=_words(dataset, text) if isinstance(text, str) else None,
         text=text if isinstance(text, str) else None,
-        where=conjunction(
-            where_equal(schema, question.where),
-            *(other_than(schema, example) for example in (*question.liked, *question.unliked)),
-            question.where_sql,
-            without,
-        ),
+        where=conjunction(condition_sql(schema, question.where), question.where_sql, without),
         indexed=has_index(dataset, VECTOR),
         group=_group(schema, question.group_by),
         min_score=question.min_score,
@@ -154,7 +152,11 @@ def _group(schema: pa.Schema, column: str | None) -> str | None:
 def _with_vector(
     request: Request, space: VectorSpace, dataset: lance.LanceDataset, question: Question, without: str | None
 ) -> Request:
-    vector = _vector(space, dataset, question, without)
+    liked, unliked = (
+        _examples(space.location, dataset, documents, without) for documents in (question.liked, question.unliked)
+    )
+    vector = _vector(space, question, liked, unliked)
+    request = replace(request, excluded=frozenset(liked.ids) | frozenset(unliked.ids))
     hidden = space.halves[0]
     query = query_vector(vector, space.combine, hidden, space.spec.alpha, question.alpha)
     if space.combine not in {"sum", "concat"}:
@@ -163,43 +165,54 @@ def _with_vector(
     return replace(request, vector=query, parts=(h[0], r[0]))
 
 
-def _vector(space: VectorSpace, dataset: lance.LanceDataset, question: Question, without: str | None) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class _Examples:
+    """Documents that a question names."""
+
+    vector: np.ndarray
+    """The mean over documents of the means over their chunks, float32 [D]; NaN where none is named."""
+    ids: list[str]
+    """Of their rows."""
+
+
+def _vector(space: VectorSpace, question: Question, liked: _Examples, unliked: _Examples) -> np.ndarray:
     """The query's vector in the stored form, float32 [D].
 
     With examples of both kinds it lies as far beyond the mean p of the wanted ones as that is from the mean n of the
     others, at 2p - n (the average vector of Qdrant's recommendations).
     """
-    if question.liked:
-        wanted = _mean_vector(space.location, dataset, question.liked, without)
+    if liked.ids:
+        wanted = liked.vector
     elif isinstance(question.query, str):
         wanted = space.encode([question.query])[0]
     else:
         wanted = np.asarray(question.query, np.float32)
-    dim = cast("pa.FixedSizeListType", dataset.schema.field(VECTOR).type).list_size
-    if wanted.shape != (dim,) or not np.isfinite(wanted).all() or not wanted.any():
-        raise UsageError(f"a query vector holds {dim} finite numbers, not all 0; this one is {wanted.shape}")
-    if not question.unliked:
+    if wanted.shape != liked.vector.shape or not np.isfinite(wanted).all() or not wanted.any():
+        raise UsageError(
+            f"a query vector holds {len(liked.vector)} finite numbers, not all 0; this one is {wanted.shape}"
+        )
+    if not unliked.ids:
         return wanted
-    away = 2 * unit(wanted) - unit(_mean_vector(space.location, dataset, question.unliked, without))
+    away = 2 * unit(wanted) - unit(unliked.vector)
     if not away.any():
         raise UsageError("what is wanted and what is not have the same vector: nothing is left to search for")
     return away
 
 
-def _mean_vector(
+def _examples(
     location: TableLocation, dataset: lance.LanceDataset, documents: Sequence[str], without: str | None
-) -> np.ndarray:
-    """The mean over documents of the means over their chunks, float32 [D]."""
-    return np.mean([_vector_of(location, dataset, document, without) for document in documents], axis=0)
+) -> _Examples:
+    found = [_rows_of(location, dataset, document, without) for document in documents]
+    dim = cast("pa.FixedSizeListType", dataset.schema.field(VECTOR).type).list_size
+    means = [vectors_in(rows).mean(axis=0) for rows in found]
+    mean = np.mean(means, axis=0) if means else np.full(dim, np.nan, np.float32)
+    return _Examples(mean, [name for rows in found for name in rows.column("id").to_pylist()])
 
 
-def _vector_of(location: TableLocation, dataset: lance.LanceDataset, document: str, without: str | None) -> np.ndarray:
-    """Its vector, or the mean over its chunks."""
-    value = value_sql(pa.scalar(document, pa.string()))
-    named = " OR ".join(f"{name_sql(name)} = {value}" for name in sorted({"id", document_column(dataset.schema)}))
+def _rows_of(location: TableLocation, dataset: lance.LanceDataset, document: str, without: str | None) -> pa.Table:
+    """The document's row, or its chunks."""
     with storage_errors("search", location):
-        rows = dataset.to_table(columns=[VECTOR], filter=conjunction(named, without))
-    found = rows.column(VECTOR).combine_chunks()
-    if not len(found):
+        found = dataset.to_table(columns=["id", VECTOR], filter=conjunction(named(dataset.schema, document), without))
+    if not found.num_rows:
         raise TableError(f"there is no document {document!r} in {location}")
-    return found.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(found), -1).mean(axis=0)
+    return found

@@ -43,7 +43,13 @@ _REFINE: Final = 10
 """Candidates per hit that are compared again by their full vectors where an index is used: recall .49 → 1.0."""
 
 _LEAST_PROBES: Final = 32
-"""Partitions that are looked into at least. Never at most: a filter may leave nothing in these."""
+"""Partitions that are looked into at least. Never at most: a condition may leave nothing in these.
+
+Where only some rows pass a condition, so many times as many partitions are looked into as there are rows for each one
+that passes: about as many rows are compared as without it. Of 200,000 rows of 1,024 dimensions that kept recall@10 at
+1.000 for conditions that 50 %, 10 %, 3 % and 1 % pass, .998 for .1 %, in 10 to 16 ms each (8 ms without one); what
+passes is counted in .3 to 6 ms. Comparing with all of 2,000 rows that pass took 31 ms, of 20,000 200 ms.
+"""
 
 PLAIN_SEARCH: Final = (
     f'.distance_type("cosine").minimum_nprobes({_LEAST_PROBES}).maximum_nprobes(0).refine_factor({_REFINE})'
@@ -119,13 +125,20 @@ def _in_no_group_of(rows: pa.Table, group: str) -> str:
 
 def _best(ask: Ask, request: Request, k: int) -> pa.Table:
     """The `k` best of what `ask` finds. Of those whose score is the k-th one's Lance gives any: more are asked for."""
-    asked = k + 1
+    asked = k + 1 + len(request.excluded)
     while True:
-        hits = _in_order(ask(request, asked))
+        found = _in_order(ask(request, asked))
+        hits = _without(found, request.excluded)
         scores = hits.column(SCORE)
-        if hits.num_rows < asked or asked >= MAX_HITS or scores[k - 1] != scores[-1]:
+        if found.num_rows < asked or asked >= MAX_HITS or scores[k - 1] != scores[-1]:
             return hits.slice(0, k)
-        asked = min(_WIDER * asked, max(MAX_HITS, k + 1))
+        asked = min(_WIDER * asked, max(MAX_HITS, asked + 1))
+
+
+def _without(hits: pa.Table, excluded: frozenset[str]) -> pa.Table:
+    if not excluded:
+        return hits
+    return hits.filter(pc.invert(pc.is_in(hits.column("id"), pa.array(sorted(excluded), pa.string()))))
 
 
 def _in_order(hits: pa.Table) -> pa.Table:
@@ -136,10 +149,18 @@ def _by_vector(dataset: lance.LanceDataset, request: Request, k: int) -> pa.Tabl
     assert request.vector is not None
     nearest: dict[str, Any] = {"column": VECTOR, "q": request.vector.vector, "k": k, "metric": "cosine"}
     if request.indexed:
-        nearest |= {"minimum_nprobes": _LEAST_PROBES, "refine_factor": _REFINE}
+        nearest |= {"minimum_nprobes": _probes(dataset, request.where), "refine_factor": _REFINE}
     hits = _fetch(dataset, request, "_distance", nearest=nearest)
     factor = request.vector.scale * request.vector.length
     return _scored(hits.drop_columns("_distance"), factor * (1.0 - hits.column("_distance").to_numpy()))
+
+
+def _probes(dataset: lance.LanceDataset, where: str | None) -> int:
+    """Partitions to look into at least."""
+    if where is None:
+        return _LEAST_PROBES
+    rows, passing = dataset.count_rows(), dataset.count_rows(where)
+    return min(_LEAST_PROBES * rows // max(passing, 1), max(rows, 1))
 
 
 def _by_text(dataset: lance.LanceDataset, request: Request, k: int) -> pa.Table:

@@ -60,7 +60,7 @@ def test_each_value_finds_its_document_or_says_why_not(table, columns):
             if is_comparable(table.schema.field(name).type) and hit[name] is not None:
                 assert table.search(np.ones(DIM), where=where).column("id").to_pylist() == [hit["id"]], where
                 found += 1
-            else:
+            elif name != "large_list<item: string>":  # any text may be a value in it
                 with pytest.raises(UsageError, match=r"cannot be compared|no such value"):
                     table.search(np.ones(DIM), where=where)
                 refused += 1
