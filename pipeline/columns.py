@@ -14,6 +14,7 @@ __all__ = [
     "OTHER_HASH",
     "aligned",
     "aligned_batches",
+    "as_matrix",
     "first_alike",
     "from_ipc",
     "is_among",
@@ -25,6 +26,12 @@ __all__ = [
 FIRST_HASH: Final = "0123456789123456"
 OTHER_HASH: Final = "0moee text hash1"
 """A second key for `string_hashes`: both together tell strings apart by 128 bits."""
+
+
+def as_matrix(vectors: pa.ChunkedArray) -> np.ndarray:
+    """A column of fixed-size lists without nulls as a matrix [n, D] of its own number type."""
+    flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(vectors), vectors.type.list_size)
 
 
 def is_in_sorted(values: np.ndarray, sorted_values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import as_matrix
 from pipeline.embedding.ablation import Ablation, StoredHalves, ablate
 from pipeline.embedding.combine import split
 from pipeline.errors import UsageError
@@ -76,8 +77,7 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _halves(found: pa.Table, combine: Combine, hidden: int) -> StoredHalves:
-    flat = found.column(VECTOR).combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    vectors = flat.reshape(found.num_rows, -1)
+    vectors = as_matrix(found.column(VECTOR))
     h, r = split(vectors, combine, hidden)
     if combine == "concat":  # its parts are as long as the halves, all by one factor
         parts = (vectors[:, :hidden].astype(np.float32), vectors[:, hidden:].astype(np.float32))

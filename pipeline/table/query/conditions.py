@@ -80,11 +80,15 @@ def _values(where: Any, depth: int) -> int:
     """How many values a condition holds."""
     if depth > _MAX_DEPTH:
         raise UsageError(f"where: more than {_MAX_DEPTH} conditions inside each other")
-    if isinstance(where, Mapping):
+    if _is_mapping(where):
         return sum(_values(part, depth + 1) for part in cast("Mapping[Any, Any]", where).values())
     if _is_several(where):
         return sum(_values(part, depth + 1) for part in cast("Sequence[Any]", where))
     return 1
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping) and not isinstance(value, pa.Scalar)  # records of Arrow are both
 
 
 def _is_several(value: object) -> bool:
@@ -102,7 +106,7 @@ def _entry(schema: pa.Schema, name: Any, given: Any) -> str:
     if name in _JOINING and name not in schema.names:
         return _join(schema, name, given)
     column = _Column.of(schema, name, given)
-    if not isinstance(given, Mapping) or isinstance(given, pa.Scalar):
+    if not _is_mapping(given):
         return column.compared("in" if _is_several(given) else "eq", given)
     comparisons = cast("Mapping[Any, Any]", given)
     if not comparisons:
@@ -112,7 +116,7 @@ def _entry(schema: pa.Schema, name: Any, given: Any) -> str:
 
 def _join(schema: pa.Schema, how: str, given: Any) -> str:
     if how == "not":
-        return _negated(_all_of(schema, given if isinstance(given, Mapping) or _is_several(given) else [given]))
+        return _negated(_all_of(schema, given))
     if not _is_several(given) or not given:
         raise UsageError(f"where {how}: a list of conditions; this is {short_repr(given)}")
     return _joined(how.upper(), [_all_of(schema, part) for part in given])

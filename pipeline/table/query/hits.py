@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import as_matrix
 from pipeline.embedding.combine import split
 from pipeline.table.query.passages import passage, words_of
 from pipeline.table.schema import SCORE, VECTOR
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.query.request import Request
 
-__all__ = ["COSINES", "PASSAGE", "RANKS", "complete", "vectors_in", "vectors_of"]
+__all__ = ["COSINES", "PASSAGE", "RANKS", "complete", "vectors_of"]
 
 COSINES: Final = ("_cos_h", "_cos_r")
 """float32, of hidden states and of routing weights with the query's; for tables that store both halves."""
@@ -40,7 +41,7 @@ def complete(dataset: lance.LanceDataset, request: Request, ranked: pa.Table) ->
     rows = _rows(dataset, ranked.column("_rowid"), list(dict.fromkeys(columns)))
     hits = rows.select(request.columns).append_column(SCORE, ranked.column(SCORE))
     if request.parts is not None:
-        for name, cosines in zip(COSINES, _cosines(request, vectors_in(rows)), strict=True):
+        for name, cosines in zip(COSINES, _cosines(request, as_matrix(rows.column(VECTOR))), strict=True):
             hits = hits.append_column(name, pa.array(cosines, pa.float32()))
     for name in RANKS:
         if name in ranked.column_names:
@@ -54,7 +55,7 @@ def complete(dataset: lance.LanceDataset, request: Request, ranked: pa.Table) ->
 
 def vectors_of(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray) -> np.ndarray:
     """The vectors of the rows of these numbers, in their order, float32 [n, D]."""
-    return vectors_in(_rows(dataset, row_ids, [VECTOR]))
+    return as_matrix(_rows(dataset, row_ids, [VECTOR]).column(VECTOR)).astype(np.float32)
 
 
 def _rows(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray, columns: list[str]) -> pa.Table:
@@ -62,13 +63,6 @@ def _rows(dataset: lance.LanceDataset, row_ids: pa.ChunkedArray, columns: list[s
     wanted = ", ".join(map(str, row_ids.to_numpy())) or "NULL"
     found = dataset.to_table(columns=columns, filter=f"_rowid IN ({wanted})", with_row_id=True)
     return found.take(pc.index_in(row_ids, found.column("_rowid").combine_chunks())).drop_columns("_rowid")
-
-
-def vectors_in(rows: pa.Table) -> np.ndarray:
-    """The vectors of rows, float32 [n, D]."""
-    vectors = rows.column(VECTOR)
-    flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.astype(np.float32).reshape(rows.num_rows, vectors.type.list_size)
 
 
 def _cosines(request: Request, vectors: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from pipeline.columns import as_matrix
 from pipeline.embedding.combine import query_vector, split, unit
 from pipeline.errors import TableError, UsageError
 from pipeline.table.query.conditions import condition_sql, conjunction, named
-from pipeline.table.query.hits import vectors_in
 from pipeline.table.query.indexes import has_index
 from pipeline.table.query.literals import in_words, is_comparable
 from pipeline.table.query.text import text_query
@@ -204,7 +204,7 @@ def _examples(
 ) -> _Examples:
     found = [_rows_of(location, dataset, document, without) for document in documents]
     dim = cast("pa.FixedSizeListType", dataset.schema.field(VECTOR).type).list_size
-    means = [vectors_in(rows).mean(axis=0) for rows in found]
+    means = [as_matrix(rows.column(VECTOR)).astype(np.float32).mean(axis=0) for rows in found]
     mean = np.mean(means, axis=0) if means else np.full(dim, np.nan, np.float32)
     return _Examples(mean, [name for rows in found for name in rows.column("id").to_pylist()])
 
