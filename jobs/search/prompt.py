@@ -91,7 +91,7 @@ class _Session:
     def _show_settings(self) -> None:
         shown = {**self.settings, "where": " and ".join(self.conditions) or None}
         for name, value in shown.items():
-            if value is not None:
+            if value:
                 self.output.people.print(f"{name:8} {value}", markup=False)
 
 
