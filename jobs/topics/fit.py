@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from pipeline.mapper import Mapper
     from pipeline.table import VectorTable
     from pipeline.topics.naming import LlmSettings
-    from pipeline.topics.operations.assign import Mapper
 
 __all__ = ["COMMAND", "fit_and_show", "mapper_for"]
 
@@ -111,7 +111,7 @@ def fit_and_show(
 
 def mapper_for(table: VectorTable, sample: int) -> Mapper:
     """An engine's for a table of more documents than are clustered; starting one takes longer than a smaller table."""
-    from pipeline.topics.operations.assign import in_this_process
+    from pipeline.mapper import in_this_process
 
     if table.dataset().count_rows() <= sample:
         return in_this_process

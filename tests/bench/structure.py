@@ -18,7 +18,14 @@ from rich.console import Console
 
 FLOORS = (
     ("pipeline.errors",),
-    ("pipeline.arrow_types", "pipeline.garbage", "pipeline.threads", "pipeline.prompts", "pipeline.wording"),
+    (
+        "pipeline.arrow_types",
+        "pipeline.garbage",
+        "pipeline.mapper",
+        "pipeline.threads",
+        "pipeline.prompts",
+        "pipeline.wording",
+    ),
     (
         "pipeline.spec",
         "pipeline.storage",

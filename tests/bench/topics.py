@@ -30,9 +30,10 @@ from common import machine, save  # the folder of a script is on its path
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.mapper import available_cores
 from pipeline.topics import load_topics
 from pipeline.topics.clustering.geometry import Geometry, unit_rows
-from pipeline.topics.operations.assign import assign_documents, available_cores
+from pipeline.topics.operations.assign import assign_documents
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
 from pipeline.topics.versions.tables import TopicTables
 from pipeline.topics.words.counts import Vocabulary

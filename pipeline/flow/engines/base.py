@@ -11,7 +11,7 @@ has taken parcels out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from pipeline.errors import UsageError
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.stages import ReadStage, Stages
     from pipeline.table import TableLocation
-    from pipeline.topics.operations.assign import Part, Unit, UnitFunction
 
 __all__ = ["Engine", "EngineMapper", "Pool", "Replicas"]
 
@@ -127,29 +126,29 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineMapper:
-    """Topic work on an engine, which runs meanwhile: a `pipeline.topics.operations.assign.Mapper`, one core a unit.
+    """Work in pieces on an engine, which runs meanwhile: a `pipeline.mapper.Mapper`, one core an item.
 
-    A function writes its rows where the table is and gives back what the driver commits. One whose process dies runs
-    again, and what it had written without being committed is an orphan file.
+    A function that writes does so where the table is and gives back what the driver commits. One whose process dies
+    runs again, and what it had written without being committed is an orphan file.
     """
 
     engine: Engine
 
-    def __call__(self, work: UnitFunction, units: Sequence[Unit]) -> Iterator[Part]:
-        """The parts in the order in which they are done.
+    def __call__(self, work: Callable[[_Given, int], _Made], items: Sequence[_Given]) -> Iterator[_Made]:
+        """The results in the order in which they are done.
 
         Raises:
             MoeeError: what the work raised.
-            RunError: a unit could not be worked on.
+            RunError: an item could not be worked on.
         """
-        if units:
+        if items:
             with self.engine:
-                yield from self.engine.map(_OnOneCore(work), units)
+                yield from self.engine.map(_OnOneCore(work), items)
 
 
 @dataclass(frozen=True, slots=True)
-class _OnOneCore:
-    work: UnitFunction
+class _OnOneCore(Generic[_Given, _Made]):
+    work: Callable[[_Given, int], _Made]
 
-    def __call__(self, unit: Unit) -> Part:
-        return self.work(unit, 1)
+    def __call__(self, item: _Given) -> _Made:
+        return self.work(item, 1)

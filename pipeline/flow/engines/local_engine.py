@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from pipeline.columns import from_ipc
 from pipeline.flow.engines.base import Pool, Replicas
-from pipeline.flow.engines.devices import available_cores, count_gpus
+from pipeline.flow.engines.devices import count_gpus
 from pipeline.flow.engines.local_process import Worker, listen
 from pipeline.flow.engines.local_worker import Applying, Calibrating, Embedding, Reading
 from pipeline.flow.parcel import Parcel
 from pipeline.flow.poison.tracker import Tracker
+from pipeline.mapper import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

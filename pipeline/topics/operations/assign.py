@@ -2,7 +2,7 @@
 
     units_of            splits the table into units: bundles of fragments with some hundred thousand rows
     AssignUnit          one unit → staged assignments and word counts; runs anywhere, in any order, and may run twice
-    Mapper              runs all units: `in_this_process`, or an engine (`pipeline.flow.engines.base`)
+    Mapper              runs all units (`pipeline.mapper`)
     assign_documents    the driver: commits the results, and sums the counts
 
 Only unassigned documents are assigned. A unit is committed as a whole, and its counts are on disk before. So an
@@ -12,12 +12,11 @@ operation that died goes on with the units that are missing.
 from __future__ import annotations
 
 import json
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import lance
 import numpy as np
@@ -25,6 +24,7 @@ import pyarrow as pa
 from lance.fragment import write_fragments
 
 from pipeline.columns import aligned_batches
+from pipeline.mapper import in_this_process
 from pipeline.table.store import create_dataset, storage_errors
 from pipeline.topics.clustering.documents import raw_batches, usable_documents
 from pipeline.topics.operations.unassigned import has_unassigned, unassigned_rows
@@ -34,10 +34,11 @@ from pipeline.topics.versions.artefact import counts_of_tensors, counts_to_tenso
 from pipeline.topics.words.counts import Sum
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from pipeline.mapper import Mapper
     from pipeline.table.location import TableLocation
     from pipeline.topics.clustering.geometry import Assigned, Geometry
     from pipeline.topics.keys import Keys
@@ -46,13 +47,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AssignUnit",
-    "Mapper",
     "Part",
     "Unit",
     "assign_documents",
     "assignment_rows",
-    "available_cores",
-    "in_this_process",
     "units_of",
 ]
 
@@ -76,33 +74,6 @@ class Part:
     """The staged fragments that hold them (Lance's FragmentMetadata as JSON)."""
     counts: TermCounts | None = None
     """The words of the unit's documents; None: words are not counted."""
-
-
-class UnitFunction(Protocol):
-    """Works on one unit."""
-
-    def __call__(self, unit: Unit, threads: int, /) -> Part:
-        """The result of `unit`, computed on up to `threads` threads."""
-        ...
-
-
-class Mapper(Protocol):
-    """Runs a function on all units."""
-
-    def __call__(self, work: UnitFunction, units: Sequence[Unit], /) -> Iterator[Part]:
-        """The results, in any order, as they are ready."""
-        ...
-
-
-def in_this_process(work: UnitFunction, units: Sequence[Unit]) -> Iterator[Part]:
-    """One unit after the other, on all cores."""
-    for unit in units:
-        yield work(unit, available_cores())
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def units_of(dataset: lance.LanceDataset) -> list[Unit]:
@@ -159,7 +130,7 @@ def assign_documents(
 
 @dataclass(frozen=True, slots=True)
 class AssignUnit:
-    """A `UnitFunction` that assigns the unassigned documents of a unit; holds all that a worker needs."""
+    """Assigns the unassigned documents of a unit; holds all that a worker needs."""
 
     location: TableLocation
     """The vector table."""

@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.mapper import in_this_process
 from pipeline.topics.clustering.documents import read_sample
 from pipeline.topics.clustering.geometry import Assigned, Geometry
 from pipeline.topics.clustering.identity import Matching, Overlap, match_topics
 from pipeline.topics.clustering.metrics import agreement, diversity, npmi, stability
 from pipeline.topics.clustering.recipe import Recipe, cluster
 from pipeline.topics.keys import Keys, document_keys
-from pipeline.topics.operations.assign import assign_documents, assignment_rows, in_this_process
+from pipeline.topics.operations.assign import assign_documents, assignment_rows
 from pipeline.topics.schema import OUTLIER
 from pipeline.topics.versions.artefact import Artefact
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
@@ -38,10 +39,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+    from pipeline.mapper import Mapper
     from pipeline.table.companions.lease import Lease
     from pipeline.topics.clustering.documents import Documents
     from pipeline.topics.clustering.recipe import RecipeName
-    from pipeline.topics.operations.assign import Mapper
     from pipeline.topics.versions.load import Topics
     from pipeline.topics.versions.tables import Located
     from pipeline.topics.words.counts import TermCounts, Weighted

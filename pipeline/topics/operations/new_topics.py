@@ -40,9 +40,9 @@ from pipeline.topics.words.keywords import WORDS_PER_TOPIC, WordVectors, keyword
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pipeline.mapper import Mapper
     from pipeline.topics.clustering.documents import Documents
     from pipeline.topics.clustering.recipe import Recipe
-    from pipeline.topics.operations.assign import Mapper
     from pipeline.topics.operations.drift import Drift
     from pipeline.topics.operations.inherited import TopicRow
     from pipeline.topics.operations.tally import Origin

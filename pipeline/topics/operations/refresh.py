@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import TopicError
+from pipeline.mapper import in_this_process
 from pipeline.topics.clustering.documents import keys_of_table
 from pipeline.topics.keys import Keys
-from pipeline.topics.operations.assign import assign_documents, in_this_process
+from pipeline.topics.operations.assign import assign_documents
 from pipeline.topics.operations.drift import Decision, Drift, Thresholds, decide
 from pipeline.topics.operations.fit import FitOptions, fit_version
 from pipeline.topics.operations.inherited import artefact_of, inherited_rows, publish, recipe_of
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
     from lance import LanceDataset
 
+    from pipeline.mapper import Mapper
     from pipeline.table.companions.lease import Lease
-    from pipeline.topics.operations.assign import Mapper
     from pipeline.topics.versions.load import Topics
     from pipeline.topics.versions.tables import Located, TopicModel
     from pipeline.topics.words.keywords import Embeds, Encodes

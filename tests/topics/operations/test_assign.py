@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.mapper import in_this_process
 from pipeline.topics import fit_topics, load_topics
 from pipeline.topics.operations import assign, fit
-from pipeline.topics.operations.assign import assign_documents, in_this_process, units_of
+from pipeline.topics.operations.assign import assign_documents, units_of
 from pipeline.topics.schema import OUTLIER
 from pipeline.topics.versions.next_version import NextVersion, topic_lease
 from pipeline.topics.versions.tables import TopicTables
