@@ -21,6 +21,7 @@ TABLE = (
     ("pipeline.table.changes",),
     ("pipeline.table.commit",),
     ("pipeline.table.query", "pipeline.table.upkeep", "pipeline.table.creation"),
+    ("pipeline.table.duplicates",),
     ("pipeline.table",),
 )
 TOPICS = (

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from jobs.command import Command, Output, printable, storage_options, table_arguments
+from jobs.duplicates import duplicate_arguments, show_duplicates
 from jobs.search.formats import FORMATS, chosen_format, hit_writer
 from jobs.search.hits import show_facets, show_hits
 from jobs.search.queries import read_queries
@@ -58,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     shown.add_argument("--format", choices=FORMATS, help="table")
     shown.add_argument("--output", metavar="FILE", help="write the hits there")
+    duplicate_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
@@ -68,6 +70,9 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     if form == "json":
         output = replace(output, people=output.progress, json=True)
     table = VectorTable.open(arguments.table, storage_options(arguments))
+    if arguments.duplicates is not None:
+        show_duplicates(arguments, output, table, form, parse_conditions(arguments.where) or None)
+        return
     options = _options(arguments, table)
     query = sys.stdin.read().strip() if arguments.query == "-" else arguments.query
     if sum(given is not None for given in (query, arguments.queries)) + bool(arguments.like) > 1:
@@ -156,5 +161,6 @@ COMMAND: Final = Command(
         "moee search lake/docs '\"new york\" subway' --mode hybrid --group-by author",
         "moee search lake/docs --queries questions.txt -k 100 --output hits.parquet",
         "moee search lake/docs --facets author year",
+        "moee search lake/docs --duplicates 0.98 --groups --output duplicates.parquet",
     ),
 )

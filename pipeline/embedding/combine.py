@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.calibration import Halves
     from pipeline.spec import Combine
 
-__all__ = ["Query", "combine", "dimension", "query_vector", "split", "unit"]
+__all__ = ["Query", "combine", "dimension", "query_vector", "reweighted", "split", "unit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +80,34 @@ def query_vector(
     Raises:
         UsageError: a query alpha for a table that has none, or one that is negative or not a number.
     """
-    if query_alpha is None or (how == "sum" and query_alpha == alpha):
+    if not _is_another(query_alpha, how, alpha):
         return Query(unit(vector), 1.0)
-    if how != "sum":
-        raise UsageError(f"alpha={query_alpha}: this table's vectors are {how!r}; only 'sum' has a weight to choose")
-    if not (query_alpha >= 0 and math.isfinite(query_alpha)):
-        raise UsageError(f"alpha={query_alpha}: the routing weight of a query is a finite number, 0 or more")
     stored = 1.0 if alpha is None else alpha
     h, r = split(vector[None], how, hidden)
     query = np.concatenate([h[0], query_alpha / math.sqrt(stored) * r[0]]).astype(np.float32)
     return Query(query, math.sqrt(1 + stored) / (1 + query_alpha))
+
+
+def reweighted(
+    vectors: np.ndarray, how: Combine, hidden: int, alpha: float | None, query_alpha: float | None
+) -> np.ndarray:
+    """Stored vectors [n, D] → vectors float32 [n, D] whose dot products are the scores that `query_alpha` gives.
+
+    Raises:
+        UsageError: as `query_vector`.
+    """
+    if not _is_another(query_alpha, how, alpha):
+        return unit(vectors)
+    h, r = split(vectors, how, hidden)
+    return np.concatenate([h, math.sqrt(query_alpha) * r], axis=1) / np.float32(math.sqrt(1 + query_alpha))
+
+
+def _is_another(query_alpha: float | None, how: Combine, alpha: float | None) -> TypeGuard[float]:
+    """Whether `query_alpha` is another weight than the stored one; refuses what no search can have."""
+    if query_alpha is None or (how == "sum" and query_alpha == alpha):
+        return False
+    if how != "sum":
+        raise UsageError(f"alpha={query_alpha}: this table's vectors are {how!r}; only 'sum' has a weight to choose")
+    if not (query_alpha >= 0 and math.isfinite(query_alpha)):
+        raise UsageError(f"alpha={query_alpha}: the routing weight of a query is a finite number, 0 or more")
+    return True

@@ -18,7 +18,7 @@ import torch
 from pipeline.embedding.batches import plan_batches
 from pipeline.embedding.bertopic_backend import BertopicBackend
 from pipeline.embedding.calibration import Calibration, Halves
-from pipeline.embedding.combine import combine, dimension, query_vector, split, unit
+from pipeline.embedding.combine import combine, dimension, reweighted
 from pipeline.embedding.reference_cache import encode_sample
 from pipeline.embedding.tokens import Tokenizer, Tokens
 from pipeline.embedding.vectors import RawVectors, Vectors
@@ -179,11 +179,8 @@ class Encoder(BertopicBackend):
         a, b = np.atleast_2d(a), np.atleast_2d(b)
         if not a.size or not b.size:
             return np.zeros((a.size and len(a), b.size and len(b)), np.float32)
-        if alpha is None or alpha == weight:
-            return unit(a) @ unit(b).T
-        query_vector(a[0], how, self.halves[0], weight, alpha)  # refuses what a search would refuse
-        (ha, ra), (hb, rb) = split(a, how, self.halves[0]), split(b, how, self.halves[0])
-        return ((ha @ hb.T + alpha * (ra @ rb.T)) / (1 + alpha)).astype(np.float32)
+        left, right = (reweighted(each, how, self.halves[0], weight, alpha) for each in (a, b))
+        return left @ right.T
 
     def _encode(self, texts: str | Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
         single = isinstance(texts, str)

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from pipeline.errors import FingerprintError, TableError, TableNotFoundError, UsageError
+from pipeline.mapper import in_this_process
 from pipeline.spec import EmbeddingSpec, differing_fields
 from pipeline.table.changes.deletion import delete_documents
 from pipeline.table.commit.additions import Added, add_rows
@@ -27,7 +28,7 @@ from pipeline.table.upkeep import Cleaned, clean
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import lance
     import numpy as np
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.ablation import Ablation
     from pipeline.embedding.calibration import Calibration
     from pipeline.embedding.encoder import Encoder
+    from pipeline.mapper import Mapper
     from pipeline.spec import Meaning
     from pipeline.table.query.conditions import Where
     from pipeline.table.query.question import Mode
@@ -300,6 +302,50 @@ class VectorTable:
         from pipeline.table.query.answer import facets
 
         return facets(self.location, self.dataset(), columns, where, where_sql, at, most)
+
+    def duplicates(
+        self,
+        score: float = 0.98,
+        *,
+        groups: bool = False,
+        alpha: float | None = None,
+        where: Mapping[str, Any] | None = None,
+        where_sql: str | None = None,
+        mapper: Mapper = in_this_process,
+        phase: Callable[[str], None] | None = None,
+    ) -> pa.Table:
+        """All pairs of rows that score `score` or more with each other, as a search by vector would score them.
+
+        Columns a, b (ids, a before b) and ``_score``, best first. Chunks of one document are no pair. Above 50,000
+        different vectors some pairs may be missed; equal vectors never are. The schema's metadata say in ``moee.exact``
+        whether nothing was missed (``true`` or ``false``), in ``moee.rows`` how many rows were compared.
+
+        Args:
+            score: the least score, more than 0 and at most 1.
+            groups: the groups that pairs connect instead, the largest first: columns group, id, kept and ``_score``.
+                The row of the lowest id is kept; ``_score`` is that with this row, which may be less than `score`.
+            alpha: as in `search`.
+            where: rows that are compared, as in `search`.
+            where_sql: as in `search`.
+            mapper: what runs the work: this process, or an engine (`pipeline.flow.engines.base.EngineMapper`).
+            phase: is told what is done next.
+
+        Raises:
+            UsageError: a condition or a number cannot be meant, or there are more than 5 million pairs.
+            TableError: the table cannot be read.
+        """
+        from pipeline.table.duplicates.find import find_duplicates
+        from pipeline.table.duplicates.vectors import VectorBlocks
+        from pipeline.table.query.conditions import conjunction, where_equal
+
+        dataset = self.dataset()
+        blocks = VectorBlocks(
+            self.location, dataset.version, self.spec.combine or "sum", self.halves[0], self.spec.alpha, alpha
+        )
+        condition = conjunction(where_equal(self.schema, where), where_sql)
+        return find_duplicates(
+            blocks, dataset, score, where=condition, groups=groups, mapper=mapper, phase=phase or (lambda _: None)
+        )
 
     def add(
         self,
