@@ -81,9 +81,7 @@ def test_vectors_that_no_cell_tells_apart_are_all_compared(monkeypatch):
 def test_too_many_pairs_are_refused_but_connect(monkeypatch):
     monkeypatch.setattr(module, "MAX_PAIRS", 1000)
     vectors = np.tile(near(1), (60, 1))
-    with pytest.raises(
-        UsageError, match=r"more than 1,000 pairs score 0\.98 or more: ask for a h"
-    ):
+    with pytest.raises(UsageError, match=r"more than 1,000 pairs score 0\.98 or more: ask for a h"):
         Comparison(0.98, connected=False).pairs(vectors)
     assert len(Comparison(0.98, connected=True).pairs(vectors)) < 500
 
