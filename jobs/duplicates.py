@@ -31,9 +31,7 @@ def duplicate_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--groups", action="store_true", help="the groups that the pairs connect instead")
 
 
-def show_duplicates(
-    arguments: argparse.Namespace, output: Output, table: VectorTable, form: str, where: Mapping[str, Any] | None
-) -> None:
+def show_duplicates(arguments: argparse.Namespace, output: Output, table: VectorTable, form: str) -> None:
     """Find them and show the first ``-k`` pairs or groups, or write all of them.
 
     Args:
@@ -41,11 +39,11 @@ def show_duplicates(
         output: where to.
         table: the table.
         form: how: table, json, or a format of `jobs.search.formats.hit_writer`.
-        where: the condition of ``--where``.
     """
     from jobs.search.formats import hit_writer
     from jobs.topics.fit import mapper_for
     from pipeline.table.duplicates.pairs import EXACT_ROWS
+    from pipeline.table.query.grammar import parse_conditions
     from pipeline.table.schema import metadata_value
 
     asked = [name for name in ("query", "queries", "like", "unlike", "at", "facets") if getattr(arguments, name)]
@@ -56,7 +54,7 @@ def show_duplicates(
             arguments.duplicates,
             groups=arguments.groups,
             alpha=arguments.alpha,
-            where=where,
+            where=parse_conditions(arguments.where) or None,
             where_sql=arguments.where_sql,
             mapper=mapper_for(table, EXACT_ROWS),
             phase=progress.phase,

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         output = replace(output, people=output.progress, json=True)
     table = VectorTable.open(arguments.table, storage_options(arguments))
     if arguments.duplicates is not None:
-        show_duplicates(arguments, output, table, form, parse_conditions(arguments.where) or None)
+        show_duplicates(arguments, output, table, form)
         return
     options = _options(arguments, table)
     query = sys.stdin.read().strip() if arguments.query == "-" else arguments.query

@@ -309,7 +309,7 @@ class VectorTable:
         *,
         groups: bool = False,
         alpha: float | None = None,
-        where: Mapping[str, Any] | None = None,
+        where: Where | None = None,
         where_sql: str | None = None,
         mapper: Mapper = in_this_process,
         phase: Callable[[str], None] | None = None,
@@ -336,13 +336,13 @@ class VectorTable:
         """
         from pipeline.table.duplicates.find import find_duplicates
         from pipeline.table.duplicates.vectors import VectorBlocks
-        from pipeline.table.query.conditions import conjunction, where_equal
+        from pipeline.table.query.conditions import condition_sql, conjunction
 
         dataset = self.dataset()
         blocks = VectorBlocks(
             self.location, dataset.version, self.spec.combine or "sum", self.halves[0], self.spec.alpha, alpha
         )
-        condition = conjunction(where_equal(self.schema, where), where_sql)
+        condition = conjunction(condition_sql(self.schema, where), where_sql)
         return find_duplicates(
             blocks, dataset, score, where=condition, groups=groups, mapper=mapper, phase=phase or (lambda _: None)
         )

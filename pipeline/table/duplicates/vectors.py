@@ -9,6 +9,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 
+from pipeline.columns import as_matrix
 from pipeline.embedding.combine import reweighted
 from pipeline.table.schema import VECTOR
 from pipeline.table.store import storage_errors
@@ -45,8 +46,7 @@ class VectorBlocks:
             options = dict(self.location.options) or None
             dataset = lance.dataset(self.location.uri, version=self.version, storage_options=options)
             column = take_rows(dataset, rows, [VECTOR]).column(VECTOR)
-        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return flat.reshape(len(rows), column.type.list_size)
+        return as_matrix(column)
 
     def unit(self, stored: NDArray[np.float16]) -> NDArray[np.float32]:
         """Vectors float32 [n, D] of length 1 whose dot products are scores."""
