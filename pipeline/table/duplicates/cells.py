@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["CELLS_PER_ROW", "SAMPLE_PER_CELL", "cell_count", "cells_of", "find_centroids", "members_of"]
 
 CELLS_PER_ROW: Final = 3
-"""Measured on pairs of cosine .98, the hardest kind of each: in 1,000 clusters 1, 2 and 3 cells a row found 99.1, 99.9
-and 99.9 % of them; where nothing is in clusters 73, 95 and 99 %."""
+"""Measured on pairs of cosine .98 that lie in the worst direction to each other: in 1,000 clusters 1, 2 and 3 cells a
+row found 99, 100 and 100 % of them; where nothing is in clusters 73, 95 and 99 %."""
 
 SAMPLE_PER_CELL: Final = 16
 """Vectors that centroids are made of, for each of them."""
