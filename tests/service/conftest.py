@@ -58,7 +58,8 @@ def ask():
     return ask
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def served(table, ask):
     """Ask a service of the table that no test changes."""
-    return lambda method, path, **content: ask({"tables": (str(table.location),)}, method, path, **content)
+    app = create_app(ServiceSettings(tables=(str(table.location),)))
+    return lambda method, path, **content: ask(None, method, path, app=app, **content)
