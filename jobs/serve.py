@@ -77,6 +77,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     output.people.print(f"{scheme}://{shown}:{settings.port} serves {names} (Ctrl-C ends it)", markup=False)
     try:
         server.run()
+    except KeyboardInterrupt:  # uvicorn has ended well, and passes the signal on
+        output.progress.print("stopped")
     except SystemExit as error:  # how uvicorn tells that it could not start
         raise UsageError(f"cannot listen at {settings.host}, port {settings.port}: is it taken?") from error
 

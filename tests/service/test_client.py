@@ -47,6 +47,8 @@ def server(table):
     assert "canary" not in log
     assert '"route": "/search"' in log
     assert "Traceback" not in log
+    assert log.endswith("stopped\n")
+    assert process.returncode == 0
 
 
 def answers(port):
