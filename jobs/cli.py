@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "topics": "fit topics on a table's vectors, and show them",
     "delete": "remove documents for good",
     "inspect": "what a table holds: spec, rows, rejects, runs, topics",
+    "serve": "search, documents, facets and topics over HTTP",
     "models": "which models are supported; what one checkpoint is",
     "evaluate": "how good a model's vectors are, against baselines",
 }

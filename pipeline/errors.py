@@ -7,6 +7,7 @@
     ├── ModelError                a checkpoint that cannot become a replica, or must not
     ├── TableError                a table that cannot be created, opened, read or written
     │   ├── TableNotFoundError
+    │   ├── NotInTableError       a document, a version or a tag that a table does not have
     │   ├── FingerprintError      vectors of another meaning (promise 4: no silent mixing)
     │   ├── LeaseError            another driver is at work on the table
     │   └── CommitError           a commit that lost its race more often than is plausible
@@ -24,6 +25,7 @@ __all__ = [
     "LeaseError",
     "ModelError",
     "MoeeError",
+    "NotInTableError",
     "RunError",
     "SourceError",
     "SpecError",
@@ -65,6 +67,10 @@ class TableError(MoeeError):
 
 class TableNotFoundError(TableError):
     """There is no table at the given place."""
+
+
+class NotInTableError(TableError):
+    """A table does not have the document, the version or the tag that was named."""
 
 
 class FingerprintError(TableError):

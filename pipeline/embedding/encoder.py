@@ -6,11 +6,12 @@ order, the device or the number of replicas (docs/design.md, promise 1).
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, Self, overload
 
 import numpy as np
 import torch
@@ -118,6 +119,12 @@ class Encoder(BertopicBackend):
     def fingerprint(self) -> str:
         """Vectors may be compared only if their fingerprints are equal."""
         return fingerprint_of(self.meaning, self.calibration.hash)
+
+    def calibrated_by(self, calibration: Calibration) -> Self:
+        """The same model with another table's calibration; both share one replica."""
+        other = copy.copy(self)
+        other._calibration = calibration  # noqa: SLF001  its own class
+        return other
 
     def calibrate(self, texts: Sequence[str]) -> Calibration:
         """Make and use a calibration from a sample of the corpus (docs/design.md: 2,048 documents)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from pipeline.mapper import Mapper
     from pipeline.spec import Meaning
     from pipeline.table.query.conditions import Where
-    from pipeline.table.query.question import Mode
+    from pipeline.table.query.question import Mode, Question
     from pipeline.table.query.request import VectorSpace
 
 __all__ = ["VectorTable"]
@@ -237,11 +238,16 @@ class VectorTable:
             TableError: there is no text index for ``text`` or ``hybrid``, or the table cannot be read.
             FingerprintError: a text query on a machine where the model is another.
         """
-        from pipeline.table.query.answer import search_one
         from pipeline.table.query.question import Question
 
-        question = Question.of(query=query, k=k, alpha=alpha, where=where, mode=mode, **options)
-        return search_one(self._space, self.dataset(), question)
+        return self.answer(Question.of(query=query, k=k, alpha=alpha, where=where, mode=mode, **options))
+
+    def answer(self, question: Question, encode: Callable[[Sequence[str]], np.ndarray] | None = None) -> pa.Table:
+        """The hits of a question as `search` gives them, with another way to encode queries than the table's own."""
+        from pipeline.table.query.answer import search_one
+
+        space = self._space if encode is None else replace(self._space, encode=encode)
+        return search_one(space, self.dataset(), question)
 
     def search_many(
         self,
@@ -276,6 +282,20 @@ class VectorTable:
             Question.of(query=query, alpha=weight, **common) for query, weight in zip(queries, alphas, strict=True)
         ]
         return search_each(self._space, self.dataset(), questions)
+
+    def document(self, id: str, at: int | str | None = None) -> pa.Table:  # noqa: A002
+        """The row of a document, or its chunks in their order, without vectors; no row where it is not there.
+
+        Args:
+            id: of a document or a chunk.
+            at: as in `search`.
+
+        Raises:
+            TableError: the table cannot be read, or has no such version.
+        """
+        from pipeline.table.query.answer import document
+
+        return document(self.location, self.dataset(), id, at)
 
     def facets(
         self,

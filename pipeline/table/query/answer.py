@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.table.query.conditions import condition_sql, conjunction
+from pipeline.table.query.conditions import condition_sql, conjunction, named
 from pipeline.table.query.earlier import as_it_was
 from pipeline.table.query.facets import count_values
 from pipeline.table.query.request import make_request
 from pipeline.table.query.search import run_search
+from pipeline.table.schema import VECTOR
 from pipeline.table.store import storage_errors
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pipeline.table.query.question import Question
     from pipeline.table.query.request import Request, VectorSpace
 
-__all__ = ["facets", "search_each", "search_one"]
+__all__ = ["document", "facets", "search_each", "search_one"]
 
 _ENCODED: Final = 64
 """Queries that are encoded at once, and answered before the next."""
@@ -70,6 +71,14 @@ def _encoded_together(space: VectorSpace, questions: Sequence[Question]) -> Vect
         return space
     vectors = dict(zip(texts, space.encode(texts), strict=True))
     return replace(space, encode=lambda some: np.stack([vectors[text] for text in some]))
+
+
+def document(location: TableLocation, newest: lance.LanceDataset, name: str, at: int | str | None) -> pa.Table:
+    """See `VectorTable.document`."""
+    dataset, without = _version(location, newest, at)
+    columns = [column for column in dataset.schema.names if column != VECTOR]
+    with storage_errors("read", location):
+        return dataset.to_table(columns=columns, filter=conjunction(named(dataset.schema, name), without))
 
 
 def facets(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import TableError
+from pipeline.errors import NotInTableError
 from pipeline.table.companions.deleted import read_deleted, text_marks
 from pipeline.table.query.literals import value_sql
 from pipeline.table.schema import document_column
@@ -27,13 +27,13 @@ def as_it_was(location: TableLocation, newest: lance.LanceDataset, at: int | str
     Texts are read where documents are known by their text (`pipeline.table.companions.deleted`).
 
     Raises:
-        TableError: there is no such version, or not any more, or no such tag.
+        NotInTableError: there is no such version, or not any more, or no such tag.
     """
     with storage_errors("read", location):
         try:
             dataset = newest.checkout_version(at)
         except (OSError, ValueError) as error:
-            raise TableError(f"{location} has no {_kept(newest, at)}") from error
+            raise NotInTableError(f"{location} has no {_kept(newest, at)}") from error
         gone = _deleted_here(dataset, read_deleted(location))
     return dataset, f"id NOT IN ({', '.join(map(value_sql, gone))})" if len(gone) else "TRUE"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.columns import as_matrix
 from pipeline.embedding.combine import query_vector, split, unit
-from pipeline.errors import TableError, UsageError
+from pipeline.errors import NotInTableError, TableError, UsageError
 from pipeline.table.query.conditions import condition_sql, conjunction, named
 from pipeline.table.query.indexes import has_index
 from pipeline.table.query.literals import in_words, is_comparable
@@ -214,5 +214,5 @@ def _rows_of(location: TableLocation, dataset: lance.LanceDataset, document: str
     with storage_errors("search", location):
         found = dataset.to_table(columns=["id", VECTOR], filter=conjunction(named(dataset.schema, document), without))
     if not found.num_rows:
-        raise TableError(f"there is no document {document!r} in {location}")
+        raise NotInTableError(f"there is no document {document!r} in {location}")
     return found

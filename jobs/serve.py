@@ -1,0 +1,137 @@
+"""``moee serve``: search, documents, facets and topics of tables over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from jobs.command import Command, Output, run_command, storage_argument, storage_options
+from pipeline.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pipeline.service.settings import ServiceSettings
+
+__all__ = ["COMMAND"]
+
+_TOKEN: Final = "MOEE_SERVE_TOKEN"  # noqa: S105  the name of a variable
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``moee serve``."""
+    parser.add_argument("table", nargs="*", metavar="DIR/NAME")
+    storage_argument(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1: this machine only)")
+    parser.add_argument("--port", type=int, default=8000, help="(8000)")
+    parser.add_argument("--host-name", action="append", default=[], metavar="NAME", help="by which it is also reached")
+    parser.add_argument(
+        "--token-hash", metavar="HASH", help=f"of the token that requests bring (or the token in {_TOKEN})"
+    )
+    parser.add_argument("--new-token", action="store_true", help="make a token, print it and its hash, and end")
+    parser.add_argument("--no-texts", action="store_true", help="answers hold no texts")
+    parser.add_argument("--certificate", metavar="FILE", help="PEM, for HTTPS")
+    parser.add_argument("--key", metavar="FILE", help="PEM, of the certificate")
+    parser.add_argument("--max-requests", type=int, metavar="N", help="answered at once (64); more get status 429")
+    parser.add_argument("--max-k", type=int, metavar="N", help="hits of one search (1,000)")
+    parser.add_argument("--log-requests", action="store_true", help="a line of JSON for each, without what was asked")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> None:
+    """Serve until it is stopped."""
+    if arguments.new_token:
+        _show_token(output)
+        return
+    if not arguments.table:
+        raise UsageError("serve: name at least one table")
+    if (arguments.certificate is None) != (arguments.key is None):
+        raise UsageError("--certificate and --key go together")
+    settings = _settings(arguments)
+    import uvicorn
+
+    from pipeline.service.app import create_app
+
+    with output.following("opening the tables"):
+        app = create_app(settings)
+    if arguments.log_requests:
+        _log_requests()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            ssl_certfile=arguments.certificate,
+            ssl_keyfile=arguments.key,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=10,
+        )
+    )
+    scheme = "http" if arguments.certificate is None else "https"
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    names = ", ".join(settings.tables)
+    output.people.print(f"{scheme}://{shown}:{settings.port} serves {names} (Ctrl-C ends it)", markup=False)
+    try:
+        server.run()
+    except KeyboardInterrupt:  # uvicorn has ended well, and passes the signal on
+        output.progress.print("stopped")
+    except SystemExit as error:  # how uvicorn tells that it could not start
+        raise UsageError(f"cannot listen at {settings.host}, port {settings.port}: is it taken?") from error
+
+
+def _log_requests() -> None:
+    """To stderr as they are, for programs that read JSON lines."""
+    log = logging.getLogger("pipeline.service.access")
+    log.addHandler(logging.StreamHandler(sys.stderr))
+    log.setLevel(logging.INFO)
+    log.propagate = False
+
+
+def _settings(arguments: argparse.Namespace) -> ServiceSettings:
+    from pipeline.service.settings import Limits, ServiceSettings
+    from pipeline.tokens import parse_token_hash, token_hash
+
+    kept = parse_token_hash(arguments.token_hash) if arguments.token_hash else None
+    if kept is None and os.environ.get(_TOKEN):
+        kept = token_hash(os.environ[_TOKEN])
+    given: dict[str, Any] = {"requests": arguments.max_requests, "k": arguments.max_k}
+    return ServiceSettings(
+        tables=tuple(arguments.table),
+        storage_options=storage_options(arguments),
+        host=arguments.host,
+        port=arguments.port,
+        token_hash=kept,
+        host_names=tuple(arguments.host_name),
+        with_texts=not arguments.no_texts,
+        limits=Limits(**{name: value for name, value in given.items() if value is not None}),
+    )
+
+
+def _show_token(output: Output) -> None:
+    from pipeline.tokens import new_token, token_hash
+
+    token = new_token()
+    output.people.print(f"token {token}\nhash  {token_hash(token)}", highlight=False, markup=False)
+    output.people.print("Keep the token, give the hash to moee serve --token-hash.", markup=False)
+    output.result({"token": token, "hash": token_hash(token)})
+
+
+COMMAND: Final = Command(
+    name="serve",
+    help="Serve search, documents, facets and topics of tables over HTTP. Nothing it answers to writes.",
+    configure=configure,
+    run=run,
+    examples=(
+        "moee serve lake/docs",
+        "moee serve --new-token",
+        "moee serve lake/docs lake/mail --host 0.0.0.0 --token-hash 3f… --host-name search.example.org",
+        'curl -s localhost:8000/search -H "content-type: application/json" -d \'{"query": "space flight", "k": 3}\'',
+    ),
+)
+
+if __name__ == "__main__":
+    sys.exit(run_command(COMMAND))

@@ -1,0 +1,245 @@
+"""Clients of a service, with the names and arguments of `VectorTable`: one that waits, one for ``async``."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote
+
+import httpx2
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import MoeeError, NotInTableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+    from pipeline.table.query.conditions import Where
+    from pipeline.table.query.question import Mode
+
+__all__ = ["AsyncClient", "Client", "ServiceError"]
+
+_TRIES: Final = 4
+_BATCH: Final = 64
+"""Queries in one request of `search_many`."""
+
+
+class ServiceError(MoeeError):
+    """The service refused, is busy, or cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request, and how its answer is read."""
+
+    method: str
+    path: str
+    content: dict[str, Any]
+    read: Callable[[dict[str, Any]], Any]
+
+
+class _Calls:
+    """What both clients ask for."""
+
+    def __init__(self, url: str, token: str | None, table: str | None) -> None:
+        self._url, self._table = url.rstrip("/"), table
+        self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._url!r}, table={self._table!r})"
+
+    def _search(self, query: str | np.ndarray | None, **fields: Any) -> _Call:
+        asked = query if query is None or isinstance(query, str) else np.asarray(query, float).tolist()
+        return self._post("/search", {"query": asked, **fields}, lambda answer: _rows(answer["hits"]))
+
+    def _search_many(self, queries: Sequence[str], **fields: Any) -> _Call:
+        body = {"queries": list(queries), **fields}
+        return self._post("/search/batch", body, lambda answer: [_rows(hits) for hits in answer["answers"]])
+
+    def _document(self, name: str, at: int | str | None) -> _Call:
+        path = f"/documents/{quote(name, safe='')}"
+        return self._get(path, {"at": at}, lambda answer: _rows(answer["rows"]))
+
+    def _facets(self, columns: Sequence[str], where: Sequence[str], most: int) -> _Call:
+        asked = {"column": list(columns), "where": list(where), "most": most}
+        return self._get(
+            "/facets", asked, lambda answer: {name: _rows(counts) for name, counts in answer["facets"].items()}
+        )
+
+    def _topics(self) -> _Call:
+        return self._get("/topics", {}, lambda answer: answer)
+
+    def _post(self, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> _Call:
+        return _Call("POST", path, {"json": self._given(fields)}, read)
+
+    def _get(self, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> _Call:
+        return _Call("GET", path, {"params": self._given(fields)}, read)
+
+    def _given(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in {"table": self._table, **fields}.items() if value is not None}
+
+    def _unreachable(self, error: httpx2.HTTPError) -> ServiceError:
+        return ServiceError(
+            f"{self._url} does not answer ({type(error).__name__}): is it running, and is this its port?"
+        )
+
+
+def _rows(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows)
+
+
+def _read(answer: httpx2.Response, call: _Call) -> Any:
+    """What an answer says.
+
+    Raises:
+        UsageError, NotInTableError, ServiceError: as the problem is.
+    """
+    if answer.is_success:
+        return call.read(answer.json())
+    try:
+        detail = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = answer.reason_phrase
+    kind = {422: UsageError, 404: NotInTableError}.get(answer.status_code, ServiceError)
+    raise kind(f"{call.path}: {detail}")
+
+
+def _seconds_to_wait(answer: httpx2.Response, tries: int) -> float | None:
+    """Before a busy service is asked again; None: it is not."""
+    if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or tries == _TRIES:
+        return None
+    after = answer.headers.get("retry-after", "1")
+    return float(after) if after.isdecimal() else 1.0
+
+
+class Client(_Calls):
+    """A service, asked from ordinary code. A busy one is asked again, a few times.
+
+    Args:
+        url: such as ``http://127.0.0.1:8000``.
+        token: what ``moee serve --new-token`` printed; None: none is asked for.
+        table: which table; None: the only one.
+        seconds: to wait for an answer.
+
+    Every method raises UsageError for what cannot be asked, NotInTableError for what is not there, and ServiceError
+    where the service is busy, refuses, or cannot be reached.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, table: str | None = None, seconds: float = 30.0) -> None:
+        super().__init__(url, token, table)
+        self._http = httpx2.Client(base_url=self._url, headers=self._headers, timeout=seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def search(
+        self,
+        query: str | np.ndarray | None = None,
+        k: int = 10,
+        alpha: float | None = None,
+        where: Where | None = None,
+        mode: Mode = "vector",
+        **options: Any,
+    ) -> pa.Table:
+        """As `VectorTable.search`, without ``where_sql``; values as JSON holds them."""
+        return self._asked(self._search(query, k=k, alpha=alpha, where=where, mode=mode, **options))
+
+    def search_many(self, queries: Sequence[str], k: int = 10, **options: Any) -> Iterator[pa.Table]:
+        """As `VectorTable.search_many`, for queries in words that have one alpha."""
+        for begin in range(0, len(queries), _BATCH):
+            yield from self._asked(self._search_many(queries[begin : begin + _BATCH], k=k, **options))
+
+    def document(self, id: str, at: int | str | None = None) -> pa.Table:  # noqa: A002
+        """As `VectorTable.document`."""
+        return self._asked(self._document(id, at))
+
+    def facets(self, columns: Sequence[str], where: Sequence[str] = (), most: int = 20) -> dict[str, pa.Table]:
+        """As `VectorTable.facets`, with conditions as ``moee search --where`` has them."""
+        return self._asked(self._facets(columns, where, most))
+
+    def topics(self) -> dict[str, Any]:
+        """The newest topics of the table, and what changed."""
+        return self._asked(self._topics())
+
+    def _asked(self, call: _Call) -> Any:
+        for tries in range(1, _TRIES + 1):
+            try:
+                answer = self._http.request(call.method, call.path, **call.content)
+            except httpx2.HTTPError as error:
+                raise self._unreachable(error) from error
+            seconds = _seconds_to_wait(answer, tries)
+            if seconds is None:
+                return _read(answer, call)
+            time.sleep(seconds)
+        raise AssertionError(call.path)
+
+
+class AsyncClient(_Calls):
+    """The same for ``async`` code: arguments, results and errors are those of `Client`."""
+
+    def __init__(self, url: str, *, token: str | None = None, table: str | None = None, seconds: float = 30.0) -> None:
+        super().__init__(url, token, table)
+        self._http = httpx2.AsyncClient(base_url=self._url, headers=self._headers, timeout=seconds)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def search(
+        self,
+        query: str | np.ndarray | None = None,
+        k: int = 10,
+        alpha: float | None = None,
+        where: Where | None = None,
+        mode: Mode = "vector",
+        **options: Any,
+    ) -> pa.Table:
+        """As `Client.search`."""
+        return await self._asked(self._search(query, k=k, alpha=alpha, where=where, mode=mode, **options))
+
+    async def search_many(self, queries: Sequence[str], k: int = 10, **options: Any) -> AsyncIterator[pa.Table]:
+        """As `Client.search_many`."""
+        for begin in range(0, len(queries), _BATCH):
+            for hits in await self._asked(self._search_many(queries[begin : begin + _BATCH], k=k, **options)):
+                yield hits
+
+    async def document(self, id: str, at: int | str | None = None) -> pa.Table:  # noqa: A002
+        """As `Client.document`."""
+        return await self._asked(self._document(id, at))
+
+    async def facets(self, columns: Sequence[str], where: Sequence[str] = (), most: int = 20) -> dict[str, pa.Table]:
+        """As `Client.facets`."""
+        return await self._asked(self._facets(columns, where, most))
+
+    async def topics(self) -> dict[str, Any]:
+        """As `Client.topics`."""
+        return await self._asked(self._topics())
+
+    async def _asked(self, call: _Call) -> Any:
+        for tries in range(1, _TRIES + 1):
+            try:
+                answer = await self._http.request(call.method, call.path, **call.content)
+            except httpx2.HTTPError as error:
+                raise self._unreachable(error) from error
+            seconds = _seconds_to_wait(answer, tries)
+            if seconds is None:
+                return _read(answer, call)
+            await asyncio.sleep(seconds)
+        raise AssertionError(call.path)

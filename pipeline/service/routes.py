@@ -1,0 +1,289 @@
+"""What a service answers. Every answer is JSON; an error is a problem (`pipeline.service.problems`)."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from pipeline.errors import MoeeError, NotInTableError, UsageError
+from pipeline.service.batcher import TooManyWaitingError
+from pipeline.service.metrics import CONTENT_TYPE
+from pipeline.service.models import BatchRequest, SearchRequest
+from pipeline.service.problems import Problem, status_of, without_input
+from pipeline.table.query.grammar import parse_conditions
+from pipeline.table.query.question import Question
+from pipeline.values import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from pipeline.service.state import State
+    from pipeline.service.tables import ServedTable
+
+__all__ = ["router"]
+
+router = APIRouter()
+
+Where = Annotated[list[str] | None, Query(description="year>=1990, lang=de, 'editor is null'; all hold")]
+Table = Annotated[str | None, Query(description="which table; the only one where there is one")]
+At = Annotated[str | None, Query(description="a version of the table, or a tag")]
+
+
+@router.post("/search", summary="The documents nearest to a query, or with its words, or like others")
+async def search(request: Request, asked: SearchRequest) -> JSONResponse:
+    """Hits, best first, each with ``_score`` and what explains it."""
+    return await _answered(request, _values(asked), lambda state: _search(state, request, asked))
+
+
+@router.get("/search", summary="The same with a query in words, as an address")
+async def search_by_address(
+    request: Request,
+    query: str,
+    k: Annotated[int, Query(ge=1)] = 10,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    alpha: Annotated[float | None, Query(ge=0)] = None,
+    mode: Annotated[str, Query(pattern="^(vector|text|hybrid)$")] = "vector",
+    where: Where = None,
+    table: Table = None,
+    at: At = None,
+) -> JSONResponse:
+    """Hits, best first."""
+
+    async def answer(state: State) -> Any:
+        conditions = parse_conditions(where or []) or None
+        asked = SearchRequest.model_construct(
+            query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=_version(at)
+        )
+        return await _search(state, request, asked)
+
+    return await _answered(request, [query, where, table, at], answer)
+
+
+@router.post("/search/batch", summary="Many queries in words at once")
+async def search_batch(request: Request, asked: BatchRequest) -> JSONResponse:
+    """The hits of each query, in their order."""
+
+    async def answer(state: State) -> Any:
+        most = state.settings.limits.queries
+        if len(asked.queries) > most:
+            raise UsageError(f"queries: at most {most:,} at once")
+        fields = asked.model_dump(exclude={"queries", "table"})
+        single = [SearchRequest.model_construct(query=query, table=asked.table, **fields) for query in asked.queries]
+        answers = await asyncio.gather(*(_search(state, request, each) for each in single))
+        return {"table": answers[0]["table"], "answers": [each["hits"] for each in answers]}
+
+    return await _answered(request, _values(asked), answer)
+
+
+@router.get("/similar/{id:path}", summary="The documents nearest to one")
+async def similar(
+    request: Request,
+    id: str,  # noqa: A002
+    k: Annotated[int, Query(ge=1)] = 10,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    alpha: Annotated[float | None, Query(ge=0)] = None,
+    where: Where = None,
+    table: Table = None,
+    at: At = None,
+) -> JSONResponse:
+    """Hits, best first, without the document itself."""
+
+    async def answer(state: State) -> Any:
+        conditions = parse_conditions(where or []) or None
+        asked = SearchRequest.model_construct(
+            like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=_version(at)
+        )
+        return await _search(state, request, asked)
+
+    return await _answered(request, [id, where, table, at], answer)
+
+
+@router.get("/documents/{id:path}", summary="A document")
+async def document(request: Request, id: str, table: Table = None, at: At = None) -> JSONResponse:  # noqa: A002
+    """Its row, or its chunks in their order."""
+
+    async def answer(state: State) -> Any:
+        served = await state.run(state.tables.get, table)
+        rows = await state.run(served.table.document, id, _version(at))
+        if not rows.num_rows:
+            raise NotInTableError("there is no document of this id")
+        return {"table": served.name, "rows": as_json(_without_text(state, rows))}
+
+    return await _answered(request, [id, table, at], answer)
+
+
+@router.get("/facets", summary="How often each value of columns occurs")
+async def facets(
+    request: Request,
+    column: Annotated[list[str], Query()],
+    where: Where = None,
+    most: Annotated[int, Query(ge=1, le=1000)] = 20,
+    table: Table = None,
+    at: At = None,
+) -> JSONResponse:
+    """For each column its most frequent values with their counts, under a condition."""
+
+    async def answer(state: State) -> Any:
+        served = await state.run(state.tables.get, table)
+        if not state.settings.with_texts and "text" in column:
+            raise UsageError("texts are withheld here")
+        conditions = parse_conditions(where or []) or None
+        counts = await state.run(
+            lambda: served.table.facets(column, conditions, at=_version(at), most=most),
+        )
+        return {"table": served.name, "facets": as_json(counts)}
+
+    return await _answered(request, [column, where, table, at], answer)
+
+
+@router.get("/tables", summary="The tables that are served")
+async def tables(request: Request) -> JSONResponse:
+    """Name, rows, version, columns, and the spec of the vectors."""
+
+    async def answer(state: State) -> Any:
+        return {"tables": [await state.run(_described, state, name) for name in state.tables.names]}
+
+    return await _answered(request, None, answer)
+
+
+@router.get("/topics", summary="The topics of a table")
+async def topics(request: Request, table: Table = None) -> JSONResponse:
+    """The newest topic model: its topics, largest first, and what changed against the model before."""
+
+    async def answer(state: State) -> Any:
+        served = await state.run(state.tables.get, table)
+        return {"table": served.name, **(await state.run(_topics, state, served))}
+
+    return await _answered(request, [table], answer)
+
+
+@router.get("/topics/{topic}", summary="A topic with its words and typical documents")
+async def topic(
+    request: Request, topic: int, examples: Annotated[int, Query(ge=0, le=100)] = 5, table: Table = None
+) -> JSONResponse:
+    """Words by c-TF-IDF and by the embedding model, each with its weight, and the most typical documents."""
+
+    async def answer(state: State) -> Any:
+        served = await state.run(state.tables.get, table)
+        return {"table": served.name, **(await state.run(_topic, state, served, topic, examples))}
+
+    return await _answered(request, [table], answer)
+
+
+@router.get("/healthz", summary="Whether the service lives", include_in_schema=False)
+async def healthz() -> JSONResponse:
+    """Always yes, where an answer comes at all."""
+    return JSONResponse({"status": "alive"})
+
+
+@router.get("/readyz", summary="Whether it can answer", include_in_schema=False)
+async def readyz(request: Request) -> JSONResponse:
+    """Yes once all replicas are loaded and every table can be opened."""
+    state: State = request.app.state.service
+    if not state.ready.is_set():
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the replicas are being loaded", {"retry-after": "2"})
+    try:
+        for name in state.tables.names:
+            await state.run(state.tables.get, name)
+    except MoeeError as error:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "a table cannot be opened") from error
+    return JSONResponse({"status": "ready"})
+
+
+@router.get("/metrics", summary="What is counted, as Prometheus reads it")
+async def metrics(request: Request) -> Response:
+    """Requests, times, batches, and the version of each table."""
+    state: State = request.app.state.service
+    for name in state.tables.names:
+        try:
+            dataset = (await state.run(state.tables.get, name)).table.dataset()
+        except MoeeError:
+            continue  # /readyz tells of it
+        state.metrics.version.labels(name).set(dataset.version)
+        state.metrics.rows.labels(name).set(dataset.count_rows())
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE)
+
+
+async def _answered(request: Request, sent: Any, answer: Callable[[State], Any]) -> JSONResponse:
+    """The answer as JSON, or a problem that repeats nothing of what was `sent`."""
+    state: State = request.app.state.service
+    try:
+        return JSONResponse(await answer(state))
+    except TooManyWaitingError as error:
+        raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many queries wait", {"retry-after": "1"}) from error
+    except MoeeError as error:
+        message = state.tables.by_name(str(error))
+        raise Problem(status_of(error), without_input(message, sent)) from error
+
+
+def _values(asked: SearchRequest | BatchRequest) -> list[Any]:
+    """What was sent, without the names of the fields."""
+    return list(asked.model_dump().values())
+
+
+async def _search(state: State, request: Request, asked: SearchRequest) -> dict[str, Any]:
+    limits = state.settings.limits
+    if asked.k + asked.offset > limits.k:
+        raise UsageError(f"k and offset: at most {limits.k:,} together")
+    if isinstance(asked.query, str) and len(asked.query) > limits.query_letters:
+        raise UsageError(f"the query: at most {limits.query_letters:,} characters")
+    served: ServedTable = await state.run(state.tables.get, asked.table)
+    fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__ if hasattr(asked, name)}
+    if isinstance(asked.query, list):
+        fields["query"] = np.asarray(asked.query, np.float32)
+    hits = await served.search(Question.of(**fields), state.run)
+    request.state.told = {"table": served.name, "hits": hits.num_rows}
+    return {"table": served.name, "hits": as_json(_without_text(state, hits))}
+
+
+def _without_text(state: State, rows: pa.Table) -> pa.Table:
+    if state.settings.with_texts:
+        return rows
+    return rows.drop_columns([name for name in ("text", "_passage") if name in rows.column_names])
+
+
+def _described(state: State, name: str) -> dict[str, Any]:
+    served = state.tables.get(name)
+    dataset = served.table.dataset()
+    return {
+        "table": name,
+        "rows": dataset.count_rows(),
+        "version": dataset.version,
+        "columns": {field.name: str(field.type) for field in dataset.schema},
+        "spec": served.table.spec.model_dump(mode="json"),
+    }
+
+
+def _topics(state: State, served: ServedTable) -> dict[str, Any]:
+    from pipeline.topics import load_topics
+
+    found = load_topics(served.table)
+    model = found.model
+    views = [_view(state, view) for view in found.overview(examples=0)]
+    figures = {"version": model.version, "documents": model.documents, "outliers": model.outliers}
+    return {**figures, "created": as_json(model.created), "topics": views, "events": as_json(found.events())}
+
+
+def _topic(state: State, served: ServedTable, topic: int, examples: int) -> dict[str, Any]:
+    from pipeline.topics import load_topics
+
+    return _view(state, load_topics(served.table).show(topic, examples))
+
+
+def _view(state: State, view: Any) -> dict[str, Any]:
+    shown = asdict(view)
+    if not state.settings.with_texts:
+        shown["examples"] = [{"id": example["id"]} for example in shown["examples"]]
+    return as_json(shown)
+
+
+def _version(at: str | None) -> int | str | None:
+    return int(at) if at is not None and at.isdecimal() else at

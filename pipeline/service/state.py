@@ -1,0 +1,36 @@
+"""What the routes of one application share: settings, tables, what is counted, threads."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.service.metrics import Metrics
+    from pipeline.service.settings import ServiceSettings
+    from pipeline.service.tables import ServedTables
+
+__all__ = ["State"]
+
+_THREADS: Final = 4
+"""In which tables are searched, beside the replica's: Lance releases the interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the routes share."""
+
+    settings: ServiceSettings
+    tables: ServedTables
+    metrics: Metrics
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "search"))
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        """Call a function in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments))
