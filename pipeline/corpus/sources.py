@@ -22,7 +22,7 @@ from pipeline.corpus.formats import lance_table
 from pipeline.corpus.formats.base import UnreadableError
 from pipeline.corpus.formats.registry import FORMATS
 from pipeline.corpus.openings import noted
-from pipeline.corpus.passed_over import CARD, NO_FILE, NOT_UTF8, TABLE, by_reason, described, kind_of
+from pipeline.corpus.passed_over import CARD, NO_FILE, NOT_UTF8, TABLE, VERSION_MARK, by_reason, described, kind_of
 from pipeline.corpus.source_file import Compression, SourceFile
 from pipeline.corpus.walk import is_lance, matches
 from pipeline.errors import SourceError
@@ -200,6 +200,8 @@ def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, An
     except UnicodeEncodeError:
         logger.warning("skipped %r: its name is not UTF-8; rename it to have it read", uri)
         return NOT_UTF8
+    if "?versionId=" in path and uri.startswith("s3"):  # s3fs would open the key that ends before it
+        return VERSION_MARK
     if kind[0] == "lance":
         return _lance_source(uri, storage_options)
     if is_local(uri):
