@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,14 +11,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
 
-from jobs.command import Command, Output, parse_pairs, run_command, storage_argument, storage_options
+from jobs.command import (
+    Command,
+    Output,
+    parse_pairs,
+    printable,
+    run_command,
+    storage_argument,
+    storage_options,
+)
 from pipeline.errors import UsageError
+from pipeline.wording import counted
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
+    import pyarrow as pa
 
     from pipeline.spec import EmbeddingSpec
 
@@ -78,8 +89,12 @@ def _on_labels(arguments: argparse.Namespace, output: Output) -> list[Row]:
 
     from pipeline.embedding.evaluation import label_scores, tfidf_vectors
 
+    where, fit_where = parse_pairs(arguments.where, "--where"), parse_pairs(arguments.fit_where, "--fit-where")
     with output.following("reading the documents"):
-        measured = _documents(arguments, parse_pairs(arguments.where, "--where"))
+        documents, notes = _documents(arguments, (arguments.label, *where, *fit_where))
+    for note in notes:
+        output.progress.print(printable(note), markup=False)
+    measured = _selected(documents, arguments, where)
     texts, labels = measured["text"], np.array(measured[arguments.label])
     output.progress.print(f"{len(texts):,} documents, {len(set(labels.tolist()))} labels")
     rows: list[Row] = []
@@ -87,7 +102,7 @@ def _on_labels(arguments: argparse.Namespace, output: Output) -> list[Row]:
         rows.append({**way, **_as_row(label_scores(vectors, labels))})
     if not arguments.no_baselines:
         with output.following("TF-IDF"):
-            fitting = _documents(arguments, parse_pairs(arguments.fit_where, "--fit-where"))["text"]
+            fitting = _selected(documents, arguments, fit_where)["text"]
             scores = label_scores(tfidf_vectors(fitting, texts), labels)
         rows.append({"model": "TF-IDF + SVD 256", **_as_row(scores)})
     return rows
@@ -144,20 +159,37 @@ def _ways_of(
             yield {**way, "combine": combination, "default": is_default}, vectors
 
 
-def _documents(arguments: argparse.Namespace, where: Mapping[str, str]) -> dict[str, list[Any]]:
-    """The checked documents that `where` selects: text, label."""
+def _documents(arguments: argparse.Namespace, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The checked documents with these metadata columns, and lines that say what is not among them."""
+    import pyarrow as pa
+
+    from pipeline.corpus import ReaderOptions, keep_schema, plan, read_unit, resolve_columns
+    from pipeline.corpus.dialect import UNSAID
+    from pipeline.corpus.dialects import settle_dialects
+    from pipeline.corpus.passed_over import by_reason, described
+    from pipeline.corpus.sources import look_through
+
+    storage: dict[str, Any] = {"storage_options": storage_options(arguments)}
+    listing = look_through(arguments.source, **storage)
+    files = settle_dialects(list(listing.files), UNSAID, **storage)
+    options = resolve_columns(files, ReaderOptions(text=arguments.text, keep=tuple(columns)), **storage)
+    keep = keep_schema(files, options, **storage)
+    units = plan(files, options, **storage)
+    batches = [batch for unit in units for batch in read_unit(unit, options, keep=keep, **storage)]
+    reasons = Counter(reason for batch in batches for reason in batch.rejects.column("reason").to_pylist())
+    notes = [f"not read: {described(by_reason(listing.passed_over))}"] if listing.passed_over else []
+    if reasons:
+        told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        notes.append(f"{counted(reasons.total(), 'reject')} ({told})")
+    return pa.concat_tables([batch.documents for batch in batches]), notes
+
+
+def _selected(table: pa.Table, arguments: argparse.Namespace, where: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The labelled documents that `where` selects, as many as are wanted: text, label."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from pipeline.corpus import ReaderOptions, keep_schema, list_sources, plan, read_unit, resolve_columns
-
-    files = list_sources(arguments.source)
-    columns = tuple(dict.fromkeys([arguments.label, *where]))
-    options = resolve_columns(files, ReaderOptions(text=arguments.text, keep=columns))
-    keep = keep_schema(files, options)
-    tables = [batch.documents for unit in plan(files, options) for batch in read_unit(unit, options, keep=keep)]
-    table = pa.concat_tables(tables)
     for name, value in where.items():
         table = table.filter(pc.equal(table.column(name).cast(pa.string()), value))
     table = table.filter(pc.is_valid(table.column(arguments.label)))

@@ -8,9 +8,14 @@ from typing import Final, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["plain_type", "safe_cast", "widened"]
+__all__ = ["EXACT_INTEGERS", "plain_type", "safe_cast", "widened"]
 
-_LONG_INTEGER: Final = r"^[+-]?[0-9]{16,}$"
+EXACT_INTEGERS: Final[dict[pa.DataType, int]] = {
+    pa.float16(): 1 << 11,
+    pa.float32(): 1 << 24,
+    pa.float64(): 1 << 53,
+}
+"""Up to here a float tells integers apart."""
 _UNITS: Final = ("s", "ms", "us", "ns")
 
 
@@ -129,7 +134,8 @@ def _infinite(array: pa.Array) -> pa.Array:
 
 def _tells_apart(texts: pa.Array, floats: pa.Array) -> bool:
     """Whether texts that are integers are so as floats, as Arrow asks of integers."""
-    long = pc.match_substring_regex(texts, _LONG_INTEGER)
+    digits = len(str(EXACT_INTEGERS[floats.type]))
+    long = pc.match_substring_regex(texts, rf"^[+-]?[0-9]{{{digits},}}$")
     pairs = zip(texts.filter(long).to_pylist(), floats.filter(long).to_pylist(), strict=True)
     return all(Decimal(text) == number for text, number in pairs)
 
@@ -140,6 +146,8 @@ def _may_lose(given: pa.DataType, to: pa.DataType) -> bool:
         return True
     if pa.types.is_decimal(given) or pa.types.is_decimal(to):
         return pa.types.is_floating(given) or pa.types.is_floating(to)
+    if pa.types.is_integer(given) and pa.types.is_float16(to):
+        return True
     if isinstance(given, pa.StructType) and isinstance(to, pa.StructType):
         shared = {field.name for field in given.fields} & {field.name for field in to.fields}
         dropped = given.num_fields > len(shared)

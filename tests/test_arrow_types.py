@@ -102,6 +102,7 @@ def test_a_value_keeps_its_meaning_or_does_not_fit(value, to):
         (datetime(9999, 12, 31), pa.timestamp("us"), pa.timestamp("ns")),
         (datetime(2024, 1, 1, 12), pa.timestamp("us"), pa.date32()),
         (2**53 + 1, pa.int64(), pa.float64()),
+        (2**11 + 1, pa.int64(), pa.float16()),
         (1e300, pa.float64(), pa.float32()),
         ("1e400", pa.string(), pa.float64()),
         (2, pa.int64(), pa.bool_()),

@@ -34,7 +34,7 @@ TOPICS = (
 CORPUS = (
     ("pipeline.corpus.source_file", "pipeline.corpus.dialect", "pipeline.corpus.passed_over"),
     ("pipeline.corpus.formats", "pipeline.corpus.walk"),
-    ("pipeline.corpus.dialects",),
+    ("pipeline.corpus.dialects", "pipeline.corpus.openings"),
     ("pipeline.corpus.readers", "pipeline.corpus.sources", "pipeline.corpus.slices", "pipeline.corpus.partitions"),
     ("pipeline.corpus.planner", "pipeline.corpus.document_checks", "pipeline.corpus.kept_columns"),
     ("pipeline.corpus.reading",),

@@ -98,10 +98,10 @@ def fit_and_show(
     from pipeline.topics import fit_topics
 
     opened = VectorTable.open(table, storage_options)
-    with output.following("fitting topics"):
+    with output.following("fitting topics") as progress:
         encoder = opened.encoder if keywords else None
         mapper = mapper_for(opened, sample)
-        topics = fit_topics(opened, encoder=encoder, limit=sample, mapper=mapper, **settings)
+        topics = fit_topics(opened, encoder=encoder, limit=sample, mapper=mapper, phase=progress.phase, **settings)
     if llm is not None:
         topics = label_by_llm(topics, llm, output, wait=LABEL_WAIT)
     show_topics(output.people, topics, limit)

@@ -103,9 +103,11 @@ def refresh_and_show(
     opened = VectorTable.open(table, storage_options)
     limits = thresholds or Thresholds()
     mapper = mapper_for(opened, latest_topics(TopicTables.of(opened)).model.documents + SAMPLE)
-    with output.following("refreshing topics"):
+    with output.following("refreshing topics") as progress:
         encoder = _EncoderOnDemand(opened) if keywords else None
-        refresh = refresh_topics(opened, thresholds=limits, encoder=encoder, mapper=mapper, **settings)
+        refresh = refresh_topics(
+            opened, thresholds=limits, encoder=encoder, mapper=mapper, phase=progress.phase, **settings
+        )
     _show(output.people, refresh, limits)
     if llm is not None and any(model.kind in {"births", "refit"} for model in refresh.made):
         refresh = replace(refresh, topics=label_by_llm(refresh.topics, llm, output))

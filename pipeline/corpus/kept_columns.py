@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.arrow_types import plain_type, widened
+from pipeline.corpus.formats.lines import SAMPLE_BYTES
 from pipeline.corpus.partitions import partition_types
-from pipeline.corpus.readers import UnreadableError, file_schema, is_stream
+from pipeline.corpus.readers import UnreadableError, file_schema, inflated_size, is_stream
 from pipeline.errors import SourceError
 from pipeline.prefetch import map_ahead
 from pipeline.storage import is_local
@@ -29,7 +30,10 @@ __all__ = ["keep_schema"]
 _MOST_FOOTERS: Final = 1024
 """Local files that tell their schema by their metadata: half a second."""
 _MOST_FILES: Final = 32
-"""Others: of streams the first megabytes are parsed, and storages answer each with a request."""
+"""Others: of streams the first megabytes are parsed, and storages answer each with a request..."""
+_MOST_BYTES: Final = 64 << 20
+"""...and so many bytes of streams in all, a second or two, but of this many files at least:"""
+_FEWEST_FILES: Final = 8
 
 
 def keep_schema(
@@ -59,7 +63,8 @@ def _type(name: str, schemas: Sequence[pa.Schema], partitions: Mapping[str, pa.D
     for each in types[1:]:
         found = widened(found, each)
     chosen = plain_type(found)
-    _check_storable(name, chosen)
+    if not _is_storable(chosen):
+        raise SourceError(f"column {name!r} is {chosen}, which a table cannot hold; leave it out, or convert it")
     return chosen
 
 
@@ -83,24 +88,22 @@ def _schemas(files: Sequence[SourceFile], storage_options: Mapping[str, Any] | N
     ordered = sorted((file for file in files if file.format != "text"), key=lambda each: each.uri)
     cheap = [not is_stream(file) and is_local(file.uri) for file in ordered]
     sample = _spread([file for file, is_cheap in zip(ordered, cheap, strict=True) if is_cheap], _MOST_FOOTERS)
-    sample += _spread([file for file, is_cheap in zip(ordered, cheap, strict=True) if not is_cheap], _MOST_FILES)
+    others = [file for file, is_cheap in zip(ordered, cheap, strict=True) if not is_cheap]
+    sample += _spread(others, _affordable(others))
     if not all(is_local(file.uri) for file in sample):
         return [found for _, found in map_ahead(schema, sample) if found is not None]
     return [found for found in map(schema, sample) if found is not None]
 
 
+def _affordable(files: Sequence[SourceFile]) -> int:
+    """How many of the files may be looked at."""
+    parsed = sum(min(inflated_size(file), SAMPLE_BYTES) for file in files if is_stream(file))
+    return min(_MOST_FILES, max(_FEWEST_FILES, len(files) * _MOST_BYTES // max(parsed, 1)))
+
+
 def _spread(files: list[SourceFile], most: int) -> list[SourceFile]:
     """At most so many, from the first one to the last."""
     return [files[at] for at in np.unique(np.linspace(0, len(files) - 1, most).astype(int))] if files else []
-
-
-def _check_storable(name: str, given: pa.DataType) -> None:
-    if not name or {".", "`"} & set(name):
-        raise SourceError(
-            f"column {name!r} cannot be kept: a table's columns have names without dots and backticks; rename it"
-        )
-    if not _is_storable(given):
-        raise SourceError(f"column {name!r} is {given}, which a table cannot hold; leave it out, or convert it")
 
 
 def _is_storable(given: pa.DataType) -> bool:

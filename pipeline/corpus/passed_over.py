@@ -22,6 +22,7 @@ __all__ = [
     "NO_FILE",
     "NO_SUFFIX",
     "TABLE",
+    "VERSION_MARK",
     "by_reason",
     "described",
     "kind_of",
@@ -34,6 +35,7 @@ LOOP: Final = "link to a folder that holds it"
 FOLDER: Final = "folder that the glob does not enter"
 NO_FILE: Final = "socket, pipe or device"
 NOT_UTF8: Final = "name that is not UTF-8"
+VERSION_MARK: Final = "key with ?versionId="
 CARD: Final = "README.md of a dataset"
 TABLE: Final = "table of embeddings"
 
@@ -47,6 +49,7 @@ _PLURALS: Final[Mapping[str, str]] = {
     FOLDER: "folders that the glob does not enter",
     NO_FILE: "sockets, pipes or devices",
     NOT_UTF8: "names that are not UTF-8",
+    VERSION_MARK: "keys with ?versionId=",
     CARD: "READMEs of datasets",
     TABLE: "tables of embeddings",
 }

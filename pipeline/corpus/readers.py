@@ -5,8 +5,9 @@ What a format does is told by its protocol (`pipeline.corpus.formats.protocols`)
 
 from __future__ import annotations
 
-import logging
+import contextlib
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from pipeline.corpus.formats.content import inflated_size
 from pipeline.corpus.formats.protocols import Seekable, Stream
 from pipeline.corpus.formats.registry import FORMATS
 from pipeline.corpus.formats.webdataset import KEY
+from pipeline.corpus.openings import noted
 from pipeline.errors import SourceError, UsageError
 from pipeline.wording import counted
 
@@ -37,12 +39,11 @@ __all__ = [
     "file_schema",
     "inflated_size",
     "is_stream",
+    "open_on_trial",
     "read_rows",
     "read_stream",
     "resolve_columns",
 ]
-
-logger = logging.getLogger(__name__)
 
 RESERVED_COLUMNS: Final = frozenset(
     {"id", "text", "vector", "hs_norm", "rw_norm", "n_tokens", "truncated", "source", "slice", "row"}
@@ -66,8 +67,8 @@ def file_schema(file: SourceFile, *, storage_options: Mapping[str, Any] | None =
         UnreadableError: the file is damaged.
         SourceError: its storage failed.
     """
-    logger.debug("opening %s", file.uri)
-    return FORMATS[file.format].reader.schema(file, storage_options)
+    with noted(file, storage_options):
+        return FORMATS[file.format].reader.schema(file, storage_options)
 
 
 def _first_schema(files: Sequence[SourceFile], storage_options: Mapping[str, Any] | None) -> tuple[pa.Schema, str]:
@@ -159,9 +160,19 @@ def extents(
         UnreadableError: the file is damaged.
         SourceError: its storage failed.
     """
-    logger.debug("opening %s", file.uri)
     reader = FORMATS[file.format].reader
-    return reader.extents(file, options, storage_options) if isinstance(reader, Seekable) else None
+    if not isinstance(reader, Seekable):
+        return None
+    with noted(file, storage_options):
+        return reader.extents(file, options, storage_options)
+
+
+def open_on_trial(connection: int) -> None:
+    """In a process of its own: open the file that is named behind a descriptor, as planning does (`openings`)."""
+    file, storage_options = Connection(connection).recv()
+    with contextlib.suppress(SourceError):  # whoever asked hears it, too
+        _ = file_schema(file, storage_options=storage_options)
+        _ = extents(file, ReaderOptions(), storage_options=storage_options)
 
 
 def read_rows(

@@ -22,6 +22,7 @@ from pipeline.corpus.readers import (
     RawRows,
     ReaderOptions,
     UnreadableError,
+    extents,
     inflated_size,
     is_stream,
     read_rows,
@@ -212,7 +213,7 @@ def _pieces(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:
 
 
 def _unreadable(part: UnitPart, slice_: Slice, error: UnreadableError) -> _Piece:
-    logger.warning("%s, rows from %d: unreadable: %s", part.file.uri, slice_.start, error)
+    logger.debug("%s, rows from %d: unreadable: %s", part.file.uri, slice_.start, error)  # the run names the file
     rejects = slice_rejects([(WHOLE_SLICE, None, UNREADABLE, str(error))], part.file.uri, slice_.id)
     return _Piece(slice_, rejects=rejects)
 
@@ -230,6 +231,7 @@ def _damaged(part: UnitPart, reading: _Reading) -> Iterator[_Piece]:
     slice_ = slice_of(part.file, 0, reading.options)
     error = UnreadableError("the file could not be read when it was planned")
     try:
+        _ = extents(part.file, reading.options, storage_options=reading.storage_options)
         for _ in read_rows(part.file, reading.options, 0, 1, storage_options=reading.storage_options):
             break
     except UnreadableError as found:

@@ -21,7 +21,8 @@ from pipeline.corpus.dialects import settle_dialects
 from pipeline.corpus.formats import lance_table
 from pipeline.corpus.formats.base import UnreadableError
 from pipeline.corpus.formats.registry import FORMATS
-from pipeline.corpus.passed_over import CARD, NO_FILE, NOT_UTF8, TABLE, by_reason, described, kind_of
+from pipeline.corpus.openings import noted
+from pipeline.corpus.passed_over import CARD, NO_FILE, NOT_UTF8, TABLE, VERSION_MARK, by_reason, described, kind_of
 from pipeline.corpus.source_file import Compression, SourceFile
 from pipeline.corpus.walk import is_lance, matches
 from pipeline.errors import SourceError
@@ -199,6 +200,8 @@ def _source_file(fs: Any, info: dict[str, Any], storage_options: Mapping[str, An
     except UnicodeEncodeError:
         logger.warning("skipped %r: its name is not UTF-8; rename it to have it read", uri)
         return NOT_UTF8
+    if "?versionId=" in path and uri.startswith("s3"):  # s3fs would open the key that ends before it
+        return VERSION_MARK
     if kind[0] == "lance":
         return _lance_source(uri, storage_options)
     if is_local(uri):
@@ -228,10 +231,12 @@ def _remote_version(info: Mapping[str, Any]) -> str:
 
 def _lance_source(uri: str, storage_options: Mapping[str, Any] | None) -> SourceFile:
     """A Lance directory; its version names the dataset's version, and a hash over its files, whose names are random."""
+    unlisted = lance_table.unlisted(uri)
     try:
-        dataset = lance_table.open_dataset(uri, None, storage_options)
+        with noted(unlisted, storage_options):
+            dataset = lance_table.open_dataset(uri, None, storage_options)
     except UnreadableError:
-        return SourceFile(uri, "lance", None, 0, "0-damaged")  # its reader rejects it; the others are read
+        return unlisted  # its reader rejects it; the others are read
     fragments = [fragment.metadata for fragment in dataset.get_fragments()]
     content = json.dumps([fragment.to_json() for fragment in fragments], sort_keys=True)
     size = sum(file.file_size_bytes or 0 for fragment in fragments for file in fragment.files)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -51,7 +52,7 @@ def is_lance(path: str) -> bool:
 
 
 def _glob(fs: Any, pattern: str, passed: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """As `_walk`, but that links to folders are not followed, and that a pattern may ask for what is hidden."""
+    """As `_walk`, but that links to folders are told and not followed, and a pattern may ask for what is hidden."""
     asked = pattern.split("/")
     infos: Mapping[str, dict[str, Any]] = fs.glob(pattern, detail=True)
     for name, info in sorted(infos.items()):
@@ -68,6 +69,16 @@ def _glob(fs: Any, pattern: str, passed: dict[str, str]) -> Iterator[dict[str, A
             passed[name] = FOLDER
         elif role != _FOLDER:
             passed[name] = role
+    if "**" in pattern and is_local(str(fs.unstrip_protocol(pattern))):
+        passed.update(dict.fromkeys(_linked_folders(pattern), FOLDER))
+
+
+def _linked_folders(pattern: str) -> Iterator[str]:
+    """Those below the folder from which the pattern looks into all others, where fsspec does not enter links."""
+    top = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
+    for folder, names, _ in os.walk(top or "/"):
+        names[:] = [name for name in names if not _is_hidden(name) and not is_lance(name)]
+        yield from (posixpath.join(folder, name) for name in names if Path(folder, name).is_symlink())
 
 
 def _is_asked(part: str, asked: Iterable[str]) -> bool:

@@ -7,7 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from pipeline.corpus.formats.lance_table import open_dataset
+from pipeline.corpus.formats.lance_table import unlisted
+from pipeline.corpus.readers import file_schema
 from pipeline.errors import SourceError
 from pipeline.storage import is_local, lance_uri
 from pipeline.table.location import COMPANIONS
@@ -61,6 +62,6 @@ def embeddings(storage_options: Mapping[str, Any] | None) -> Callable[[str], boo
 
 def _schema(uri: str, storage_options: Mapping[str, Any] | None) -> pa.Schema | None:
     try:
-        return open_dataset(uri, None, storage_options).schema
+        return file_schema(unlisted(uri), storage_options=storage_options)
     except SourceError:  # whoever reads it says why it cannot be opened
         return None

@@ -217,6 +217,16 @@ def test_between_formats(write, read, one, other):
     assert check(read(*sources, keep=("m",)), [*first[0], *second[0]], "") == 0
 
 
+@pytest.mark.parametrize("suffix", WRITERS)
+@pytest.mark.parametrize(("kind", "most"), [(pa.float16(), 2**11), (pa.float32(), 2**24), (pa.float64(), 2**53)])
+def test_an_integer_that_its_column_would_round_is_null_and_counted(write, read, suffix, kind, most):
+    for name, odd in (("alone", []), ("with floats", [] if suffix in ARROW else [0.5])):
+        values = [*odd, 1, most, -most - 1, 2]
+        result = read(write(name, suffix, (values, pa.int64())), schema=pa.schema([("m", kind)]), keep=("m",))
+        assert result.documents["m"].to_pylist() == [*odd, 1, most, None, 2]
+        assert result.misfits == {"m": 1}
+
+
 def test_far_behind_what_is_looked_at_the_odd_value_is_null_and_counted(tmp_path, read, monkeypatch):
     monkeypatch.setattr("pipeline.corpus.formats.json_lines.SAMPLE_ROWS", 10)
     values = [*range(10), 4.5, "word", math.nan, 2**70, [1], 5]

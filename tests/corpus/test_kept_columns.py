@@ -51,6 +51,28 @@ def test_the_sample_reaches_from_the_first_file_to_the_last(tmp_path, monkeypatc
     assert types(tmp_path, "n", "f") == ["int8", "int64"]
 
 
+def test_of_many_large_streams_fewer_are_looked_at(tmp_path, monkeypatch):
+    opened = list[str]()
+
+    def schema(file, **_):
+        opened.append(file.name)
+        return pa.schema([("n", pa.int64())])
+
+    monkeypatch.setattr(kept_columns, "file_schema", schema)
+    for number in range(20):
+        (tmp_path / f"{number:02}.jsonl").write_text(json.dumps({"text": "x" * 100, "n": 1}))
+    types(tmp_path, "n")
+    assert len(opened) == 20
+    opened.clear()
+    monkeypatch.setattr(kept_columns, "_MOST_BYTES", 10 * 120)
+    types(tmp_path, "n")
+    assert (len(opened), opened[0], opened[-1]) == (10, "00.jsonl", "19.jsonl")
+    opened.clear()
+    monkeypatch.setattr(kept_columns, "_MOST_BYTES", 1)
+    types(tmp_path, "n")
+    assert len(opened) == 8
+
+
 def test_of_a_file_that_has_a_column_twice_nothing_of_it_is_kept(tmp_path, read, caplog):
     write(tmp_path / "a.parquet", n=[1])
     (tmp_path / "b.csv").write_text("text,n,n\ny,2,3\n")

@@ -136,20 +136,18 @@ def test_metadata_types_of_json_and_csv_are_inferred(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "column", "says"),
+    ("column", "says"),
     [
-        ("m", pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int32())), "'m' is map<.*, which a table"),
-        ("m", pa.array([[[("a", 1)]]], pa.list_(pa.map_(pa.string(), pa.int32()))), "'m' is list<.*map"),
-        ("m", pa.array([["a", "b"]], pa.list_(pa.string(), 2)), "which a table cannot hold"),
-        ("a.b", pa.array(["x"]), "'a.b' cannot be kept"),
-        ("a`b", pa.array(["x"]), "'a`b' cannot be kept"),
+        (pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int32())), "'m' is map<.*, which a table"),
+        (pa.array([[[("a", 1)]]], pa.list_(pa.map_(pa.string(), pa.int32()))), "'m' is list<.*map"),
+        (pa.array([["a", "b"]], pa.list_(pa.string(), 2)), "which a table cannot hold"),
     ],
 )
-def test_what_a_table_cannot_hold_is_refused_before_anything_is_made(tmp_path, name, column, says):
-    pq.write_table(pa.table({"text": ["t"], name: column}), tmp_path / "a.parquet")
+def test_what_a_table_cannot_hold_is_refused_before_anything_is_made(tmp_path, column, says):
+    pq.write_table(pa.table({"text": ["t"], "m": column}), tmp_path / "a.parquet")
     files = list_sources([str(tmp_path)])
     with pytest.raises(SourceError, match=says):
-        keep_schema(files, resolve_columns(files, ReaderOptions("text", keep=(name,))))
+        keep_schema(files, resolve_columns(files, ReaderOptions("text", keep=("m",))))
 
 
 def test_a_lance_directory_whose_manifest_makes_lance_panic_is_unreadable(tmp_path):

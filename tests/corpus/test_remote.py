@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 
+import boto3
 import fsspec
 import lance
 import pyarrow as pa
@@ -10,6 +11,8 @@ import pytest
 
 from pipeline.corpus import ReaderOptions, list_sources, plan, read_unit
 from pipeline.corpus.formats.base import UnreadableError
+from pipeline.corpus.passed_over import VERSION_MARK
+from pipeline.corpus.sources import look_through
 from pipeline.corpus.unchanged import exists, has_changed
 from pipeline.errors import SourceError, UsageError
 from pipeline.storage import _fsspec_options, lance_uri, object_store_options
@@ -245,6 +248,18 @@ def test_a_key_with_an_empty_part_is_read(s3, read):
         ]
     finally:
         fs.rm_file("corpus/odd//s3://x.jsonl")
+
+
+def test_a_key_that_its_driver_would_cut_is_told(s3, endpoint):
+    fs, options = s3
+    fs.mkdir("marks")
+    keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
+    client = boto3.client("s3", endpoint_url=endpoint, **keys)
+    for key in ("a.jsonl", "a.jsonl?versionId=b.jsonl"):
+        client.put_object(Bucket="marks", Key=key, Body=b'{"id": "one", "text": "x"}\n')
+    listing = look_through(["s3://marks"], storage_options=options)
+    assert [file.uri for file in listing.files] == ["s3://marks/a.jsonl"]
+    assert listing.passed_over == {"s3://marks/a.jsonl?versionId=b.jsonl": VERSION_MARK}
 
 
 def test_object_storage_that_refuses_is_said_in_one_line(s3):

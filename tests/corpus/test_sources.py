@@ -94,6 +94,9 @@ def test_a_glob_finds_linked_files_and_tables_and_tells_what_other_links_are(tre
     listing = look_through([f"{links}/*"])
     assert names(listing.files) == ["a.parquet", "t.lance"]
     assert by_reason(listing.passed_over) == {"folder that the glob does not enter": 1, BROKEN_LINK: 1}
+    listing = look_through([f"{tree}/**/*.csv"])
+    assert names(listing.files) == ["c.csv"]
+    assert listing.passed_over == {f"{links.as_uri()}/b": "folder that the glob does not enter"}
 
 
 def test_a_version_changes_with_the_content(tree):

@@ -1,25 +1,33 @@
-"""What is planned where the sources hold the table itself."""
+"""What is planned where the sources hold the table itself, or what kills the planner."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import boto3
 import lance
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from in_process import InProcessEngine
 
+from pipeline import embed
 from pipeline.corpus import ReaderOptions
 from pipeline.corpus.passed_over import TABLE
 from pipeline.errors import SourceError
 from pipeline.flow.work import plan_work
-from pipeline.rejects import EMPTY, slice_rejects
+from pipeline.rejects import EMPTY, UNREADABLE, slice_rejects
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
 from pipeline.table.companions.files import begin_files
 from pipeline.table.companions.lease import Lease
 from pipeline.table.companions.rejects import write_rejects
 
+ROOT = Path(__file__).parents[2]
 ROWS = pa.table({"id": ["a"], "text": ["one text"]})
 
 
@@ -103,3 +111,30 @@ def test_a_table_among_its_sources_in_object_storage(endpoint, monkeypatch, by):
     client.put_object(Bucket=bucket, Key="lake/docs.journal.lance/data/half-made.lance", Body=b"rubbish")
     location = TableLocation.parse(f"s3://{bucket}/lake/docs", options)
     assert planned(f"s3://{bucket}", location, options) == [f"s3://{bucket}/a.jsonl"]
+
+
+def test_a_run_that_a_footer_killed_while_it_planned_ends_well_the_next_time(
+    load, stub, stub_model, tmp_path, monkeypatch
+):
+    """Promise 3 for what is opened in the driver: a Parquet file at whose row groups Arrow calls abort()."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    source, table = tmp_path / "in", str(tmp_path / "lake" / "docs")
+
+    def run():
+        spec = {"model": stub_model, "max_tokens": 8, "pooling": "last"}
+        return embed(str(source), table, spec, engine=stub.planted(InProcessEngine()))
+
+    source.mkdir()
+    pq.write_table(ROWS, source / "b.parquet")
+    assert run().documents == 1
+    deadly = load("corpus/deadly_footer.py").write(source / "a.parquet")
+    pq.write_table(pa.table({"id": ["c", "d"], "text": ["w1", "w2"]}), source / "c.parquet")
+    command = "import sys; from pipeline import embed; embed(*sys.argv[1:])"
+    died = subprocess.run(
+        [sys.executable, "-c", command, str(source), table], cwd=ROOT, stderr=subprocess.DEVNULL, check=False
+    )
+    assert died.returncode == -signal.SIGABRT
+    report = run()
+    assert (report.documents, report.rejects, report.failed_files) == (2, 1, {f"file://{deadly}": UNREADABLE})
+    assert run().nothing_to_do

@@ -1,6 +1,8 @@
-"""``moee evaluate --table``: the halves that a table stores, measured from the command line."""
+"""``moee evaluate``: what is measured on documents, and on the halves that a table stores."""
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import pytest
@@ -64,3 +66,16 @@ def test_what_cannot_be_measured_is_said(moee, tmp_path, more, words):
 def test_one_half_alone_compares_with_nothing(moee, tmp_path):
     outcome = moee("evaluate", "--table", make(str(tmp_path / "t"), "hs"), "--truth", "label")
     assert (outcome.status, "one half only" in outcome.err) == (2, True)
+
+
+def test_what_is_not_among_the_documents_is_said(moee, tmp_path, monkeypatch):
+    """Of texts without a model: the ways to make vectors of them are none of this test."""
+    monkeypatch.setattr("jobs.evaluate._ways", lambda *_: iter(()))
+    rows = [{"text": f"w{row} and some", "label": "ab"[row % 2], "split": "ab"[row % 3 == 0]} for row in range(60)]
+    (tmp_path / "a.jsonl").write_text("\n".join([*map(json.dumps, rows), "rubbish", '{"text": " "}']))
+    (tmp_path / "picture.png").touch()
+    outcome = moee("evaluate", tmp_path, "--label", "label", "--where", "split=a", "--no-baselines")
+    assert outcome.status == 0, outcome.err
+    assert "not read: 1 file (.png)" in outcome.err
+    assert "2 rejects (1 malformed row, 1 empty)" in outcome.err
+    assert "40 documents, 2 labels" in outcome.err

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.arrow_types import safe_cast
+from pipeline.arrow_types import EXACT_INTEGERS, safe_cast
 from pipeline.values import as_json
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ Misfits = list[tuple[int, str]]
 def fit(column: pa.Array | pa.ChunkedArray, to: pa.DataType) -> tuple[pa.Array, Misfits]:
     """The column as `to`, null where a value does not fit; strings that are not UTF-8 do not fit.
 
-    No value becomes another one, but that floats are rounded to the precision of `to`, and that timestamps without a
-    zone are taken to be in UTC. A float that is no number is null in a column of another kind.
+    No value becomes another one, but that floats are rounded to the precision of `to` (integers are not: they do not
+    fit), and that timestamps without a zone are taken to be in UTC. A float that is no number is null in a column of
+    another kind.
     """
     if not isinstance(column, pa.ChunkedArray):
         return _fit(_storage(column, to), to, 0)
@@ -87,7 +88,14 @@ def fit_python(values: Sequence[Any], to: pa.DataType) -> tuple[pa.Array, Misfit
     values = [None if each != each else each for each in values]  # noqa: PLR0124 - NaN, with which JSON says "missing"
     if to == pa.string():
         values = [each if isinstance(each, str | None) else _json(each) for each in values]
-    return _fit_python(values, to, 0)
+    most = EXACT_INTEGERS.get(to)
+    if most is None:
+        return _fit_python(values, to, 0)
+    rounded = [at for at, each in enumerate(values) if isinstance(each, int) and abs(each) > most]
+    for at in rounded:  # beside floats they would be taken for floats
+        values[at] = None
+    fitted, misfits = _fit_python(values, to, 0)
+    return fitted, sorted(misfits + [(at, f"an integer has too many digits for {to}") for at in rounded])
 
 
 def _json(value: Any) -> str:
@@ -123,6 +131,7 @@ def infer_python(values: Sequence[Any]) -> pa.DataType:
 
 
 _MOST_DIGITS: Final = 18
+_FEW: Final = 64
 
 
 def infer_text(cells: Sequence[str | None]) -> pa.DataType:
@@ -140,6 +149,7 @@ def infer_text(cells: Sequence[str | None]) -> pa.DataType:
     is_numeric = not any(map(_loses_digits, filled))
     for to in (pa.int64(), pa.float64(), pa.bool_()) if is_numeric else (pa.bool_(),):
         try:
+            _ = safe_cast(strings.slice(0, _FEW), to)  # most columns of text say here that they are no numbers
             return safe_cast(strings, to).type
         except pa.ArrowException:
             continue

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
+from pipeline.arrow_types import EXACT_INTEGERS
 from pipeline.corpus.formats.base import BadRow, RawRows, ReaderOptions, Skip, UnreadableError
 from pipeline.corpus.formats.content import utf8_chunks
 from pipeline.corpus.formats.lines import SAMPLE_ROWS, beginning, in_groups, in_slices, line_blocks
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["schema", "schema_of", "stream", "stream_of"]
 
 _LARGEST_BLOCK: Final = 1 << 30
-_LARGEST_EXACT: Final = 1 << 53
-"""Up to here a float tells integers apart."""
 _DOCUMENT: Final = re.compile(rb"\s*[\[{][ \t]*[\r\n]")
 """A bracket alone on the first line."""
 _TOO_LONG: Final = BadRow(-1, TOO_LONG, "a line of more than 64 MiB")
@@ -110,7 +109,7 @@ def _parse_at_once(
         except pa.ArrowException:
             continue
         table = table.select(list(given))
-        return table if table.num_rows == len(lines) and _is_exact(table) else None
+        return table if table.num_rows == len(lines) and _is_exact(table, types) else None
     return None
 
 
@@ -122,21 +121,22 @@ def _as_arrow_reads(to: pa.DataType) -> pa.DataType:
     return to if as_it_is or pa.types.is_nested(to) else pa.string()
 
 
-def _is_exact(table: pa.Table) -> bool:
-    """Whether no float is NaN, with which JSON says "missing", or may be an integer that Arrow has rounded."""
-    floats = [floats for column in table.columns for floats in _floats(column)]
-    return all(pc.all(pc.less(pc.abs(each), _LARGEST_EXACT)).as_py() is not False for each in floats)
+def _is_exact(table: pa.Table, types: Mapping[str, pa.DataType]) -> bool:
+    """Whether no float is NaN, with which JSON says "missing", or may be an integer that was rounded, or would be."""
+    floats = (each for name in table.column_names for each in _floats(table.column(name), types[name]))
+    return all(pc.all(pc.less(pc.abs(each), EXACT_INTEGERS[to])).as_py() is not False for each, to in floats)
 
 
-def _floats(column: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
-    """The floats of a column, at any depth."""
+def _floats(column: pa.ChunkedArray, to: pa.DataType) -> Iterator[tuple[pa.ChunkedArray, pa.DataType]]:
+    """The floats of a column, at any depth, each with the type that they are to have."""
     if pa.types.is_floating(column.type):
-        yield column
+        yield column, to
     elif pa.types.is_struct(column.type):
         for field in column.flatten():
-            yield from _floats(field)
+            yield from _floats(field, field.type)
     elif pa.types.is_nested(column.type):
-        yield from _floats(pc.list_flatten(column))
+        flat = pc.list_flatten(column)
+        yield from _floats(flat, flat.type)
 
 
 def _looks_like_an_object(line: bytes) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.corpus.formats.base import Extent, RawRows, ReaderOptions, UnreadableError, columns_there
+from pipeline.corpus.source_file import SourceFile
 from pipeline.errors import SourceError, first_line
 from pipeline.storage import is_local, lance_uri, object_store_options
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
     import lance
 
-    from pipeline.corpus.source_file import SourceFile
-
-__all__ = ["extents", "open_dataset", "read", "schema"]
+__all__ = ["extents", "open_dataset", "read", "schema", "unlisted"]
 
 
 def open_dataset(uri: str, version: int | None, storage_options: Mapping[str, Any] | None) -> lance.LanceDataset:
@@ -57,8 +56,12 @@ def _error(uri: str, error: BaseException) -> SourceError:
     return UnreadableError(f"{uri}: {message}") if is_local(uri) else SourceError(f"{uri}: {message}")
 
 
+def unlisted(uri: str) -> SourceFile:
+    """A directory that was not opened yet, or could not be: it stands for its newest version."""
+    return SourceFile(uri, "lance", None, 0, "0-damaged")
+
+
 def _listed(file: SourceFile, storage_options: Mapping[str, Any] | None) -> lance.LanceDataset:
-    # Version 0 is that of a directory that could not be opened when it was listed: the newest one says why.
     return open_dataset(file.uri, int(file.version.split("-")[0]) or None, storage_options)
 
 

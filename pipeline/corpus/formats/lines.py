@@ -9,14 +9,23 @@ from pipeline.corpus.formats.base import MAX_TEXT_BYTES, RawRows, Skip, Unreadab
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["SAMPLE_ROWS", "beginning", "in_blocks", "in_groups", "in_slices", "line_blocks", "universal_line_blocks"]
+__all__ = [
+    "SAMPLE_BYTES",
+    "SAMPLE_ROWS",
+    "beginning",
+    "in_blocks",
+    "in_groups",
+    "in_slices",
+    "line_blocks",
+    "universal_line_blocks",
+]
 
 T = TypeVar("T")
 
 SAMPLE_ROWS: Final = 16_384
 """Rows that are looked at to find out which columns a file has, and of which types."""
 
-_SAMPLE_BYTES: Final = 8 << 20
+SAMPLE_BYTES: Final = 8 << 20
 
 
 def beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -25,7 +34,7 @@ def beginning(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         size += len(chunk)
         cut = chunk.rfind(b"\n") + 1
-        if size > _SAMPLE_BYTES and cut:
+        if size > SAMPLE_BYTES and cut:
             yield chunk[:cut]
             return
         yield chunk

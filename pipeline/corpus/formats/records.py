@@ -86,7 +86,7 @@ def _in_words(value: Any) -> str:
 def records_schema(records: Iterable[Record]) -> pa.Schema:
     """All keys, in the order in which they come, each with the type that holds its values."""
     objects = [each for each in records if isinstance(each, dict)]
-    names = dict.fromkeys(name for each in objects for name in each if is_name(name))
+    names = filter(is_name, dict.fromkeys(name for each in objects for name in each))
     return pa.schema([(name, infer_python([each.get(name) for each in objects])) for name in names])
 
 

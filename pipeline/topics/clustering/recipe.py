@@ -21,9 +21,11 @@ from pipeline.topics.clustering import engines
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["LIBRARIES", "RECIPES", "SEED_LIMIT", "Recipe", "RecipeName", "cluster", "library_versions"]
+__all__ = ["LIBRARIES", "RECIPES", "SEED_LIMIT", "Recipe", "RecipeName", "cluster", "library_versions", "untold"]
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +99,17 @@ def library_versions() -> dict[str, str]:
     return found
 
 
-def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+def untold(_phase: str) -> None:
+    """Nobody listens to the phases of a fit."""
+
+
+def cluster(
+    vectors: NDArray[np.float32],
+    recipe: Recipe,
+    known: NDArray[np.int64] | None = None,
+    *,
+    phase: Callable[[str], None] = untold,
+) -> NDArray[np.int64]:
     """Cluster the rows of `vectors` float32 [n, D]; int64 [n]: 0..k-1 by falling size, -1 for outliers.
 
     Args:
@@ -105,6 +117,7 @@ def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int6
         recipe: how to cluster.
         known: topics of the documents in the last model, int64 [n], -1 for none; they guide the clustering. Recipe
             "evoc" ignores them.
+        phase: told what is done.
 
     Raises:
         TopicError: too few documents, or no cluster was found.
@@ -115,7 +128,7 @@ def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int6
             f"only {counted(len(vectors), 'document')} with a vector: topics need at least {recipe.min_documents} "
             f"at min_cluster_size {recipe.min_cluster_size}; embed more documents"
         )
-    labels = _by_size(_clusters(vectors, recipe, known))
+    labels = _by_size(_clusters(vectors, recipe, known, phase))
     logger.info("%d documents: %d topics, %d outliers", len(labels), labels.max() + 1, np.sum(labels < 0))
     if labels.max() < 0:
         if np.abs(vectors - vectors[0]).max() <= SAME_VECTOR:
@@ -130,14 +143,19 @@ def cluster(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int6
     return labels
 
 
-def _clusters(vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int64] | None) -> NDArray[np.int64]:
+def _clusters(
+    vectors: NDArray[np.float32], recipe: Recipe, known: NDArray[np.int64] | None, phase: Callable[[str], None]
+) -> NDArray[np.int64]:
+    phase("reducing dimensions")
     if recipe.name != "exact":
         vectors = _principal_components(vectors, recipe.seed)
     if recipe.name == "evoc":
+        phase("clustering")
         return _evoc(vectors, recipe)
     points = engines.umap(
         vectors, neighbors=recipe.n_neighbors, dimensions=recipe.n_components, seed=recipe.seed, known=known
     )
+    phase("clustering")
     return engines.hdbscan(points, min_cluster_size=recipe.min_cluster_size)
 
 

@@ -21,7 +21,7 @@ from pipeline.topics.clustering.documents import read_sample
 from pipeline.topics.clustering.geometry import Assigned, Geometry
 from pipeline.topics.clustering.identity import Matching, Overlap, match_topics
 from pipeline.topics.clustering.metrics import agreement, diversity, npmi, stability
-from pipeline.topics.clustering.recipe import Recipe, cluster
+from pipeline.topics.clustering.recipe import Recipe, cluster, untold
 from pipeline.topics.keys import Keys, document_keys
 from pipeline.topics.operations.assign import assign_documents, assignment_rows
 from pipeline.topics.schema import OUTLIER
@@ -34,7 +34,7 @@ from pipeline.topics.words.keywords import WORDS_PER_TOPIC, WordVectors, keyword
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
@@ -67,6 +67,8 @@ class FitOptions:
     """Runs the units of the table if only a sample is clustered."""
     drift: Mapping[str, Any] | None = None
     """The figures that led to this fit; recorded with it."""
+    phase: Callable[[str], None] = untold
+    """Told what the fit is at."""
 
 
 def fit_topics(
@@ -82,6 +84,7 @@ def fit_topics(
     mapper: Mapper = in_this_process,
     wait: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
+    phase: Callable[[str], None] = untold,
 ) -> Topics:
     """Fit a new topic model on a table and write it beside the table, as the next version.
 
@@ -101,6 +104,7 @@ def fit_topics(
         mapper: runs the units of a table above the limit; `pipeline.flow.engines.base` has one for engines.
         wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
+        phase: told what the fit is at.
 
     Raises:
         TopicError: too few documents, no text, or no topics found.
@@ -112,7 +116,7 @@ def fit_topics(
     tables = TopicTables.of(table, storage_options)
     tables.vectors()
     with topic_lease(tables, wait) as lease:
-        return fit_version(tables, lease, plan, FitOptions(encoder, truth, with_stability, mapper))
+        return fit_version(tables, lease, plan, FitOptions(encoder, truth, with_stability, mapper, phase=phase))
 
 
 def fit_version(
@@ -125,12 +129,16 @@ def fit_version(
     """
     params = recipe.params()
     step = NextVersion.begin(tables, lease, kind, params=params, seed=recipe.seed, recipe=recipe.name)
+    options.phase("reading documents")
     documents = read_sample(step.dataset, recipe.limit, options.truth)
-    fitted = _fitted(step, documents, recipe)
+    fitted = _fitted(step, documents, recipe, options.phase)
+    options.phase("assigning documents and counting words")
     counts = _assign(step, fitted, options.mapper)
     step.save(fitted.artefact(counts))
     words = counts.top(WORDS_PER_TOPIC)
-    found, metrics = _keywords(step, fitted, counts, options), _metrics(fitted, words, options)
+    found = _keywords(step, fitted, counts, options)
+    options.phase("measuring")
+    metrics = _metrics(fitted, words, options)
     return _publish(step, fitted, words, found, metrics, options.drift)
 
 
@@ -166,7 +174,7 @@ class _Fitted:
         return Artefact(self.documents.hashes, self.clustered, self.geometry, self.vocabulary, counts)
 
 
-def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
+def _fitted(step: NextVersion, documents: Documents, recipe: Recipe, phase: Callable[[str], None]) -> _Fitted:
     """Cluster and match, or read what the operation had found in a run that died."""
     found, before = step.artefact(), _topics_before(step, documents)
     if found is not None and np.array_equal(found.hashes, documents.hashes):
@@ -178,7 +186,9 @@ def _fitted(step: NextVersion, documents: Documents, recipe: Recipe) -> _Fitted:
         labels[inside] = order[np.searchsorted(found.geometry.ids, found.labels[inside], sorter=order)]
         matching = _match(step, before, labels, found.geometry)
         return _Fitted(recipe, documents, labels, found.geometry, matching, found.vocabulary)
-    labels = cluster(documents.vectors, recipe, _known_topics(before) if step.kind == "refit" else None)
+    known = _known_topics(before) if step.kind == "refit" else None
+    labels = cluster(documents.vectors, recipe, known, phase=phase)
+    phase("finding words")
     geometry = Geometry.of(documents.vectors, labels)
     matching = _match(step, before, labels, geometry)
     vocabulary = Vocabulary.of(documents.texts)
@@ -242,6 +252,7 @@ def _keywords(step: NextVersion, fitted: _Fitted, counts: TermCounts, options: F
     """Topic → its keywords; empty without an encoder."""
     if options.encoder is None:
         return {}
+    options.phase("choosing keywords")
     documents = fitted.documents
     vectors = WordVectors(options.encoder, documents.vectors.shape[1], step.tables.location, step.fingerprint)
     found = keywords(counts, documents.texts, documents.vectors, fitted.assigned().topic, vectors)

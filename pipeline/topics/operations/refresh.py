@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.errors import TopicError
 from pipeline.mapper import in_this_process
 from pipeline.topics.clustering.documents import keys_of_table
+from pipeline.topics.clustering.recipe import untold
 from pipeline.topics.keys import Keys
 from pipeline.topics.operations.assign import assign_documents
 from pipeline.topics.operations.drift import Decision, Drift, Thresholds, decide
@@ -35,7 +36,7 @@ from pipeline.topics.versions.tables import TopicTables, is_of_table
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from lance import LanceDataset
 
@@ -82,6 +83,8 @@ class RefreshOptions:
     """Orders keywords of new topics by the embedding model; None: they have none."""
     mapper: Mapper = in_this_process
     """Runs the units of the table."""
+    phase: Callable[[str], None] = untold
+    """Told what the refresh is at."""
 
 
 def refresh_topics(
@@ -95,6 +98,7 @@ def refresh_topics(
     dry_run: bool = False,
     wait: float = 0.0,
     storage_options: Mapping[str, Any] | None = None,
+    phase: Callable[[str], None] = untold,
 ) -> Refresh:
     """Bring the topics of a table up to date with it.
 
@@ -108,6 +112,7 @@ def refresh_topics(
         dry_run: measure and decide, and write nothing.
         wait: up to how many seconds to wait for another change of these topics.
         storage_options: for remote storage, when `table` is a string.
+        phase: told what the refresh is at.
 
     Raises:
         TopicError: there are no topics yet, they cannot be refreshed without a refit, or the table has not reached
@@ -120,7 +125,7 @@ def refresh_topics(
     dataset = tables.vectors()
     if at_version is not None and dataset.version < at_version:
         raise TopicError(f"{tables.location} is at version {dataset.version}: it has not reached {at_version} yet")
-    options = RefreshOptions(refit, thresholds or Thresholds(), encoder, mapper)
+    options = RefreshOptions(refit, thresholds or Thresholds(), encoder, mapper, phase)
     if dry_run:
         return _dry_run(before, dataset, _without_needless_refit(options, before, at_version))
     with topic_lease(tables, wait) as lease:
@@ -201,6 +206,7 @@ def _assign(run: _Run, before: Topics) -> tuple[Topics, int, Drift]:
     Returns:
         The topics afterwards, how many documents were assigned, and the drift.
     """
+    run.options.phase("assigning new documents")
     origin, geometry = Origin.of(run.tables, before.model), before.geometry()
     step = NextVersion.begin(run.tables, run.lease, "assign", params=origin.base.params)
     artefact = artefact_of(before)
@@ -229,6 +235,7 @@ def _assign(run: _Run, before: Topics) -> tuple[Topics, int, Drift]:
 
 def _add_new_topics(run: _Run, topics: Topics) -> tuple[Topics, Drift]:
     """Look for new topics; returns the topics afterwards, and the drift."""
+    run.options.phase("looking for new topics")
     origin, options = Origin.of(run.tables, topics.model), run.options
     recipe = recipe_of(origin.base)
     step = NextVersion.begin(run.tables, run.lease, "births", params=recipe.params())
@@ -237,7 +244,7 @@ def _add_new_topics(run: _Run, topics: Topics) -> tuple[Topics, Drift]:
 
 def _refit(run: _Run, model: TopicModel, drift: Drift | None) -> Topics:
     figures = None if drift is None else drift.to_json()
-    options = FitOptions(encoder=run.options.encoder, mapper=run.options.mapper, drift=figures)
+    options = FitOptions(encoder=run.options.encoder, mapper=run.options.mapper, drift=figures, phase=run.options.phase)
     return fit_version(run.tables, run.lease, recipe_of(run.tables.base(model)), options, "refit")
 
 

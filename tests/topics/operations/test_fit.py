@@ -101,7 +101,16 @@ def test_the_next_fit_keeps_ids_and_never_gives_one_twice(helpers, tmp_path):
 
 def test_above_the_limit_a_sample_is_clustered_and_every_document_assigned(helpers, tmp_path):
     uri = helpers.write(tmp_path, helpers.corpus({"space": 200, "motors": 180, "faith": 160}))
-    topics = fit_topics(uri, limit=200)
+    phases = list[str]()
+    topics = fit_topics(uri, limit=200, phase=phases.append)
+    assert phases == [
+        "reading documents",
+        "reducing dimensions",
+        "clustering",
+        "finding words",
+        "assigning documents and counting words",
+        "measuring",
+    ]
     assert (topics.model.sampled, topics.model.documents) == (200, 540)
     rows = topics.assignments()
     assert rows.num_rows == len(set(rows["id"].to_pylist())) == 540
