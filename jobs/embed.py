@@ -64,6 +64,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=["auto", "ray", "local"],
         help="what executes: Ray, or processes of this machine; auto: Ray on a cluster and for several GPUs",
     )
+    parser.add_argument(
+        "--no-index",
+        action="store_true",
+        help="leave indexes as they are; moee index brings them up to date",
+    )
     parser.add_argument("--no-text", action="store_true", help="do not store the texts in the table")
     storage_argument(parser)
     parser.add_argument(
@@ -118,6 +123,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {
         **vars(arguments),
         "with_text": not arguments.no_text,
+        "index": not arguments.no_index,
         "storage_options": storage_options(arguments),
     }
     return {name: given[name] for name in EmbedOptions.model_fields if name in given}

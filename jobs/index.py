@@ -1,4 +1,4 @@
-"""``moee index``: build or refresh a table's indexes."""
+"""``moee index``: build a table's indexes and bring them up to date; make it known to LanceDB's embedding registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from pipeline.wording import counted
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["COMMAND"]
+    from pipeline.table import VectorTable
+    from pipeline.table.indexes.listing import IndexInfo
+
+__all__ = ["COMMAND", "index_line"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +27,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DAYS",
         help="then drop versions older than DAYS, but tagged ones: what was deleted or replaced leaves the disk",
     )
+    registry = parser.add_mutually_exclusive_group()
+    registry.add_argument(
+        "--register",
+        action="store_const",
+        const=True,
+        help="let LanceDB's table.search take words; readers without this package can then no longer add rows",
+    )
+    registry.add_argument(
+        "--unregister", dest="register", action="store_const", const=False, help="take that back"
+    )
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="before cleaning, for a run on this table to end (0)"
     )
@@ -33,8 +46,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Build, and list what there is."""
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
-    from pipeline.table.query.indexes import MIN_ROWS
-    from pipeline.table.schema import VECTOR
+    from pipeline.table.indexes.choice import choose_indexes
     from pipeline.table.upkeep import MAX_DAYS
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
@@ -42,12 +54,20 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     table = VectorTable.open(arguments.table, storage_options(arguments))
     with output.following("indexing"):
         indexes = table.index()
+    choices = choose_indexes(table.schema, table.count_rows())
+    there = {index.column for index in indexes}
+    without = {name: choice.why_not for name, choice in choices.items() if choice.kind is None and name not in there}
     for index in indexes:
-        left = f", {index.missing:,} still to be indexed" if index.missing else ""
-        output.people.print(f"{index.column:12} {index.kind}, {counted(index.rows, 'row')}{left}", highlight=False)
-    if VECTOR not in {index.column for index in indexes}:
-        output.people.print(f"{VECTOR:12} none: exact search is fast below {MIN_ROWS:,} rows", highlight=False)
-    found: dict[str, object] = {"table": str(table.location), "indexes": [asdict(index) for index in indexes]}
+        output.people.print(index_line(index), markup=False, highlight=False)
+    for name, why in without.items():
+        output.people.print(f"{name:12} none: {why}", markup=False, highlight=False)
+    found: dict[str, object] = {
+        "table": str(table.location),
+        "indexes": [asdict(index) for index in indexes],
+        "without": without,
+    }
+    if arguments.register is not None:
+        found["registered"] = _register(table, arguments.register, output)
     if arguments.clean is not None:
         with output.following("dropping older versions"):
             cleaned = table.clean(arguments.clean, wait=arguments.wait)
@@ -57,9 +77,28 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     output.result(found)
 
 
+def index_line(index: IndexInfo) -> str:
+    """One index for people: its column, kind, parameters and how far it goes."""
+    left = f", {counted(index.missing, 'later row')} not covered" if index.missing else ""
+    unused = "" if index.is_used else " (not used: searches need another kind or metric)"
+    return f"{index.column:12} {index.described}, {counted(index.rows, 'row')}{left}{unused}"
+
+
+def _register(table: VectorTable, wanted: bool, output: Output) -> bool:  # noqa: FBT001 — what the user said
+    from pipeline.table.lancedb_registry import register_table, unregister_table
+
+    if wanted:
+        register_table(table)
+        output.people.print("registered: LanceDB searches and adds by text after import pipeline.table.lancedb_registry")
+    else:
+        unregister_table(table)
+        output.people.print("not registered any more")
+    return wanted
+
+
 COMMAND: Final = Command(
     name="index",
-    help="Build or refresh the nearest-neighbour, id and full-text indexes of a table; join its small fragments.",
+    help="Build the indexes of a table and bring them up to date; join its small fragments.",
     configure=configure,
     run=run,
     examples=("moee index lake/docs", "moee index lake/docs --clean 30"),

@@ -6,6 +6,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from jobs.index import index_line
 from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
 from pipeline.errors import TopicError
 from pipeline.wording import counted
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pipeline.table import VectorTable
 
 __all__ = ["COMMAND"]
+
+MAX_TAIL: Final = 0.1
+"""Share of the rows that indexes may leave out before people are told."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +67,7 @@ def _topics(table: VectorTable) -> dict[str, Any] | None:
 
 
 def _show(console: Console, info: dict[str, Any]) -> None:
+    from pipeline.table.indexes.listing import IndexInfo
     from pipeline.table.query.search import PLAIN_SEARCH
 
     reader, rejects, changed = info["reader"], info["rejects"], datetime.fromisoformat(info["changed"])
@@ -78,13 +83,15 @@ def _show(console: Console, info: dict[str, Any]) -> None:
         "vector": f"{info['columns']['vector']}, halves {info['halves'][0]} + {info['halves'][1]}",
         "reader": ", ".join(f"{name}={_option(value)}" for name, value in reader.items()),
         "columns": ", ".join(info["columns"]),
-        "indexes": ", ".join(f"{index['column']} ({index['kind']})" for index in info["indexes"]) or "none",
+        "indexes": "none (moee index)" if not info["indexes"] else _stale(info),
         "topics": _topic_line(info["topics"]),
     }
     if any(index["column"] == "vector" for index in info["indexes"]):
         lines["in lancedb"] = f"search(vector){PLAIN_SEARCH}, or filters lose hits"
     for name, value in lines.items():
         console.print(f"{name:12} {value}", markup=False)
+    for index in info["indexes"]:
+        console.print(index_line(IndexInfo(**index)), markup=False)
     for run in info["runs"][-5:]:
         console.print(
             f"{'run':12} {run['run']}: {run['status']}, {counted(run['documents'] or 0, 'document')}, "
@@ -92,6 +99,17 @@ def _show(console: Console, info: dict[str, Any]) -> None:
             f"{run['seconds'] or 0:.1f} s",
             markup=False,
         )
+
+
+def _stale(info: dict[str, Any]) -> str:
+    """How many indexes there are, and what there is to do about them."""
+    indexes: list[dict[str, Any]] = info["indexes"]
+    parts = [counted(len(indexes), "index").replace("indexs", "indexes")]
+    if any(not index["is_current"] for index in indexes):
+        parts.append("the text index finds no phrases, or no words of scripts without blanks")
+    if any(index["missing"] > MAX_TAIL * info["rows"] for index in indexes):
+        parts.append("many rows came later and are compared one by one")
+    return "; ".join(parts) + (f": moee index {info['table']}" if len(parts) > 1 else "")
 
 
 def _option(value: Any) -> str:

@@ -15,7 +15,7 @@ MAX_MODULES = 16
 TABLE = (
     ("pipeline.table.location", "pipeline.table.schema", "pipeline.table.steps"),
     ("pipeline.table.store", "pipeline.table.swap"),
-    ("pipeline.table.fragments",),
+    ("pipeline.table.fragments", "pipeline.table.indexes"),
     ("pipeline.table.companions",),
     ("pipeline.table.known",),
     ("pipeline.table.changes",),

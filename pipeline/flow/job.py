@@ -31,6 +31,7 @@ from pipeline.table.changes.retry import missing_originals
 from pipeline.table.companions.files import begin_files, unfinished
 from pipeline.table.companions.journal import forget_files
 from pipeline.table.companions.runs import finish_run, start_run
+from pipeline.table.indexes.upkeep import refresh_indexes
 from pipeline.table.store import existing_dataset
 from pipeline.table.swap import begin_epoch
 
@@ -91,6 +92,8 @@ class Job:
             if self.options.limit is None:
                 self._take_up_moved(work, stages)
             status = "finished"
+            if self.options.index:
+                self._refresh_indexes()
         except KeyboardInterrupt:
             status = "interrupted"
             raise
@@ -111,10 +114,20 @@ class Job:
             missing = missing_originals(self.location)
         self.totals.settled_version = None if missing.num_rows else existing_dataset(self.location).version
 
+    def _refresh_indexes(self) -> None:
+        """Once, after all commits. The rows are in the table: what goes wrong here must not fail the run."""
+        began = time.monotonic()
+        try:
+            self.listener.phase("bringing indexes up to date")
+            refresh_indexes(self.location, existing_dataset(self.location))
+        except TableError as error:
+            logger.warning("the indexes are not up to date (%s): moee index %s", error, self.location)
+        self.totals.index_seconds = time.monotonic() - began
+
     def _record_end(self, status: Literal["finished", "failed", "interrupted"], keep: pa.Schema) -> None:
         totals = self.totals
         seconds, settled = time.monotonic() - totals.started, totals.settled_version
-        notes = misfit_notes(totals.misfits, keep)
+        notes = [*misfit_notes(totals.misfits, keep), f"{totals.index_seconds:.1f} s for indexes"]
         try:
             finish_run(
                 self.location,

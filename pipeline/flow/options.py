@@ -82,6 +82,8 @@ class EmbedOptions(BaseModel):
     """Stop when a run rejects more than that many rows of its input, ``N`` or ``P%``."""
     retry_rejects: bool = False
     """Try those rejected documents again whose reason can pass."""
+    index: bool = True
+    """Bring the indexes that the table has up to date once all is committed."""
     wait: float = Field(0.0, ge=0)
     """Seconds to wait for another driver that is at work on the table."""
     commit_rows: int = 65_536

@@ -57,6 +57,8 @@ class Totals:
     """Metadata column → values left out, in the parcels that have come out of the engine."""
     retried: int = 0
     """Rejects that this run has itself written before it tried them again."""
+    index_seconds: float = 0.0
+    """Spent on the table's indexes."""
     settled_version: int | None = None
     """The table's version in which no duplicate lacks its original; None: not found out."""
     committers: list[Committer] = field(default_factory=list["Committer"])
@@ -109,6 +111,8 @@ class EmbedReport:
     seconds: float
     startup_seconds: float
     """Until the first replica began."""
+    index_seconds: float
+    """Spent on bringing the table's indexes up to date."""
     table_rows: int
     """In the table afterwards."""
     table_rejects: int
@@ -162,8 +166,12 @@ class EmbedReport:
 
     @property
     def tokens_per_second(self) -> float:
-        """While embedding, start-up excluded."""
-        return self.tokens / max(self.seconds - self.startup_seconds, 1e-9)
+        """While embedding, start-up and indexes excluded."""
+        return self.tokens / max(self._embedding_seconds, 1e-9)
+
+    @property
+    def _embedding_seconds(self) -> float:
+        return self.seconds - self.startup_seconds - self.index_seconds
 
     def to_json(self) -> dict[str, Any]:
         """All fields, and what follows from them."""
@@ -191,8 +199,10 @@ class EmbedReport:
         if self.nothing_to_do:
             return "; ".join([f"nothing new to embed in {counted(self.files, 'file')}", *self._changes(), holds])
         done = f"{counted(self.documents, 'document')} ({counted(self.tokens, 'token')}) in {self.seconds:.1f} s"
-        if self.seconds - self.startup_seconds >= MIN_RATE_SECONDS:
+        if self._embedding_seconds >= MIN_RATE_SECONDS:
             done += f", {self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up"
+        if self.index_seconds >= MIN_RATE_SECONDS:
+            done += f", {self.index_seconds:.1f} s of it for indexes"
         return "; ".join([done, *self._changes(), *self.misfit_notes, *self._hints(), holds])
 
     def _changes(self) -> list[str]:
@@ -255,7 +265,8 @@ def report(
         tokens=totals.tokens,
         rejects=totals.rejects,
         seconds=now - totals.started,
-        startup_seconds=(totals.ready or now) - totals.started,
+        startup_seconds=(totals.ready or now - totals.index_seconds) - totals.started,
+        index_seconds=totals.index_seconds,
         table_rows=dataset.count_rows(),
         table_documents=count_documents(dataset),
         table_rejects=sum(reasons.values()),

@@ -11,8 +11,8 @@ from pipeline.table.companions.files import read_files
 from pipeline.table.companions.journal import read_journal
 from pipeline.table.companions.rejects import reject_counts
 from pipeline.table.companions.runs import read_runs
+from pipeline.table.indexes.listing import list_indexes
 from pipeline.table.location import COMPANIONS
-from pipeline.table.query.indexes import list_indexes
 from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors, table_names
 

@@ -22,7 +22,8 @@ from pipeline.table.creation import create_table, load_calibration, whats_there
 from pipeline.table.fragments.compaction import compact
 from pipeline.table.info import describe
 from pipeline.table.location import TableLocation
-from pipeline.table.query.indexes import MIN_ROWS, IndexInfo, build_indexes
+from pipeline.table.indexes.build import build_indexes
+from pipeline.table.indexes.choice import MIN_BYTES
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
 from pipeline.table.store import existing_dataset, open_dataset, storage_errors
 from pipeline.table.upkeep import Cleaned, clean
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pipeline.embedding.encoder import Encoder
     from pipeline.mapper import Mapper
     from pipeline.spec import Meaning
+    from pipeline.table.indexes.listing import IndexInfo
     from pipeline.table.query.conditions import Where
     from pipeline.table.query.question import Mode, Question
     from pipeline.table.query.request import VectorSpace
@@ -389,11 +391,18 @@ class VectorTable:
         """
         return add_rows(self.location, self.schema, ids, vectors, texts=texts, metadata=metadata)
 
-    def index(self, *, min_rows: int = MIN_ROWS) -> list[IndexInfo]:
-        """Join small fragments, build the missing indexes, refresh the others; vectors from `min_rows` rows on."""
+    def index(self, *, min_bytes: int = MIN_BYTES) -> list[IndexInfo]:
+        """Join small fragments, build the missing indexes, bring the others up to date.
+
+        Args:
+            min_bytes: vectors that take fewer get no index.
+
+        Raises:
+            TableError: the storage refused; what was done until then stays.
+        """
         dataset = self.dataset()
         compact(self.location, dataset)
-        return build_indexes(self.location, dataset, min_rows=min_rows)
+        return build_indexes(self.location, dataset, min_bytes=min_bytes)
 
     def ablate(self, truth: str, *, rows: int = 100_000, queries: int = 2000, seed: int = 0) -> Ablation:
         """Which half of the vectors, and which α, finds documents of the same label; no model is needed.

@@ -170,7 +170,7 @@ class History:
 
     def tidy(self):
         with self.mortal("tidy"):
-            self.random.choice([lambda table: table.index(min_rows=10**9), lambda table: table.clean(0.0)])(
+            self.random.choice([lambda table: table.index(min_bytes=10**18), lambda table: table.clean(0.0)])(
                 VectorTable.open(self.table)
             )
 

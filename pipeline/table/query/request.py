@@ -10,8 +10,8 @@ import numpy as np
 from pipeline.columns import as_matrix
 from pipeline.embedding.combine import query_vector, split, unit
 from pipeline.errors import NotInTableError, TableError, UsageError
+from pipeline.table.indexes.listing import has_index, text_index
 from pipeline.table.query.conditions import condition_sql, conjunction, named
-from pipeline.table.query.indexes import has_index
 from pipeline.table.query.literals import in_words, is_comparable
 from pipeline.table.query.text import text_query
 from pipeline.table.schema import VECTOR
@@ -123,8 +123,8 @@ def _check_text_index(location: TableLocation, dataset: lance.LanceDataset) -> N
 
 
 def _words(dataset: lance.LanceDataset, text: str) -> FullTextQuery:
-    index = next(each for each in dataset.describe_indices() if list(each.field_names) == ["text"])
-    return text_query(text, has_positions=bool(index.details.get("with_position")))
+    index = text_index(dataset)
+    return text_query(text, has_positions=index is not None and bool(index.details.get("with_position")))
 
 
 def _chosen_columns(schema: pa.Schema, columns: Sequence[str] | None) -> list[str]:

@@ -245,7 +245,7 @@ def test_indexes_show_the_new_rows_and_no_dead_ones(table_lab, location):
     run([("s", 1)], None)
     run([("t", 2), ("u", 3)], None)
     table = VectorTable.open(location)
-    assert {info.column for info in table.index(min_rows=10)} == {"vector", "id", "text"}
+    assert {info.column for info in table.index(min_bytes=0)} == {"vector", "id", "text"}
     words |= {"s": "apricot", "t": "blueberry"}
     run([("s", 11)], {"s": "2"})
     run([("t", 12)], {"t": "2"})
@@ -253,7 +253,7 @@ def test_indexes_show_the_new_rows_and_no_dead_ones(table_lab, location):
     run([("u", 23)], {"u": "3"})
     for refreshed in (False, True):
         if refreshed:
-            table.index(min_rows=10)
+            table.index(min_bytes=0)
         for source, word in words.items():
             hits = table.search(vectors[source][7], k=3, columns=["id", "text"])
             assert hits.column("text")[0].as_py() == f"{word} 7"

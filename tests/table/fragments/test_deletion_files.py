@@ -54,7 +54,7 @@ def test_masked_rows_are_found_by_no_index_and_go_with_a_compaction(table_lab, l
         committer.add(stage(location, rows(table_lab, range(20, 60), 2, "t")))
     table = VectorTable.open(location)
     assert ids(location) == sorted(f"d{number}" for number in range(60))
-    table.index(min_rows=10)
+    table.index(min_bytes=0)
     assert table.search("text 25", mode="text", k=100).column("id").to_pylist().count("d25") == 1
     dataset = table.dataset()
     compact(location, dataset, few=0)

@@ -257,7 +257,7 @@ def test_the_model_found_here_must_be_the_one_that_made_the_vectors(table_lab, u
 
 def test_vector_index_with_later_rows(table_lab, uri, halves):
     table = make_table(table_lab, uri, halves)
-    kinds = {info.column: info.kind for info in table.index(min_rows=N)}
+    kinds = {info.column: info.kind for info in table.index(min_bytes=0)}
     assert kinds == {"id": "BTree", "text": "Inverted", "vector": "IVF_RQ"}
     new = np.random.default_rng(3).standard_normal((5, H + R)).astype(np.float32)
     table.add([f"d{number}" for number in range(N, N + 5)], new)
@@ -272,7 +272,7 @@ def test_vector_index_with_later_rows(table_lab, uri, halves):
 def test_unfitting_dimension_gets_another_index(table_lab, uri):
     table = VectorTable.create(uri, spec=table_lab.spec(), meaning=table_lab.MEANING, halves=(5, 6))
     table.add([f"d{n}" for n in range(300)], np.random.default_rng(0).standard_normal((300, 11)))
-    assert {info.column: info.kind for info in table.index(min_rows=300)}["vector"] == "IVF_SQ"
+    assert {info.column: info.kind for info in table.index(min_bytes=0)}["vector"] == "IVF_SQ"
 
 
 def test_spec_with_no_alpha_for_concat(table_lab):
@@ -333,7 +333,7 @@ def equals(table_lab, tmp_path_factory):
     vector = np.random.default_rng(2).standard_normal((1, 16))
     for part in np.split(order, 3):
         table.add([f"d{number:02}" for number in part], np.repeat(vector, 20, 0), texts=["same words"] * 20)
-    table.index(min_rows=60)
+    table.index(min_bytes=0)
     table.add(["d60"], vector, texts=["same words"])
     return table
 
