@@ -34,9 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         const=True,
         help="let LanceDB's table.search take words; readers without this package can then no longer add rows",
     )
-    registry.add_argument(
-        "--unregister", dest="register", action="store_const", const=False, help="take that back"
-    )
+    registry.add_argument("--unregister", dest="register", action="store_const", const=False, help="take that back")
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="before cleaning, for a run on this table to end (0)"
     )
@@ -89,7 +87,7 @@ def _register(table: VectorTable, wanted: bool, output: Output) -> bool:  # noqa
 
     if wanted:
         register_table(table)
-        output.people.print("registered: LanceDB searches and adds by text after import pipeline.table.lancedb_registry")
+        output.people.print("registered: LanceDB takes words after import pipeline.table.lancedb_registry")
     else:
         unregister_table(table)
         output.people.print("not registered any more")

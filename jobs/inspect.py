@@ -6,8 +6,8 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.index import index_line
 from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
+from jobs.index import index_line
 from pipeline.errors import TopicError
 from pipeline.wording import counted
 
@@ -104,7 +104,7 @@ def _show(console: Console, info: dict[str, Any]) -> None:
 def _stale(info: dict[str, Any]) -> str:
     """How many indexes there are, and what there is to do about them."""
     indexes: list[dict[str, Any]] = info["indexes"]
-    parts = [counted(len(indexes), "index").replace("indexs", "indexes")]
+    parts = [f"{len(indexes)}"]
     if any(not index["is_current"] for index in indexes):
         parts.append("the text index finds no phrases, or no words of scripts without blanks")
     if any(index["missing"] > MAX_TAIL * info["rows"] for index in indexes):

@@ -118,16 +118,20 @@ class Job:
         """Once, after all commits. The rows are in the table: what goes wrong here must not fail the run."""
         began = time.monotonic()
         try:
-            self.listener.phase("bringing indexes up to date")
-            refresh_indexes(self.location, existing_dataset(self.location))
+            dataset = existing_dataset(self.location)
+            if dataset.has_index:
+                self.listener.phase("bringing indexes up to date")
+                refresh_indexes(self.location, dataset)
+                self.totals.index_seconds = time.monotonic() - began
         except TableError as error:
-            logger.warning("the indexes are not up to date (%s): moee index %s", error, self.location)
-        self.totals.index_seconds = time.monotonic() - began
+            logger.warning("indexes are not up to date, try moee index %s: %s", self.location, error)
 
     def _record_end(self, status: Literal["finished", "failed", "interrupted"], keep: pa.Schema) -> None:
         totals = self.totals
         seconds, settled = time.monotonic() - totals.started, totals.settled_version
-        notes = [*misfit_notes(totals.misfits, keep), f"{totals.index_seconds:.1f} s for indexes"]
+        notes = misfit_notes(totals.misfits, keep)
+        if totals.index_seconds:
+            notes += (f"{totals.index_seconds:.1f} s for indexes",)
         try:
             finish_run(
                 self.location,

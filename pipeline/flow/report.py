@@ -111,8 +111,6 @@ class EmbedReport:
     seconds: float
     startup_seconds: float
     """Until the first replica began."""
-    index_seconds: float
-    """Spent on bringing the table's indexes up to date."""
     table_rows: int
     """In the table afterwards."""
     table_rejects: int
@@ -123,6 +121,8 @@ class EmbedReport:
     """Those that were finished before."""
     fingerprint: str
     model: str
+    index_seconds: float = 0.0
+    """Spent on bringing the table's indexes up to date."""
     reasons: dict[str, int] = field(default_factory=dict[str, int])
     """All rejects of the table, by reason."""
     changed_files: tuple[str, ...] = ()

@@ -4,7 +4,7 @@
 
 A registered table names the function in its schema's metadata, with its own location: the function encodes queries with
 that table's spec and calibration. LanceDB imports nothing for its readers. Whoever has not imported this module gets
-``KeyError: 'moee'`` from ``search("words")`` and from every ``add``; all else works. So tables are registered on request.
+``KeyError: 'moee'`` from ``search("words")`` and from every ``add``; all else works. So it is done on request only.
 
 `register_table` and `unregister_table` change metadata only, in one commit.
 """
@@ -33,6 +33,7 @@ _KEY: Final = "embedding_functions"
 """LanceDB's key in a schema's metadata."""
 
 
+@get_registry().register(_NAME)
 class MoeeFunction(EmbeddingFunction):
     """Encodes texts as the documents and queries of `table`, and opens it when first asked.
 
@@ -55,7 +56,8 @@ class MoeeFunction(EmbeddingFunction):
 
     def compute_source_embeddings(self, texts: Any, *_: Any, **__: Any) -> list[np.ndarray]:
         """The vector of each document, float16 [D]."""
-        return self._stored(self._table.encoder.encode(self.sanitize_input(texts)))
+        documents = list(self.sanitize_input(texts))
+        return self._stored(self._table.encoder.encode(documents))
 
     @property
     def _table(self) -> VectorTable:
@@ -68,11 +70,6 @@ class MoeeFunction(EmbeddingFunction):
         return list(vectors.astype(np.float16))
 
 
-# Not `register`: that refuses a module which is imported again, as notebooks do.
-get_registry()._functions[_NAME] = MoeeFunction  # noqa: SLF001
-MoeeFunction.__embedding_function_registry_alias__ = _NAME
-
-
 def register_table(table: VectorTable) -> None:
     """Name the function in the metadata of `table`, in place of any other of its vectors.
 
@@ -81,7 +78,7 @@ def register_table(table: VectorTable) -> None:
         TableError: the storage refused.
     """
     if "text" not in table.schema.names:
-        raise UsageError(f"{table.location} stores no texts: LanceDB's registry needs the column that vectors are made of")
+        raise UsageError(f"{table.location} stores no texts, of which LanceDB's registry wants vectors to be made")
     if not table.calibration_hash:
         raise UsageError(f"the vectors of {table.location} were made elsewhere: there is no encoder to register")
     entry = {"name": _NAME, "model": {"table": str(table.location)}, "source_column": "text", "vector_column": VECTOR}

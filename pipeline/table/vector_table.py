@@ -20,10 +20,10 @@ from pipeline.table.companions.rejects import read_rejects
 from pipeline.table.companions.runs import new_run, read_runs
 from pipeline.table.creation import create_table, load_calibration, whats_there
 from pipeline.table.fragments.compaction import compact
-from pipeline.table.info import describe
-from pipeline.table.location import TableLocation
 from pipeline.table.indexes.build import build_indexes
 from pipeline.table.indexes.choice import MIN_BYTES
+from pipeline.table.info import describe
+from pipeline.table.location import TableLocation
 from pipeline.table.schema import LAYOUT, VECTOR, metadata_value
 from pipeline.table.store import existing_dataset, open_dataset, storage_errors
 from pipeline.table.upkeep import Cleaned, clean

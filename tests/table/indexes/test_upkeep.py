@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from lance.dataset import DatasetOptimizer
 
 from pipeline.errors import TableError
 from pipeline.table import VectorTable
@@ -148,7 +149,7 @@ def test_what_is_interrupted_leaves_the_table_whole(table, monkeypatch):
     table.index(min_bytes=0)
     grow(table, 1500, 1600)
     with monkeypatch.context() as patched:
-        patched.setattr("lance.dataset.DatasetOptimizer.optimize_indices", _fail)
+        patched.setattr(DatasetOptimizer, "optimize_indices", _fail)
         with pytest.raises(TableError, match=r"cannot index .*: no space left"):
             refresh_indexes(table.location, table.dataset())
     assert table.search(np.eye(1, DIM)[0], where={"n": 1555}).num_rows == 1

@@ -186,12 +186,12 @@ ROWS = {
 KINDS = pa.schema([("n", pa.int64()), ("x", pa.float64()), ("s", pa.string()), ("t", pa.list_(pa.string()))])
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "indexed"])
+@pytest.fixture(scope="module", params=[None, "BTREE", "BITMAP"])
 def mixed(request, tmp_path_factory):
     made = lance.write_dataset(pa.table(ROWS, schema=KINDS), str(tmp_path_factory.mktemp("mixed") / "t.lance"))
     if request.param:
         for column in ("n", "x", "s"):
-            made.create_scalar_index(column, "BTREE")
+            made.create_scalar_index(column, request.param)
         made.create_scalar_index("t", "LABEL_LIST")
     return made
 
