@@ -86,9 +86,8 @@ def vector_index(rows: int, dimension: int, *, min_bytes: int = MIN_BYTES) -> Ch
     """The index of `rows` vectors of float16 [`dimension`]."""
     size = 2 * rows * dimension
     if size < min_bytes:
-        return Choice(
-            None, why_not=f"exact search is fast below {min_bytes / 1e6:,.0f} MB, these are {size / 1e6:,.1f}"
-        )
+        bound, here = f"{min_bytes / 1e6:,.0f} MB", f"{size / 1e6:,.1f} MB"
+        return Choice(None, why_not=f"exact search is fast below {bound} of vectors; these are {here}")
     if rows < 2:
         return Choice(None, why_not="there is one row only")
     kind = "IVF_SQ" if dimension % _RQ_MULTIPLE else "IVF_RQ"

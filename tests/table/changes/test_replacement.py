@@ -245,7 +245,7 @@ def test_indexes_show_the_new_rows_and_no_dead_ones(table_lab, location):
     run([("s", 1)], None)
     run([("t", 2), ("u", 3)], None)
     table = VectorTable.open(location)
-    assert {info.column for info in table.index(min_bytes=0)} == {"vector", "id", "text"}
+    assert {info.column for info in table.index(min_bytes=0)} == {"vector", "id", "source", "text"}
     words |= {"s": "apricot", "t": "blueberry"}
     run([("s", 11)], {"s": "2"})
     run([("t", 12)], {"t": "2"})
