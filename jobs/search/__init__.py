@@ -69,14 +69,13 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     form = "json" if output.json else chosen_format(arguments.format, arguments.output)
     if form == "json":
         output = replace(output, people=output.progress, json=True)
+    asks_at_terminal = _check_what_is_asked(arguments, form)
     table = VectorTable.open(arguments.table, storage_options(arguments))
     if arguments.duplicates is not None:
         show_duplicates(arguments, output, table, form)
         return
     options = _options(arguments, table)
     query = sys.stdin.read().strip() if arguments.query == "-" else arguments.query
-    if sum(given is not None for given in (query, arguments.queries)) + bool(arguments.like) > 1:
-        raise UsageError("search: give one of QUERY, --queries FILE and --like ID")
     if arguments.queries is not None:
         _many(arguments, output, table, options, form)
     elif query is not None or arguments.like:
@@ -86,14 +85,28 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         else:
             with hit_writer(form, arguments.output) as writer:
                 writer.write(hits)
-    elif arguments.facets:
-        _show(arguments, output, table, None, None)
-    elif sys.stdin.isatty() and form == "table":
+    elif asks_at_terminal:
         from jobs.search.prompt import prompt
 
         prompt(table, output, options, arguments.where)
     else:
-        raise UsageError("search: give a query, --queries FILE, or --like ID")
+        _show(arguments, output, table, None, None)
+
+
+def _check_what_is_asked(arguments: argparse.Namespace, form: str) -> bool:
+    """Refuse a call that asks for nothing, or for several things; whether queries are asked for at the terminal."""
+    if arguments.duplicates is not None:  # checks for itself what goes with it
+        return False
+    number = sum(given is not None for given in (arguments.query, arguments.queries, arguments.like))
+    if number > 1:
+        raise UsageError("search: give one of QUERY, --queries FILE and --like ID")
+    if arguments.by_document and arguments.group_by is not None:
+        raise UsageError("--by-document is --group-by with the document: give one of them")
+    if number or arguments.facets:
+        return False
+    if not sys.stdin.isatty() or form != "table":
+        raise UsageError("search: give a query, --queries FILE, --like ID, --facets COLUMN or --duplicates SCORE")
+    return True
 
 
 def _options(arguments: argparse.Namespace, table: VectorTable) -> dict[str, Any]:
@@ -104,8 +117,6 @@ def _options(arguments: argparse.Namespace, table: VectorTable) -> dict[str, Any
     same = ("k", "offset", "alpha", "mode", "where_sql", "like", "unlike", "min_score", "diversity", "columns")
     options = {name: getattr(arguments, name) for name in same}
     group = document_column(table.schema) if arguments.by_document else arguments.group_by
-    if arguments.by_document and arguments.group_by is not None:
-        raise UsageError("--by-document is --group-by with the document: give one of them")
     at = int(arguments.at) if arguments.at is not None and arguments.at.isdecimal() else arguments.at
     return {**options, "where": parse_conditions(arguments.where) or None, "group_by": group, "at": at}
 

@@ -92,7 +92,7 @@ def test_facets_with_hits_and_alone(moee, news):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give a query, --queries FILE, or --like ID"),
+        ([], "give a query, --queries FILE, --like ID, --facets"),
         (["a query", "--like", "d-1"], "give one of QUERY, --queries FILE and --like ID"),
         (["a", "-k", "1e9"], "invalid int value"),
         (["a", "-k", "1000000000"], "at most 10,000 hits"),
