@@ -66,6 +66,7 @@ class VectorTable:
     def __init__(self, location: TableLocation, dataset: lance.LanceDataset) -> None:
         self.location = location
         self.schema: pa.Schema = dataset.schema
+        self._opened = dataset
         self.spec = EmbeddingSpec(**json.loads(self._metadata("spec")))
         self.meaning: Meaning = json.loads(self._metadata("meaning"))
         self.fingerprint = self._metadata("fingerprint")
@@ -158,7 +159,7 @@ class VectorTable:
 
     def dataset(self) -> lance.LanceDataset:
         """The newest version as a Lance dataset."""
-        return existing_dataset(self.location)
+        return existing_dataset(self.location, self._opened)
 
     def count_rows(self) -> int:
         """Rows in the newest version."""
