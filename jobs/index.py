@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from jobs.command import Command, Output, run_command, storage_options, table_arguments
+from jobs.index_check import check_table
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ __all__ = ["COMMAND", "index_line"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee index``."""
     table_arguments(parser)
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing: measure recall and time of search on the table's own rows, and say what to change",
+    )
     parser.add_argument(
         "--clean",
         type=float,
@@ -49,7 +55,12 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")
+    if arguments.check and arguments.clean is not None:
+        raise UsageError("--check changes nothing: leave --clean out, or check afterwards")
     table = VectorTable.open(arguments.table, storage_options(arguments))
+    if arguments.check:
+        check_table(table, output)
+        return
     with output.following("indexing"):
         indexes = table.index()
     choices = choose_indexes(table.schema, table.count_rows())
@@ -99,7 +110,7 @@ COMMAND: Final = Command(
     help="Build the indexes of a table and bring them up to date; join its small fragments.",
     configure=configure,
     run=run,
-    examples=("moee index lake/docs", "moee index lake/docs --clean 30"),
+    examples=("moee index lake/docs", "moee index lake/docs --check", "moee index lake/docs --clean 30"),
 )
 
 if __name__ == "__main__":
