@@ -37,7 +37,7 @@ def test_search_finds_what_exact_search_finds(truth, source, table, column, valu
     assert found["error"] <= 2e-4
 
 
-def test_the_codes_of_the_index_alone_would_not_do(truth, source, table):
-    setting = truth.Setting("", source.queries(20))
+def test_the_codes_of_the_index_alone_would_miss_some(truth, source, table):
+    setting = truth.Setting("", source.queries(40))
     truth.find_truth(table, [setting])
-    assert truth.raw_recall(table, setting) < 0.96
+    assert truth.raw_recall(table, setting) < 0.99
