@@ -70,6 +70,8 @@ def sentences(results: dict[str, dict[str, Any]]) -> Iterator[str]:
         index, error = table["index"], max(table["float_error"].values())
         yield f"written in {table['write_seconds']:,.0f} s"
         yield f"moee index: {index['seconds']:,.0f} s, {gigabytes(index)}; searching: {gigabytes(table)}"
+        advice = "; ".join(table["check"]["said"]["advice"]) or "nothing to change"
+        yield f"moee index --check: {table['check']['seconds']:,.0f} s, {gigabytes(table['check'])}: {advice}"
         yield f"scores differ from those of float32 vectors by {error:.0e} at most (wanted: {ERROR:.0e})"
     if found := results.get("duplicates"):
         yield f"near copies: {found['seconds']:,.0f} s, {gigabytes(found)}, {found['pairs']:,} pairs"
