@@ -33,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DAYS",
         help="then drop versions older than DAYS, but tagged ones: what was deleted or replaced leaves the disk",
     )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="build the index of the vectors again, as for a new table"
+    )
     registry = parser.add_mutually_exclusive_group()
     registry.add_argument(
         "--register",
@@ -55,14 +58,14 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")
-    if arguments.check and arguments.clean is not None:
-        raise UsageError("--check changes nothing: leave --clean out, or check afterwards")
+    if arguments.check and (arguments.rebuild or arguments.clean is not None or arguments.register is not None):
+        raise UsageError("--check changes nothing: give it alone")
     table = VectorTable.open(arguments.table, storage_options(arguments))
     if arguments.check:
         check_table(table, output)
         return
     with output.following("indexing"):
-        indexes = table.index()
+        indexes = table.index(rebuild=arguments.rebuild)
     choices = choose_indexes(table.schema, table.count_rows())
     there = {index.column for index in indexes}
     without = {name: choice.why_not for name, choice in choices.items() if choice.kind is None and name not in there}

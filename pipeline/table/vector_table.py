@@ -393,18 +393,19 @@ class VectorTable:
         """
         return add_rows(self.location, self.schema, ids, vectors, texts=texts, metadata=metadata)
 
-    def index(self, *, min_bytes: int = MIN_BYTES) -> list[IndexInfo]:
+    def index(self, *, min_bytes: int = MIN_BYTES, rebuild: bool = False) -> list[IndexInfo]:
         """Join small fragments, build the missing indexes, bring the others up to date.
 
         Args:
             min_bytes: vectors that take fewer get no index.
+            rebuild: build the index of the vectors again.
 
         Raises:
             TableError: the storage refused; what was done until then stays.
         """
         dataset = self.dataset()
         compact(self.location, dataset)
-        return build_indexes(self.location, dataset, min_bytes=min_bytes)
+        return build_indexes(self.location, dataset, min_bytes=min_bytes, rebuild=rebuild)
 
     def ablate(self, truth: str, *, rows: int = 100_000, queries: int = 2000, seed: int = 0) -> Ablation:
         """Which half of the vectors, and which α, finds documents of the same label; no model is needed.

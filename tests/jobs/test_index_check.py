@@ -30,8 +30,7 @@ def test_a_check_for_programs_and_nothing_is_built(moee, table):
     assert moee("inspect", table, "--json").json["indexes"] == []
 
 
-def test_a_check_that_would_also_clean_is_refused(moee, table):
-    outcome = moee("index", table, "--check", "--clean", 0)
-    assert (outcome.status, outcome.error) == (
-        2, "error: --check changes nothing: leave --clean out, or check afterwards"
-    )  # fmt: skip
+@pytest.mark.parametrize("change", [("--clean", 0), ("--rebuild",), ("--unregister",)])
+def test_a_check_that_would_also_change_something_is_refused(moee, table, change):
+    outcome = moee("index", table, "--check", *change)
+    assert (outcome.status, outcome.error) == (2, "error: --check changes nothing: give it alone")

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.embedding.combine import query_vector, unit
-from pipeline.table.query.indexes import MIN_ROWS, IndexInfo, list_indexes
+from pipeline.table.indexes.choice import MIN_BYTES
+from pipeline.table.indexes.listing import list_indexes
 from pipeline.table.schema import SCORE, VECTOR
 from pipeline.table.store import storage_errors
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.spec import EmbeddingSpec
+    from pipeline.table.indexes.listing import IndexInfo
     from pipeline.table.location import TableLocation
 
     Ask = Callable[[NDArray[np.float32], int, float | None, Mapping[str, Any] | None], pa.Table]
@@ -66,6 +68,7 @@ class IndexCheck:
 
     table: str
     rows: int
+    vector_bytes: int
     queries: int
     indexes: tuple[IndexInfo, ...]
     measured: tuple[Measured, ...]
@@ -73,7 +76,7 @@ class IndexCheck:
     @property
     def vector_index(self) -> IndexInfo | None:
         """None: every row is compared."""
-        return next((index for index in self.indexes if index.column == VECTOR), None)
+        return next((index for index in self.indexes if index.column == VECTOR and index.is_used), None)
 
     @property
     def unindexed(self) -> float:
@@ -85,13 +88,13 @@ class IndexCheck:
     def advice(self) -> tuple[str, ...]:
         """What to change, each with what to type; empty: nothing."""
         index, update = self.vector_index, f"moee index {self.table}"
-        if index is None and self.rows >= MIN_ROWS:
+        if index is None and self.vector_bytes >= MIN_BYTES:
             return (f"there is no vector index, and {self.rows:,} rows are worth one: {update}",)
         found: list[str] = []
         if index is not None and self.unindexed > MOST_UNINDEXED:
             found.append(f"{index.missing:,} rows came after the vector index and are compared one by one: {update}")
         elif low := [each.name for each in self.measured if each.recall < LEAST_RECALL]:
-            found.append(f"hits are missed ({', '.join(low)}): make the vector index anew: {update} --retrain")
+            found.append(f"hits are missed ({', '.join(low)}): build the vector index again: {update} --rebuild")
         if index is not None and not any(each.column == "id" for each in self.indexes):
             found.append(f"there is no index on ids, without which filters are slow: {update}")
         return tuple(found)
@@ -138,14 +141,15 @@ def check_indexes(
     random = np.random.default_rng(seed)
     with storage_errors("check the indexes of", location):
         rows, indexes = dataset.count_rows(), tuple(list_indexes(dataset))
+        size = 2 * rows * dataset.schema.field(VECTOR).type.list_size
         if not rows:
-            return IndexCheck(str(location), 0, 0, indexes, ())
+            return IndexCheck(str(location), 0, 0, 0, indexes, ())
         asked = _drawn(dataset, random, queries, ["id", VECTOR])
         own, vectors = asked.column("id").combine_chunks(), _vectors(asked.column(VECTOR).combine_chunks())
         ways = _ways(dataset, random, spec)
         least = _least_scores(dataset, own, [_as_asked(vectors, spec, hidden, way) for way in ways], ways)
     measured = tuple(_measure(ask, way, own, vectors, each) for way, each in zip(ways, least, strict=True))
-    return IndexCheck(str(location), rows, len(own), indexes, measured)
+    return IndexCheck(str(location), rows, size, len(own), indexes, measured)
 
 
 def recall(scores: NDArray[np.float32], best: NDArray[np.float32]) -> float:

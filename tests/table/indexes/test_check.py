@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.embedding.combine import query_vector, unit
 from pipeline.table.indexes.check import IndexCheck, Measured, check_indexes, recall
-from pipeline.table.query.indexes import IndexInfo
+from pipeline.table.indexes.listing import IndexInfo
 
 ROWS, QUERIES = 2000, 20
 
@@ -100,8 +100,8 @@ def test_where_nothing_can_be_found_nothing_is_missing():
 
 
 def a_check(*columns, rows=1_000_000, missing=0, recall=1.0):
-    indexes = tuple(IndexInfo(f"{column}_idx", column, "kind", rows - missing, missing) for column in columns)
-    return IndexCheck("lake/docs", rows, 50, indexes, (Measured("plain", recall, 5.0, 9.0),))
+    indexes = tuple(IndexInfo(f"{column}_idx", column, "kind", rows - missing, missing, 1) for column in columns)
+    return IndexCheck("lake/docs", rows, 2048 * rows, 50, indexes, (Measured("plain", recall, 5.0, 9.0),))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def source(load):
 @pytest.fixture(scope="module")
 def table(load, source, tmp_path_factory):
     made = load("bench/clusters.py").write(str(tmp_path_factory.mktemp("recall") / "docs"), source, ROWS)
-    made.index(min_rows=0)
+    made.index(min_bytes=0)
     return made
 
 
