@@ -119,3 +119,14 @@ def a_check(*columns, rows=1_000_000, missing=0, recall=1.0):
 def test_the_advice_names_what_is_wrong_and_what_to_type(found, said):
     assert len(found.advice) == len(said)
     assert all(text in line and "moee index lake/docs" in line for text, line in zip(said, found.advice, strict=True))
+
+
+def test_an_index_of_another_program_stays_until_it_is_to_be_built_again(table_lab, uri):
+    table = table_lab.create(uri)
+    table.add([f"d{row}" for row in range(300)], table_lab.vectors(300), texts=["text"] * 300)
+    table.dataset().create_index("vector", "IVF_FLAT", metric="cosine", num_partitions=2)
+    kinds = [
+        next(index.kind for index in table.index(min_bytes=0, rebuild=rebuild) if index.column == "vector")
+        for rebuild in (False, True)
+    ]
+    assert kinds == ["IVF_FLAT", "IVF_RQ"]
