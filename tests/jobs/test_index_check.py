@@ -23,9 +23,8 @@ def test_a_small_table_needs_no_change(moee, table):
 
 def test_a_check_for_programs_and_nothing_is_built(moee, table):
     found = moee("index", table, "--check", "--json").json
-    assert [(each["name"], each["recall"]) for each in found["measured"]] == [
-        ("plain", 1.0), ("filter of 1%", 1.0), ("alpha 0", 1.0), ("alpha 4", 1.0)
-    ]  # fmt: skip
+    assert [each["name"] for each in found["measured"]] == ["plain", "filter of 1%", "alpha 0", "alpha 4"]
+    assert min(each["recall"] for each in found["measured"]) > 0.99  # float16 of 8 dimensions is coarse
     assert (found["rows"], found["queries"], found["indexes"], found["advice"]) == (ROWS, 50, [], [])
     assert moee("inspect", table, "--json").json["indexes"] == []
 
