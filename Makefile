@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-service explore soak clean
+.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service explore soak clean
 
 setup: $(READY)
 
@@ -64,6 +64,9 @@ bench-topics: $(READY)
 bench-refresh: $(READY)
 	@test -n "$(NEWSGROUPS)" || { echo "Say where the newsgroups are: make bench-refresh NEWSGROUPS=FILE"; exit 1; }
 	$(BIN)/python tests/bench/topic_refresh.py $(NEWSGROUPS)
+
+bench-search: $(READY)
+	$(BIN)/python tests/bench/search.py $(if $(NEWSGROUPS),--newsgroups $(NEWSGROUPS)) $(if $(OPENSTAX),--openstax $(OPENSTAX)) $(SEARCH)
 
 bench-service: $(READY)
 	@test -n "$(TABLE)" || { echo "Say which table: make bench-service TABLE=demo/docstrings (make demo makes it)"; exit 1; }

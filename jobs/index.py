@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from jobs.command import Command, Output, run_command, storage_options, table_arguments
+from jobs.index_check import check_table
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -22,10 +23,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``moee index``."""
     table_arguments(parser)
     parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing: measure recall and time of search on the table's own rows, and say what to change",
+    )
+    parser.add_argument(
         "--clean",
         type=float,
         metavar="DAYS",
         help="then drop versions older than DAYS, but tagged ones: what was deleted or replaced leaves the disk",
+    )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="build the index of the vectors again, as for a new table"
     )
     registry = parser.add_mutually_exclusive_group()
     registry.add_argument(
@@ -49,9 +58,14 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
         raise UsageError(f"--clean {arguments.clean:g}: versions are kept for 0 to {MAX_DAYS:,} days")
+    if arguments.check and (arguments.rebuild or arguments.clean is not None or arguments.register is not None):
+        raise UsageError("--check changes nothing: give it alone")
     table = VectorTable.open(arguments.table, storage_options(arguments))
+    if arguments.check:
+        check_table(table, output)
+        return
     with output.following("indexing"):
-        indexes = table.index()
+        indexes = table.index(rebuild=arguments.rebuild)
     choices = choose_indexes(table.schema, table.count_rows())
     there = {index.column for index in indexes}
     without = {name: choice.why_not for name, choice in choices.items() if choice.kind is None and name not in there}
@@ -99,7 +113,7 @@ COMMAND: Final = Command(
     help="Build the indexes of a table and bring them up to date; join its small fragments.",
     configure=configure,
     run=run,
-    examples=("moee index lake/docs", "moee index lake/docs --clean 30"),
+    examples=("moee index lake/docs", "moee index lake/docs --check", "moee index lake/docs --clean 30"),
 )
 
 if __name__ == "__main__":

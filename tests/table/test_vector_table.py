@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +42,18 @@ def test_plain_lancedb_opens_it_without_this_package(table):
     command = [sys.executable, "-c", code, table.location.directory, table.name]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     assert shown.stdout.split() == ["3", "fixed_size_list<item:", "halffloat>[8]", "False"]
+
+
+def test_searches_share_what_was_read_of_the_indexes(table):
+    assert table.dataset().session().is_same_as(table.dataset().session())
+    assert not table.dataset().session().is_same_as(VectorTable.open(table.location).dataset().session())
+
+
+def test_a_table_that_was_made_anew_at_its_place_shows_its_new_rows(table, table_lab, uri):
+    table.index()
+    shutil.rmtree(f"{uri}.lance")
+    table_lab.create(uri).add(["x"], table_lab.vectors(1), texts=["new"])
+    assert table.search(table_lab.vectors(1)[0], 5).column("id").to_pylist() == ["x"]
 
 
 def test_what_is_stored_with_the_table(table_lab, uri):

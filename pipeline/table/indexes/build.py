@@ -28,16 +28,19 @@ _BATCH_ROWS: Final = 1 << 16
 
 
 def build_indexes(
-    location: TableLocation, dataset: lance.LanceDataset, *, min_bytes: int = MIN_BYTES
+    location: TableLocation, dataset: lance.LanceDataset, *, min_bytes: int = MIN_BYTES, rebuild: bool = False
 ) -> list[IndexInfo]:
     """Build what is missing or made otherwise (vectors only from `min_bytes` on), bring the others up to date.
+
+    With `rebuild` the index of the vectors is built again, whoever made the one that is there.
 
     Raises:
         TableError: the storage refused; what earlier steps have done stays.
     """
     refresh_indexes(location, dataset, min_bytes=min_bytes)
     with storage_errors("index", location):
-        there = {info.column: info for info in list_indexes(dataset) if info.is_used}
+        kept = [info for info in list_indexes(dataset) if info.is_used and not (rebuild and info.column == VECTOR)]
+        there = {info.column: info for info in kept}
         few = partial(has_few_values, dataset)
         choices = choose_indexes(dataset.schema, dataset.count_rows(), min_bytes=min_bytes, has_few_values=few)
         for column, choice in choices.items():
