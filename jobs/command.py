@@ -94,8 +94,8 @@ def run_command(command: Command, arguments: Sequence[str] | None = None, *, pro
     _common_options(parser)
     given = parser.parse_args(arguments)
     output = Output(
-        people=Console(stderr=given.json, highlight=False, soft_wrap=True),
-        progress=Console(stderr=True, highlight=False, soft_wrap=True),
+        people=Console(stderr=given.json, highlight=False, emoji=False, soft_wrap=True),
+        progress=Console(stderr=True, highlight=False, emoji=False, soft_wrap=True),
         json=given.json,
     )
     _set_up(output.progress, debug=given.debug)

@@ -71,8 +71,9 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     without = {name: choice.why_not for name, choice in choices.items() if choice.kind is None and name not in there}
     for index in indexes:
         output.people.print(index_line(index), markup=False, highlight=False)
-    for name, why in without.items():
-        output.people.print(f"{name:12} none: {why}", markup=False, highlight=False)
+    for why in dict.fromkeys(without.values()):
+        names = ", ".join(name for name, reason in without.items() if reason == why)
+        output.people.print(f"{names:12} none: {why}", markup=False, highlight=False)
     found: dict[str, object] = {
         "table": str(table.location),
         "indexes": [asdict(index) for index in indexes],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
-from jobs.command import Command, Output, printable, storage_options, table_arguments
+from jobs.command import Command, Output, snippet, storage_options, table_arguments
 from jobs.duplicates import duplicate_arguments, show_duplicates
 from jobs.search.formats import FORMATS, chosen_format, hit_writer
 from jobs.search.hits import show_facets, show_hits
@@ -31,7 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--queries", metavar="FILE", help='many: a line each, or JSON lines {"query": …, "alpha": …}')
     examples = parser.add_argument_group("by example")
-    examples.add_argument("--like", nargs="+", action="extend", metavar="ID", help="the neighbours of these documents")
+    examples.add_argument(
+        "--like", nargs="+", action="extend", metavar="ID", help="neighbours of these documents (hybrid: and a query)"
+    )
     examples.add_argument("--unlike", nargs="+", action="extend", metavar="ID", help="and far from these")
     parser.add_argument("--mode", choices=["vector", "text", "hybrid"], default="vector")
     parser.add_argument("--alpha", type=float, help="weight of the routing half (default: the table's own)")
@@ -53,7 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     hits.add_argument("--by-document", action="store_true", help="of a table in chunks, the best one of each document")
     hits.add_argument("--diversity", type=float, default=0.0, metavar="D", help="0: the best; towards 1: less alike")
     shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--facets", nargs="+", action="extend", metavar="COLUMN", help="how often each value occurs")
+    shown.add_argument(
+        "--facets", nargs="+", action="extend", metavar="COLUMN", help="how often values occur, the 20 most frequent"
+    )
     shown.add_argument(
         "--columns", nargs="+", action="extend", metavar="COLUMN", help="which columns (all but the vector)"
     )
@@ -66,7 +71,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Search and show."""
     from pipeline.table import VectorTable
 
-    form = "json" if output.json else chosen_format(arguments.format, arguments.output)
+    form = chosen_format(arguments.format, arguments.output, json=output.json)
     if form == "json":
         output = replace(output, people=output.progress, json=True)
     asks_at_terminal = _check_what_is_asked(arguments, form)
@@ -97,12 +102,14 @@ def _check_what_is_asked(arguments: argparse.Namespace, form: str) -> bool:
     """Refuse a call that asks for nothing, or for several things; whether queries are asked for at the terminal."""
     if arguments.duplicates is not None:  # checks for itself what goes with it
         return False
-    number = sum(given is not None for given in (arguments.query, arguments.queries, arguments.like))
-    if number > 1:
+    words = [given for given in (arguments.query, arguments.queries) if given is not None]
+    if len(words) > 1 or (words and arguments.like and arguments.mode != "hybrid"):
         raise UsageError("search: give one of QUERY, --queries FILE and --like ID")
+    if arguments.facets and (arguments.queries is not None or form not in {"table", "json"}):
+        raise UsageError("--facets are counts beside the hits of one query: leave out --queries, --output and --format")
     if arguments.by_document and arguments.group_by is not None:
         raise UsageError("--by-document is --group-by with the document: give one of them")
-    if number or arguments.facets:
+    if words or arguments.like or arguments.facets:
         return False
     if not sys.stdin.isatty() or form != "table":
         raise UsageError("search: give a query, --queries FILE, --like ID, --facets COLUMN or --duplicates SCORE")
@@ -117,19 +124,22 @@ def _options(arguments: argparse.Namespace, table: VectorTable) -> dict[str, Any
     same = ("k", "offset", "alpha", "mode", "where_sql", "like", "unlike", "min_score", "diversity", "columns")
     options = {name: getattr(arguments, name) for name in same}
     group = document_column(table.schema) if arguments.by_document else arguments.group_by
-    at = int(arguments.at) if arguments.at is not None and arguments.at.isdecimal() else arguments.at
-    return {**options, "where": parse_conditions(arguments.where) or None, "group_by": group, "at": at}
+    at: str | None = arguments.at
+    version = int(at) if at is not None and re.fullmatch("[0-9]{1,19}", at) else at
+    return {**options, "where": parse_conditions(arguments.where) or None, "group_by": group, "at": version}
 
 
 def _many(
     arguments: argparse.Namespace, output: Output, table: VectorTable, options: dict[str, Any], form: str
 ) -> None:
     """Answer the queries of a file, one after the other."""
+    from pipeline.table.schema import QUERY
+
     queries = read_queries(arguments.queries, options.pop("alpha"))
     found = zip(queries.texts, table.search_many(queries.texts, alpha=queries.alphas, **options), strict=True)
     if form == "table":
         for query, hits in found:
-            output.people.print(printable(query), style="bold", markup=False)
+            output.people.print(snippet(query, max(output.people.width, 80)), style="bold", markup=False)
             show_hits(output.people, hits, "  ", words=_marked(options["mode"], query))
     elif form == "json":
         answers = [{"query": query, "hits": hits} for query, hits in found]
@@ -137,7 +147,7 @@ def _many(
     else:
         with hit_writer(form, arguments.output) as writer:
             for query, hits in found:
-                writer.write(hits.add_column(0, "_query", pa.array([query] * hits.num_rows, pa.string())))
+                writer.write(hits.add_column(0, QUERY, pa.array([query] * hits.num_rows, pa.string())))
 
 
 def _show(

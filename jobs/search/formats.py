@@ -6,6 +6,8 @@ import csv
 import json
 import sys
 from contextlib import contextmanager
+from errno import EISDIR
+from os import strerror
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 
@@ -85,12 +87,21 @@ FORMATS: Final = ("table", "json", *_WRITERS)
 """``table`` for people, ``json`` one object as under ``--json``, the others one row a hit."""
 
 
-def chosen_format(asked: str | None, output: str | None) -> str:
+def chosen_format(asked: str | None, output: str | None, *, json: bool) -> str:
     """The format that was asked for, else the one that the name of the output says, else ``table``.
 
+    Args:
+        asked: ``--format``.
+        output: ``--output``.
+        json: whether ``--json`` was asked for, which is a format, too.
+
     Raises:
-        UsageError: the name says none, or the format has no file.
+        UsageError: the name says none, the format has no file, or two are asked for.
     """
+    if json and (output is not None or asked not in {None, "json"}):
+        raise UsageError("--json is --format json, which goes to stdout: leave it out, or --format and --output")
+    if json:
+        return "json"
     if output is None:
         return asked or "table"
     if asked in {"table", "json"}:
@@ -107,6 +118,8 @@ def chosen_format(asked: str | None, output: str | None) -> str:
 def hit_writer(format: str, output: str | None) -> Generator[HitWriter]:  # noqa: A002
     """A writer to the file `output`, which appears when all is written, or to stdout.
 
+    What is no file, such as a pipe or ``/dev/null``, is written to as it is.
+
     Raises:
         UsageError: the file cannot be made, or Parquet would go to a terminal.
     """
@@ -118,8 +131,11 @@ def hit_writer(format: str, output: str | None) -> Generator[HitWriter]:  # noqa
         _close(writer)
         return
     target = Path(output)
-    part = target.with_name(f".{target.name}.part")
+    in_place = target.exists() and not target.is_file() and not target.is_dir()
+    part = target if in_place else target.with_name(f".{target.name}.part")
     try:
+        if target.is_dir():
+            raise IsADirectoryError(EISDIR, strerror(EISDIR))
         file = part.open("wb")
     except OSError as error:
         raise UsageError(f"--output {output!r} cannot be written: {error.strerror}") from error
@@ -128,9 +144,11 @@ def hit_writer(format: str, output: str | None) -> Generator[HitWriter]:  # noqa
             writer = _WRITERS[format](file)
             yield writer
             _close(writer)
-        part.replace(target)
+        if not in_place:
+            part.replace(target)
     finally:
-        part.unlink(missing_ok=True)
+        if not in_place:
+            part.unlink(missing_ok=True)
 
 
 def _close(writer: HitWriter) -> None:

@@ -16,6 +16,8 @@ __all__ = ["show_facets", "show_hits"]
 
 _INTERNAL: Final = {"id", "text", "doc_id", "hs_norm", "rw_norm", "n_tokens", "truncated", "source", "slice", "row"}
 _INDENT: Final = 7
+_CELL: Final = 120
+"""Columns of the terminal that a value of metadata takes at most."""
 
 
 def show_hits(console: Console, hits: pa.Table, indent: str = "", *, words: str | None = None) -> None:
@@ -44,7 +46,8 @@ def _head(row: dict[str, Any], indent: str) -> Text:
     shown = [name for name in row if not name.startswith("_") and name not in _INTERNAL and row[name] is not None]
     head = Text(f"{indent}{row['_score']:.3f}  ", style="bold")
     name = row.get("id", "")
-    head.append(printable("  ".join([name, *(f"{each}={as_cell(row[each])}" for each in shown)])), style="cyan")
+    cells = [printable(name), *(snippet(f"{each}={as_cell(row[each])}", _CELL) for each in shown)]
+    head.append("  ".join(cells), style="cyan")
     return head.append(_why(row), style="dim")
 
 
@@ -75,9 +78,9 @@ def show_facets(console: Console, facets: dict[str, pa.Table]) -> None:
     from pipeline.values import as_cell, as_json
 
     for name, counts in facets.items():
-        console.print(printable(name), style="bold")
+        console.print(snippet(name, _CELL), style="bold", markup=False)
         if not counts.num_rows:
             console.print("  no row")
         for row in as_json(counts):
-            value = "(no value)" if row["value"] is None else printable(as_cell(row["value"]))
+            value = "(no value)" if row["value"] is None else snippet(as_cell(row["value"]), _CELL)
             console.print(f"{row['count']:>9,}  {value}", markup=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -50,11 +51,12 @@ class _Session:
 
     def _command(self, command: str, rest: str) -> None:
         if command == "like":
-            self._ask({"like": rest.split()})
+            self._ask({"like": _words(rest)})
         elif command == "more":
             if not self.last:
                 raise UsageError("there is no search to go on with")
-            self._ask({**self.last, "offset": self.last.get("offset", 0) + self.settings["k"]})
+            seen = self.last.get("offset", self.settings["offset"])
+            self._ask({**self.last, "offset": seen + self.settings["k"]})
         elif command == "where":
             self._where(rest)
         elif command == "settings":
@@ -74,25 +76,38 @@ class _Session:
         show_hits(self.output.people, hits, words=words)
 
     def _where(self, rest: str) -> None:
+        from pipeline.table.query.conditions import condition_sql
         from pipeline.table.query.grammar import parse_conditions
 
         conditions = [*self.conditions, rest] if rest else []
-        self.settings["where"] = parse_conditions(conditions) or None
-        self.conditions = conditions
+        where = parse_conditions(conditions) or None
+        _ = condition_sql(self.table.schema, where)
+        self.settings, self.conditions, self.last = {**self.settings, "where": where}, conditions, {}
 
     def _set(self, name: str, text: str) -> None:
+        from pipeline.table.query.question import Question
+
         kind, field_name = _SETTINGS[name]
         try:
-            self.settings[field_name] = kind(text) if text else _DEFAULTS[field_name]
+            value = kind(text) if text else _DEFAULTS[field_name]
         except ValueError as error:
             raise UsageError(f":{name} {text}: a number") from error
-        self.last = {}
+        settings = {**self.settings, field_name: value}
+        _ = Question.of(**settings, query="any")
+        self.settings, self.last = settings, {}
 
     def _show_settings(self) -> None:
         shown = {**self.settings, "where": " and ".join(self.conditions) or None}
         for name, value in shown.items():
-            if value:
+            if value is not None and value != []:
                 self.output.people.print(f"{name:8} {value}", markup=False)
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"{line}: {error}; an id with blanks stands between quotation marks") from error
 
 
 _DEFAULTS: Final[dict[str, Any]] = {"k": 10, "alpha": None, "mode": "vector", "group_by": None}

@@ -31,25 +31,37 @@ def read_queries(file: str, alpha: float | None) -> Queries:
     Raises:
         UsageError: it cannot be read, or a line is no query; the message names the line.
     """
+    from pipeline.table.query.question import Question
+
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8-sig")
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--queries {file!r} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--queries {file!r} is not UTF-8") from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    # Not by `splitlines`: JSON may hold what Unicode calls the end of a line.
+    numbered = enumerate(text.removeprefix("\ufeff").split("\n"), 1)
+    lines = [(number, line.strip()) for number, line in numbered if line.strip()]
     if not lines:
         raise UsageError(f"--queries {file!r} holds no query")
-    if not lines[0][1].startswith("{"):
-        return Queries([line for _, line in lines], [alpha] * len(lines))
-    parsed = [_parsed(line, f"--queries {file!r}, line {number}") for number, line in lines]
-    return Queries([query for query, _ in parsed], [alpha if own is None else own for _, own in parsed])
+    is_json = lines[0][1].startswith("{")
+    queries = Queries([], [])
+    for number, line in lines:
+        place = f"--queries {file!r}, line {number}"
+        query, own = _parsed(line, place) if is_json else (line, None)
+        try:
+            question = Question.of(query=query, alpha=alpha if own is None else own)
+        except UsageError as error:
+            raise UsageError(f"{place}: {error}") from error
+        queries.texts.append(query)
+        queries.alphas.append(question.alpha)
+    return queries
 
 
 def _parsed(line: str, place: str) -> tuple[str, float | None]:
     try:
         given: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place}: no JSON: {error}") from error
     if not isinstance(given, dict) or not isinstance(cast("dict[str, Any]", given).get("query"), str):
         raise UsageError(f'{place}: write {{"query": "…"}}, and "alpha" if you like')

@@ -16,10 +16,14 @@ from pipeline.rejects import KEY
 
 __all__ = [
     "CHUNKS",
+    "COSINES",
     "DELETED",
     "FILES",
     "JOURNAL",
     "LAYOUT",
+    "PASSAGE",
+    "QUERY",
+    "RANKS",
     "RUNS",
     "SCORE",
     "SLICES",
@@ -40,7 +44,20 @@ VECTOR: Final = "vector"
 SCORE: Final = "_score"
 """Of a hit: float32, the higher the better."""
 
+COSINES: Final = ("_cos_h", "_cos_r")
+"""Of a hit: float32, of hidden states and of routing weights with the query's; for tables that store both halves."""
+
+RANKS: Final = ("_vector_rank", "_text_rank")
+"""Of a hit: int32, from 1, in the lists that a hybrid search joins; null where a list does not have the hit."""
+
+PASSAGE: Final = "_passage"
+"""Of a hit: the part of the text with most of the query's words."""
+
+QUERY: Final = "_query"
+"""Of a hit in a file of hits of many queries: which one it belongs to."""
+
 _LANCE_NAMES: Final = {"_rowid", "_rowaddr", "_rowoffset", "_distance", SCORE}
+_NAMES_OF_HITS: Final = {*COSINES, *RANKS, PASSAGE, QUERY}
 
 
 def _key(name: str, kind: pa.DataType) -> pa.Field:
@@ -162,13 +179,15 @@ def table_schema(
 
 
 def refuse_column_name(name: str) -> None:
-    """Refuse a metadata column by a name that Lance cannot store or ask for, or gives to columns of its own.
+    """Refuse a metadata column by a name that Lance cannot store or ask for, or that columns of its or of hits have.
 
     Raises:
         UsageError: it cannot be kept.
     """
     if name in _LANCE_NAMES:
         raise UsageError(f"column {name!r} cannot be kept: Lance has a column of that name of its own; rename it")
+    if name in _NAMES_OF_HITS:
+        raise UsageError(f"column {name!r} cannot be kept: hits have a column of that name of their own; rename it")
     if name in {"", "*"} or any(character in name for character in ".`\0"):
         raise UsageError(f"column {name!r} cannot be kept: Lance has no names with dots, backticks or NUL; rename it")
 

@@ -276,8 +276,9 @@ class VectorTable:
             UsageError, TableError, FingerprintError: as `search`, before the first hits.
         """
         from pipeline.table.query.answer import search_each
-        from pipeline.table.query.question import Question
+        from pipeline.table.query.question import Question, check_list
 
+        check_list("queries", queries)
         alphas = alpha if isinstance(alpha, Sequence) else [alpha] * len(queries)
         if len(alphas) != len(queries):
             raise UsageError(f"{len(queries)} queries, but {len(alphas)} values of alpha")

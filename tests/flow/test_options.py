@@ -59,3 +59,9 @@ def test_options_do_not_change():
 def test_a_name_that_lance_cannot_hold_is_refused_first(name):
     with pytest.raises(UsageError, match="cannot be kept: Lance"):
         EmbedOptions(keep=(name,))
+
+
+@pytest.mark.parametrize("name", ["_cos_h", "_text_rank", "_passage", "_query"])
+def test_a_name_that_explains_hits_is_refused_first(name):
+    with pytest.raises(UsageError, match="cannot be kept: hits have"):
+        EmbedOptions(keep=(name,))

@@ -22,11 +22,11 @@ def grow(table, start, stop):
 def test_each_column_is_told_with_its_index_or_why_it_has_none(moee, table):
     outcome = moee("index", table.location)
     assert outcome.status == 0
-    lines = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
-    assert lines.keys() == set(table.schema.names)
-    assert lines["id"] == "BTree, 30 rows"
-    assert lines["vector"] == "none: exact search is fast below 50 MB of vectors; these are 0.0 MB"
-    assert lines["slice"].startswith("none: ")
+    lines = outcome.out.splitlines()
+    assert "id           BTree, 30 rows" in lines
+    assert "vector       none: exact search is fast below 50 MB of vectors; these are 0.0 MB" in lines
+    names = {name.strip(",") for line in lines for name in line.partition("none:")[0].split()}
+    assert set(table.schema.names) <= names
     told = moee("index", table.location, "--json").json
     assert {index["column"] for index in told["indexes"]} | told["without"].keys() == set(table.schema.names)
 

@@ -10,9 +10,17 @@ import pty
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+
+from jobs.search.formats import hit_writer
+from jobs.search.hits import show_facets, show_hits
+from jobs.search.queries import Queries, read_queries
+from pipeline.errors import UsageError
 
 pytestmark = pytest.mark.cluster
 
@@ -46,6 +54,10 @@ def test_each_query_of_json_lines_may_have_its_alpha(moee, news, tmp_path):
         ('{"query": "a"}\n{', "line 2: no JSON"),
         ('{"query": "a", "alpha": "much"}', "alpha='much'"),
         (b"\xff\xfe\x00", "is not UTF-8"),
+        ('{"query": "a"}\n{"query": " "}', "line 2: the query is empty"),
+        ('{"query": "a"}\n\n{"query": "b", "alpha": true}', "line 3: alpha=True"),
+        ("a\n" + "b" * 200_000, "line 2: the query has 200,000 characters"),
+        ('{"query": ' + "[" * 100_000, "line 1: no JSON"),
     ],
 )
 def test_a_line_that_is_no_query_is_named(moee, news, tmp_path, content, message):
@@ -54,6 +66,14 @@ def test_a_line_that_is_no_query_is_named(moee, news, tmp_path, content, message
     outcome = moee("search", news.table, "--queries", file)
     assert outcome.status == 2
     assert message in outcome.error
+
+
+def test_lines_end_where_files_end_them_and_a_mark_at_the_beginning_is_none_of_them(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO('\ufeff{"query": "one\u2028line\x0c"}\r\n{"query": "b"}'))
+    with pytest.raises(UsageError, match="line 1: no JSON"):  # JSON has no raw form feeds
+        read_queries("-", None)
+    monkeypatch.setattr("sys.stdin", io.StringIO('\ufeff{"query": "one\u2028line"}\r\n{"query": "b"}'))
+    assert read_queries("-", 2.0) == Queries(["one\u2028line", "b"], [2.0, 2.0])
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
@@ -78,7 +98,42 @@ def test_a_file_that_cannot_be_written_or_has_no_form(moee, news, tmp_path):
     assert "cannot be written" in moee("search", news.table, QUERY, "--output", tmp_path / "no" / "x.csv").error
     assert "say --format" in moee("search", news.table, QUERY, "--output", tmp_path / "x.txt").error
     assert "goes to stdout" in moee("search", news.table, QUERY, "--format", "json", "--output", "x.csv").error
+    assert "goes to stdout" in moee("search", news.table, QUERY, "--json", "--output", tmp_path / "x.csv").error
+    assert "goes to stdout" in moee("search", news.table, QUERY, "--json", "--format", "csv").error
+    for facets in (["--format", "csv"], ["--output", tmp_path / "x.csv"], ["--queries", tmp_path / "q"]):
+        assert "--facets are counts" in moee("search", news.table, "--facets", "theme", *facets).error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_file_and_a_pipe_stays_one(tmp_path):
+    """A device such as ``/dev/null`` is never replaced by a file."""
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"), hit_writer("csv", str(tmp_path)):
+        pass
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        read = threads.submit(pipe.read_text)
+        with hit_writer("csv", str(pipe)) as writer:
+            writer.write(pa.table({"id": ["a"]}))
+        assert read.result() == "id\na\n"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_values_are_shown_as_they_are_on_lines_of_bounded_length():
+    """No emoji for ``:warning:``, no markup, no control characters."""
+    written = io.StringIO()
+    console = Console(file=written, emoji=False, highlight=False, soft_wrap=True)
+    value = "[red]a :warning: \x1b[31m\n" + "b" * 10**6
+    show_facets(console, {"[red]c": pa.table({"value": [value, None], "count": [2, 1]})})
+    show_hits(console, pa.table({"id": ["d"], "_score": [1.0], "note": [value]}))
+    shown = written.getvalue().splitlines()
+    assert shown[0] == "[red]c"
+    assert shown[1].startswith("        2  [red]a :warning: ")
+    assert shown[3].startswith("1.000  d  note=[red]a :warning: ")
+    assert len(shown) == 4
+    assert max(map(len, shown)) < 200
+    assert "\x1b" not in written.getvalue()
 
 
 def test_facets_with_hits_and_alone(moee, news):
@@ -93,6 +148,9 @@ def test_facets_with_hits_and_alone(moee, news):
     ("arguments", "message"),
     [
         ([], "give a query, --queries FILE, --like ID, --facets"),
+        (["a", "--like", "d-1", "--mode", "hybrid"], "has no text index yet"),
+        (["a", "--where", ":bomb:=1"], "where :bomb:: there is no such column"),
+        (["a", "--at", "9" * 5000], "no tag '999"),
         (["a query", "--like", "d-1"], "give one of QUERY, --queries FILE and --like ID"),
         (["a", "-k", "1e9"], "invalid int value"),
         (["a", "-k", "1000000000"], "at most 10,000 hits"),
@@ -132,6 +190,10 @@ def test_at_a_terminal_it_asks_for_queries_and_loads_the_model_once(news):
         "moon",
         ":nonsense",
         ":k many",
+        ":k 0",
+        ":where nosuch=1",
+        ":like 'd-1",
+        ":alpha 0",
     ]
     shown = ""
     try:
@@ -148,6 +210,11 @@ def test_at_a_terminal_it_asks_for_queries_and_loads_the_model_once(news):
     assert "no document matches" in shown
     assert ":nonsense is no command" in shown
     assert ":k many: a number" in shown
+    assert "k=0: 1 or more" in shown
+    assert "where nosuch: there is no such column" in shown
+    assert "No closing quotation" in shown
+    assert "alpha    0.0" in shown
+    assert "k        2" in shown
     assert "theme=nothing" in shown
 
 

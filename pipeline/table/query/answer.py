@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from pipeline.table.query.conditions import condition_sql, conjunction, named
+from pipeline.table.query.conditions import condition_sql, conjunction, named, whole_sql
 from pipeline.table.query.earlier import as_it_was
 from pipeline.table.query.facets import count_values
+from pipeline.table.query.question import check_count, check_names, check_rows
 from pipeline.table.query.request import make_request
 from pipeline.table.query.search import run_search
 from pipeline.table.schema import VECTOR
@@ -91,8 +92,11 @@ def facets(
     most: int,
 ) -> dict[str, pa.Table]:
     """See `VectorTable.facets`."""
+    check_names("columns", columns)
+    check_count("most", most, 1)
+    check_rows(where_sql, at)
     dataset, without = _version(location, newest, at)
-    condition = conjunction(condition_sql(dataset.schema, where), where_sql, without)
+    condition = conjunction(condition_sql(dataset.schema, where), whole_sql(where_sql), without)
     with storage_errors("read", location):
         return count_values(dataset, columns, condition, most)
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as short_repr
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pyarrow as pa
@@ -26,11 +25,12 @@ from pipeline.errors import UsageError
 from pipeline.table.query.literals import Unfit, in_words, is_comparable, name_sql, typed, value_sql
 from pipeline.table.schema import document_column
 from pipeline.values import as_cell
+from pipeline.wording import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Where", "condition_sql", "conjunction", "named"]
+__all__ = ["Where", "condition_sql", "conjunction", "named", "whole_sql"]
 
 Where = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -67,6 +67,11 @@ def conjunction(*conditions: str | None) -> str | None:
     return given[0] if len(given) == 1 else _joined("AND", given) or None
 
 
+def whole_sql(written: str | None) -> str | None:
+    """SQL of the table's owner as one expression: Lance reads the first one of a text and passes over the rest."""
+    return None if written is None else f"({written}\n)" if "--" in written else f"({written})"
+
+
 def _joined(word: str, conditions: Sequence[str]) -> str:
     return f" {word} ".join(f"({one})" for one in conditions)
 
@@ -98,19 +103,19 @@ def _is_several(value: object) -> bool:
 def _all_of(schema: pa.Schema, where: Where) -> str:
     parts = cast("Sequence[Any]", where if _is_several(where) else [where])
     if not parts or not all(isinstance(part, Mapping) and part for part in parts):
-        raise UsageError(f"where: {short_repr(where)} is no condition; write {{COLUMN: VALUE}}")
+        raise UsageError(f"where: {brief(where)} is no condition; write {{COLUMN: VALUE}}")
     return str(conjunction(*(_entry(schema, name, given) for part in parts for name, given in part.items())))
 
 
 def _entry(schema: pa.Schema, name: Any, given: Any) -> str:
     if name in _JOINING and name not in schema.names:
         return _join(schema, name, given)
-    column = _Column.of(schema, name, given)
+    column = _Column.of(schema, name)
     if not _is_mapping(given):
         return column.compared("in" if _is_several(given) else "eq", given)
     comparisons = cast("Mapping[Any, Any]", given)
     if not comparisons:
-        raise UsageError(f"where {name}: no comparison; there are {', '.join(_COMPARISONS)}")
+        raise UsageError(f"where {_said(name)}: no comparison; there are {', '.join(_COMPARISONS)}")
     return str(conjunction(*(column.compared(how, value) for how, value in comparisons.items())))
 
 
@@ -118,7 +123,7 @@ def _join(schema: pa.Schema, how: str, given: Any) -> str:
     if how == "not":
         return _negated(_all_of(schema, given))
     if not _is_several(given) or not given:
-        raise UsageError(f"where {how}: a list of conditions; this is {short_repr(given)}")
+        raise UsageError(f"where {how}: a list of conditions; this is {brief(given)}")
     return _joined(how.upper(), [_all_of(schema, part) for part in given])
 
 
@@ -132,10 +137,10 @@ class _Column:
     is_list: bool
 
     @classmethod
-    def of(cls, schema: pa.Schema, name: Any, given: Any) -> _Column:
+    def of(cls, schema: pa.Schema, name: Any) -> _Column:
         if name not in schema.names:
             fit = ", ".join(field.name for field in schema if is_comparable(_value_type(field.type)))
-            raise UsageError(f"where {name}={_short(given)}: there is no such column; there are {fit}")
+            raise UsageError(f"where {_said(name)}: there is no such column; there are {fit}")
         kind = schema.field(name).type
         return cls(name, _value_type(kind), is_list=_value_type(kind) is not kind)
 
@@ -143,7 +148,9 @@ class _Column:
         """SQL for one comparison."""
         comparison = _COMPARISONS.get(how)
         if comparison is None:
-            raise UsageError(f"where {self.name}: there is no comparison {how!r}; there are {', '.join(_COMPARISONS)}")
+            raise UsageError(
+                f"where {self.name}: there is no comparison {brief(how)}; there are {', '.join(_COMPARISONS)}"
+            )
         if how in {"eq", "ne"} and _is_missing(value):
             return f"{name_sql(self.name)} IS {'NOT ' if how == 'ne' else ''}NULL"
         if not is_comparable(self.kind):
@@ -259,4 +266,9 @@ def _is_missing(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    return short_repr(as_cell(value) if isinstance(value, pa.Scalar) else value)
+    return brief(as_cell(value) if isinstance(value, pa.Scalar) else value)
+
+
+def _said(name: Any) -> str:
+    """A name in a message: as it is, where that is a short word."""
+    return name if isinstance(name, str) and name.isprintable() and len(name) < 80 else brief(name)

@@ -12,6 +12,7 @@ from pipeline.table.companions.deleted import read_deleted, text_marks
 from pipeline.table.query.literals import value_sql
 from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors
+from pipeline.wording import brief
 
 if TYPE_CHECKING:
     import lance
@@ -31,19 +32,18 @@ def as_it_was(location: TableLocation, newest: lance.LanceDataset, at: int | str
     """
     with storage_errors("read", location):
         try:
-            dataset = newest.checkout_version(at)
-        except (OSError, ValueError) as error:
+            dataset = newest.checkout_version(at if isinstance(at, str) else int(at))
+        except (OSError, OverflowError, ValueError) as error:
             raise NotInTableError(f"{location} has no {_kept(newest, at)}") from error
         gone = _deleted_here(dataset, read_deleted(location))
     return dataset, f"id NOT IN ({', '.join(map(value_sql, gone))})" if len(gone) else "TRUE"
 
 
 def _kept(dataset: lance.LanceDataset, at: int | str) -> str:
-    if isinstance(at, int):
-        versions = [each["version"] for each in dataset.versions()]
-        return f"version {at} that could still be read; kept are {len(versions):,} from {versions[0]} to {versions[-1]}"
-    tags = ", ".join(sorted(dataset.tags.list())) or "none"
-    return f"tag {at!r}; there are: {tags}"
+    if isinstance(at, str):
+        return f"tag {brief(at)}; there are: {', '.join(sorted(dataset.tags.list())) or 'none'}"
+    versions = [each["version"] for each in dataset.versions()]
+    return f"version {at} that could still be read; kept are {len(versions):,} from {versions[0]} to {versions[-1]}"
 
 
 def _deleted_here(dataset: lance.LanceDataset, deleted: pa.Table) -> pa.Array:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 from pipeline.table.query.literals import in_words, is_comparable
+from pipeline.wording import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def count_values(
 def _check(schema: pa.Schema, name: str) -> None:
     if name not in schema.names:
         fit = ", ".join(field.name for field in schema if is_comparable(_value_type(field.type)))
-        raise UsageError(f"facet {name!r}: there is no such column; there are {fit}")
+        raise UsageError(f"facet {brief(name)}: there is no such column; there are {fit}")
     kind = schema.field(name).type
     if not is_comparable(_value_type(kind)):
         raise UsageError(f"facet {name!r}: the column holds {in_words(kind)}, which cannot be counted")
@@ -62,6 +63,8 @@ def _counts(values: pa.Array) -> pa.Table:
         values = rows.group_by(["row", "value"]).aggregate([]).column("value")
     if isinstance(values.type, pa.DictionaryType):
         values = values.cast(values.type.value_type)
+    if pa.types.is_floating(values.type):  # 0 and -0 are one value; Arrow sorts no 16 bits
+        values = pc.add(values.cast(pa.float32()) if pa.types.is_float16(values.type) else values, 0.0)
     return pa.table({"value": values}).group_by("value").aggregate([([], "count_all")])
 
 

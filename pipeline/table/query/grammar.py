@@ -10,12 +10,13 @@ import re
 from typing import Any, Final, cast
 
 from pipeline.errors import UsageError
+from pipeline.wording import brief
 
 __all__ = ["parse_conditions"]
 
-_COMPARED: Final = re.compile(r"\s*(?P<field>.*?[^\s!<>=])\s*(?P<sign><=|>=|!=|=|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
+_COMPARED: Final = re.compile(r"\s*(?P<field>.*?[^\s!<>=])\s*(?P<sign><=|>=|!=|==?|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 _MISSING: Final = re.compile(r"\s*(?P<field>.*?\S)\s+is\s+(?P<no>not\s+)?null\s*", re.DOTALL | re.IGNORECASE)
-_SIGNS: Final = {"=": "eq", "!=": "ne", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+_SIGNS: Final = {"=": "eq", "==": "eq", "!=": "ne", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 _SEVERAL: Final = {"eq": "in", "ne": "not_in"}
 
 
@@ -38,7 +39,7 @@ def parse_conditions(texts: list[str]) -> list[dict[str, Any]]:
         elif how in _SEVERAL:
             comparisons.setdefault(_SEVERAL[how], []).append(value)
         elif how in comparisons:
-            raise UsageError(f"--where {text!r}: {name} has another bound of this kind: {comparisons[how]!r}")
+            raise UsageError(f"--where {brief(text)}: another bound of this kind is {brief(comparisons[how])}")
         else:
             comparisons[how] = value
     return [{name: comparisons} for name, comparisons in compared.items() if comparisons] + structured
@@ -51,13 +52,21 @@ def _parsed(text: str) -> tuple[str, str, str | None]:
     parts = _COMPARED.fullmatch(text)
     if parts is None:
         raise UsageError(
-            f"--where {text!r}: write COLUMN=VALUE (or !=, <, <=, >, >=), 'COLUMN is null', 'COLUMN is not null', JSON"
+            f"--where {brief(text)}: write COLUMN=VALUE (or !=, <, <=, >, >=), 'COLUMN is null', "
+            "'COLUMN is not null', JSON"
         )
     return parts["field"], _SIGNS[parts["sign"]], parts["value"]
 
 
 def _from_json(text: str) -> dict[str, Any]:
     try:
-        return cast("dict[str, Any]", json.loads(text))
+        return cast("dict[str, Any]", json.loads(text, object_pairs_hook=_with_each_name_once))
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"--where {text[:80]!r}: no JSON: {error}") from error
+        raise UsageError(f"--where {brief(text)}: no JSON: {error}") from error
+
+
+def _with_each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError('a name is there twice; write {"and": [{…}, {…}]}')
+    return entries

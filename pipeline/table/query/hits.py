@@ -5,7 +5,7 @@ A search by vector tells the cosines of both halves apart, one by words the plac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -14,23 +14,14 @@ import pyarrow.compute as pc
 from pipeline.columns import as_matrix
 from pipeline.embedding.combine import split
 from pipeline.table.query.passages import passage, words_of
-from pipeline.table.schema import SCORE, VECTOR
+from pipeline.table.schema import COSINES, PASSAGE, RANKS, SCORE, VECTOR
 
 if TYPE_CHECKING:
     import lance
 
     from pipeline.table.query.request import Request
 
-__all__ = ["COSINES", "PASSAGE", "RANKS", "complete", "vectors_of"]
-
-COSINES: Final = ("_cos_h", "_cos_r")
-"""float32, of hidden states and of routing weights with the query's; for tables that store both halves."""
-
-RANKS: Final = ("_vector_rank", "_text_rank")
-"""int32, from 1, in the lists that a hybrid search joins; null where a list does not have the hit."""
-
-PASSAGE: Final = "_passage"
-"""The part of the text with most of the query's words."""
+__all__ = ["complete", "vectors_of"]
 
 
 def complete(dataset: lance.LanceDataset, request: Request, ranked: pa.Table) -> pa.Table:

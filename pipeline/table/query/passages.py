@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import snowballstemmer
@@ -135,6 +135,7 @@ def _stemmer() -> Any:
     return snowballstemmer.stemmer("english")
 
 
+@lru_cache(maxsize=1 << 16)
 def _stem(word: str) -> str:
     folded = unicodedata.normalize("NFKD", word.casefold())
     return _stemmer().stemWord("".join(letter for letter in folded if not unicodedata.combining(letter)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from pipeline.errors import UsageError
+from pipeline.wording import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.query.conditions import Where
 
-__all__ = ["DIVERSE_HITS", "MAX_HITS", "Mode", "Question"]
+__all__ = ["DIVERSE_HITS", "MAX_HITS", "Mode", "Question", "check_count", "check_list", "check_names", "check_rows"]
 
 Mode = Literal["vector", "text", "hybrid"]
 
@@ -86,12 +88,11 @@ class Question:
         _check_numbers(self)
         _check_words(self)
         _check_examples(self)
-        if self.columns is not None and (isinstance(self.columns, str) or not all(map(_is_text, self.columns))):
-            raise UsageError(f"columns={self.columns!r}: a list of column names")
+        if self.columns is not None:
+            check_names("columns", self.columns)
         if self.group_by is not None and not _is_text(self.group_by):
-            raise UsageError(f"group_by={self.group_by!r}: the name of a column")
-        if self.at is not None and not (isinstance(self.at, str) or _is_whole(self.at)):
-            raise UsageError(f"at={self.at!r}: the number of a version, or the name of a tag")
+            raise UsageError(f"group_by={brief(self.group_by)}: the name of a column")
+        check_rows(self.where_sql, self.at)
 
     @property
     def liked(self) -> tuple[str, ...]:
@@ -109,30 +110,70 @@ class Question:
         return self.offset + self.k
 
 
+def check_count(option: str, number: Any, least: int) -> None:
+    """Refuse what is no whole number from `least` on.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not _is_whole(number):
+        raise UsageError(f"{option}={brief(number)}: a whole number")
+    if number < least:
+        raise UsageError(f"{option}={brief(number)}: {least} or more")
+
+
+def check_list(option: str, given: Any) -> None:
+    """Refuse what is no list, such as one text, or something that can be gone through once only.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Collection):
+        raise UsageError(f"{option}={brief(given)}: a list")
+
+
+def check_names(option: str, columns: Any) -> None:
+    """Refuse what is no list of names.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(columns, str) or not all(map(_is_text, _listed(columns))):
+        raise UsageError(f"{option}={brief(columns)}: a list of column names")
+
+
+def check_rows(where_sql: Any, at: Any) -> None:
+    """Refuse what says nothing about which rows are meant.
+
+    Raises:
+        UsageError: it is no SQL, or no version.
+    """
+    if where_sql is not None and not (_is_text(where_sql) and where_sql.strip()):
+        raise UsageError(f"where_sql={brief(where_sql)}: a condition in SQL")
+    if at is not None and not (_is_text(at) or (_is_whole(at) and at >= 0)):
+        raise UsageError(f"at={brief(at)}: the number of a version, or the name of a tag")
+
+
 def _check_numbers(question: Question) -> None:
-    for name, least in (("k", 1), ("offset", 0)):
-        value = getattr(question, name)
-        if not _is_whole(value):
-            raise UsageError(f"{name}={value!r}: a whole number")
-        if value < least:
-            raise UsageError(f"{name}={value}: ask for at least one hit" if least else f"{name}={value}: 0 or more")
+    check_count("k", question.k, 1)
+    check_count("offset", question.offset, 0)
     if question.depth > MAX_HITS:
         skipped = f" and offset={question.offset}" if question.offset else ""
         raise UsageError(f"k={question.k}{skipped}: one search gives at most {MAX_HITS:,} hits")
     if not (_is_number(question.diversity) and 0 <= question.diversity <= 1):
-        raise UsageError(f"diversity={question.diversity!r}: a number from 0 to 1")
+        raise UsageError(f"diversity={brief(question.diversity)}: a number from 0 to 1")
     if question.diversity and question.depth > DIVERSE_HITS:
         raise UsageError(f"diversity chooses among the best {DIVERSE_HITS} hits: ask for fewer than {question.depth}")
     if question.min_score is not None and not _is_number(question.min_score):
-        raise UsageError(f"min_score={question.min_score!r}: a number")
+        raise UsageError(f"min_score={brief(question.min_score)}: a number")
     if question.alpha is not None and not (_is_number(question.alpha) and question.alpha >= 0):
-        raise UsageError(f"alpha={question.alpha!r}: the routing weight of a query is a finite number, 0 or more")
+        raise UsageError(f"alpha={brief(question.alpha)}: the routing weight of a query is a finite number, 0 or more")
 
 
 def _check_words(question: Question) -> None:
     query, mode = question.query, question.mode
-    if mode not in {"vector", "text", "hybrid"}:
-        raise UsageError(f"mode={mode!r}: choose vector, text or hybrid")
+    if not (_is_text(mode) and mode in {"vector", "text", "hybrid"}):
+        raise UsageError(f"mode={brief(mode)}: choose vector, text or hybrid")
     if isinstance(query, str):
         if not query.strip():
             raise UsageError("the query is empty")
@@ -151,18 +192,20 @@ def _check_examples(question: Question) -> None:
     for name in ("like", "unlike"):
         given = getattr(question, name)
         if given is not None and not (_listed(given) and all(map(_is_text, _listed(given)))):
-            raise UsageError(f"{name}={given!r}: ids of documents")
+            raise UsageError(f"{name}={brief(given)}: ids of documents")
     if question.mode == "text" and (question.liked or question.unliked):
         raise UsageError("like and unlike are searches by vector: choose mode vector or hybrid")
     if question.mode == "vector" and (question.query is None) == (not question.liked):
         raise UsageError("give either a query or the id of a document to be like")
     both = {*question.liked} & {*question.unliked}
     if both:
-        raise UsageError(f"{min(both)!r} is in like and in unlike: its neighbours are wanted or they are not")
+        raise UsageError(f"{brief(min(both))} is in like and in unlike: its neighbours are wanted or they are not")
 
 
 def _listed(given: Any) -> tuple[Any, ...]:
-    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
+    if given is None:
+        return ()
+    return tuple(given) if isinstance(given, Collection) and not isinstance(given, str | bytes) else (given,)
 
 
 def _is_text(given: object) -> bool:

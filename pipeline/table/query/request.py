@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -11,11 +11,12 @@ from pipeline.columns import as_matrix
 from pipeline.embedding.combine import query_vector, split, unit
 from pipeline.errors import NotInTableError, TableError, UsageError
 from pipeline.table.indexes.listing import has_index, text_index
-from pipeline.table.query.conditions import condition_sql, conjunction, named
+from pipeline.table.query.conditions import condition_sql, conjunction, named, whole_sql
 from pipeline.table.query.literals import in_words, is_comparable
 from pipeline.table.query.text import text_query
 from pipeline.table.schema import VECTOR
 from pipeline.table.store import storage_errors
+from pipeline.wording import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +107,7 @@ def make_request(
         combine=space.combine,
         words=_words(dataset, text) if isinstance(text, str) else None,
         text=text if isinstance(text, str) else None,
-        where=conjunction(condition_sql(schema, question.where), question.where_sql, without),
+        where=conjunction(condition_sql(schema, question.where), whole_sql(question.where_sql), without),
         indexed=has_index(dataset, VECTOR),
         group=_group(schema, question.group_by),
         min_score=question.min_score,
@@ -133,7 +134,7 @@ def _chosen_columns(schema: pa.Schema, columns: Sequence[str] | None) -> list[st
         return [name for name in schema.names if name != VECTOR]
     for name in columns:
         if name not in schema.names:
-            raise UsageError(f"there is no column {name!r}; there are {', '.join(schema.names)}")
+            raise UsageError(f"there is no column {brief(name)}; there are {', '.join(schema.names)}")
     return list(dict.fromkeys(columns))
 
 
@@ -142,7 +143,7 @@ def _group(schema: pa.Schema, column: str | None) -> str | None:
     if column is None or column == "id":
         return None
     if column not in schema.names:
-        raise UsageError(f"group_by={column!r}: there is no such column; there are {', '.join(schema.names)}")
+        raise UsageError(f"group_by={brief(column)}: there is no such column; there are {', '.join(schema.names)}")
     kind = schema.field(column).type
     if not is_comparable(kind):
         raise UsageError(f"group_by={column!r}: the column holds {in_words(kind)}, which cannot be compared")
@@ -163,6 +164,16 @@ def _with_vector(
         return replace(request, vector=query)
     h, r = split(vector[None], space.combine, hidden)
     return replace(request, vector=query, parts=(h[0], r[0]))
+
+
+def _numbers(query: Any) -> np.ndarray:
+    """A vector as float32; its length is nothing to a cosine, and is such that no square is too large or too small."""
+    try:
+        given = np.asarray(query, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"a query is words, or a vector of numbers; this is {brief(query)}") from error
+    greatest = np.abs(given).max(initial=0.0)
+    return np.ldexp(given, -np.frexp(greatest)[1]).astype(np.float32) if np.isfinite(greatest) else given
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +197,10 @@ def _vector(space: VectorSpace, question: Question, liked: _Examples, unliked: _
     elif isinstance(question.query, str):
         wanted = space.encode([question.query])[0]
     else:
-        wanted = np.asarray(question.query, np.float32)
+        wanted = _numbers(question.query)
     if wanted.shape != liked.vector.shape or not np.isfinite(wanted).all() or not wanted.any():
         raise UsageError(
-            f"a query vector holds {len(liked.vector)} finite numbers, not all 0; this one is {wanted.shape}"
+            f"a query vector holds {len(liked.vector)} finite numbers, not all 0; this one is {brief(question.query)}"
         )
     if not unliked.ids:
         return wanted
@@ -214,5 +225,5 @@ def _rows_of(location: TableLocation, dataset: lance.LanceDataset, document: str
     with storage_errors("search", location):
         found = dataset.to_table(columns=["id", VECTOR], filter=conjunction(named(dataset.schema, document), without))
     if not found.num_rows:
-        raise NotInTableError(f"there is no document {document!r} in {location}")
+        raise NotInTableError(f"there is no document {brief(document)} in {location}")
     return found

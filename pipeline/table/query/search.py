@@ -23,10 +23,10 @@ import pyarrow.compute as pc
 from pipeline.columns import first_alike
 from pipeline.embedding.combine import unit
 from pipeline.table.query.diversity import diverse_order
-from pipeline.table.query.hits import RANKS, complete, vectors_of
+from pipeline.table.query.hits import complete, vectors_of
 from pipeline.table.query.literals import name_sql, value_sql
 from pipeline.table.query.question import DIVERSE_HITS, MAX_HITS
-from pipeline.table.schema import SCORE, VECTOR
+from pipeline.table.schema import RANKS, SCORE, VECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable

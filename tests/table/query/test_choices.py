@@ -254,12 +254,62 @@ def test_facets_count_values_under_a_condition(table):
         ({"at": 99}, "no version 99 that could still be read; kept are"),
         ({"at": "monday"}, "no tag 'monday'; there are: none"),
         ({"by": "document"}, "no option 'by'; there are query, k"),
+        ({"at": -1}, "number of a version"),
+        ({"at": 10**20}, "no version 100000000000000000000 "),
+        ({"at": "m" * 10**6}, "no tag 'mmm"),
+        ({"where_sql": " "}, "where_sql=' ': a condition in SQL"),
+        ({"where_sql": 5}, "where_sql=5: a condition in SQL"),
+        ({"columns": 3}, "columns=3: a list of column names"),
+        ({"columns": (name for name in ["id"])}, "a list of column names"),
+        ({"columns": ["c" * 10**6]}, "no column 'ccc"),
+        ({"group_by": "g" * 10**6}, "group_by='ggg"),
+        ({"mode": ["vector"]}, "choose vector, text or hybrid"),
+        ({"like": 3}, "like=3: ids of documents"),
+        ({"like": "d" * 10**6}, "no document 'ddd"),
+        ({"where": {"w" * 10**6: 1}}, "where 'www"),
+        ({"where": {"w\n\x1b[2J": 1}}, r"where 'w\\n\\x1b"),
+        ({"where": {"author": {"o" * 10**6: 1}}}, "no comparison 'ooo"),
+        ({"where": {"year": pa.array([1, 2])}}, "the column holds"),
+        ({"like": None, "query": ["some", "words"]}, "words, or a vector of numbers"),
+        ({"like": None, "query": {"a": 1}}, "words, or a vector of numbers"),
     ],
 )
 def test_what_cannot_be_asked_is_one_clear_line(table, asked, message):
     with pytest.raises((UsageError, TableError), match=message) as raised:
         table.search(**{"like": "d000", **asked})
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 500
+
+
+@pytest.mark.parametrize("queries", ["one text", None, (text for text in ["a"])])
+def test_many_queries_are_a_list(table, queries):
+    with pytest.raises(UsageError, match=r"queries=.*: a list"):
+        table.search_many(queries)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"columns": "author"}, "a list of column names"),
+        ({"columns": ["author"], "most": 0}, "most=0: 1 or more"),
+        ({"columns": ["author"], "most": "all"}, "a whole number"),
+        ({"columns": ["author"], "at": True}, "number of a version"),
+        ({"columns": ["author"], "where_sql": ""}, "a condition in SQL"),
+    ],
+)
+def test_what_cannot_be_counted_is_one_clear_line(table, asked, message):
+    with pytest.raises(UsageError, match=message):
+        table.facets(**asked)
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_facets_of_numbers_know_one_zero_and_one_nan(table_lab, uri, kind):
+    table = VectorTable.create(uri, spec=table_lab.spec(), dim=8, keep=pa.schema([("x", kind)]))
+    values = np.array([0.0, -0.0, -0.0, 1.5, np.nan, np.nan], kind.to_pandas_dtype())
+    table.add([str(n) for n in range(6)], np.eye(8)[:6], metadata=pa.table({"x": pa.array(values, from_pandas=False)}))
+    counts = table.facets(["x"])["x"].to_pydict()
+    assert counts["count"] == [3, 2, 1]
+    assert [str(abs(value)) for value in counts["value"]] == ["0.0", "nan", "1.5"]
 
 
 def test_a_query_of_a_million_letters_is_refused(table):

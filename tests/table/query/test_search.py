@@ -139,6 +139,23 @@ def test_where_sql_joins_the_rest(table):
         table.search(like="d1", where_sql="no such sql")
 
 
+@pytest.mark.parametrize("rest", ["n = 3", "; DROP TABLE t", "LIMIT 1", "nonsense"])
+def test_where_sql_is_one_expression_of_which_nothing_is_passed_over(table, rest):
+    with pytest.raises(TableError, match="sql parser error"):
+        table.search(like="d1", where_sql=f"n = 1 {rest}")
+    with pytest.raises(TableError, match="sql parser error"):
+        table.facets(["n"], where_sql=f"n = 1 {rest}")
+    assert table.facets(["n"], where_sql="n = 1 -- or another")["n"].num_rows == 1
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-300, 1e30, 1e300])
+def test_the_length_of_a_query_vector_is_nothing_to_it(table, factor):
+    vector = np.arange(1.0, H + R + 1)
+    hits, same = table.search(vector * factor, k=20), table.search(vector, k=20)
+    assert numbers_of(hits) == numbers_of(same)
+    assert hits.column("_score").to_numpy() == pytest.approx(same.column("_score").to_numpy(), abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [
@@ -212,7 +229,7 @@ def test_questions_that_do_not_fit(table):
     ]:
         with pytest.raises(UsageError):
             table.search(**given)
-    with pytest.raises(UsageError, match="at least one"):
+    with pytest.raises(UsageError, match="k=0: 1 or more"):
         table.search(vector, k=0)
     with pytest.raises(UsageError, match="40 finite numbers"):
         table.search(np.ones(3))
