@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 __all__ = ["duplicate_arguments", "show_duplicates"]
 
-_INDENT = 7
+_INDENT: Final = 7
+
+_OF_HITS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("query", "queries", "like", "unlike", "at", "facets", "columns", "group_by", "min_score")),
+    "by_document": False,
+    "diversity": 0.0,
+    "offset": 0,
+    "mode": "vector",
+}
+"""Arguments of searches for hits, and their values where nobody gave one."""
 
 
 def duplicate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,11 +53,14 @@ def show_duplicates(arguments: argparse.Namespace, output: Output, table: Vector
     from jobs.topics.fit import mapper_for
     from pipeline.table.duplicates.pairs import EXACT_ROWS
     from pipeline.table.query.grammar import parse_conditions
+    from pipeline.table.query.question import check_count
     from pipeline.table.schema import metadata_value
 
-    asked = [name for name in ("query", "queries", "like", "unlike", "at", "facets") if getattr(arguments, name)]
+    asked = [name for name, unasked in _OF_HITS.items() if getattr(arguments, name) != unasked]
     if asked:
-        raise UsageError(f"search: --duplicates compares the rows of the table with each other: leave out {asked[0]}")
+        name = asked[0] if asked[0] == "query" else f"--{asked[0].replace('_', '-')}"
+        raise UsageError(f"search: --duplicates compares the rows of the table with each other: leave out {name}")
+    check_count("k", arguments.k, 1)
     with output.following("looking for rows") as progress:
         found = table.duplicates(
             arguments.duplicates,

@@ -102,6 +102,8 @@ def _check_what_is_asked(arguments: argparse.Namespace, form: str) -> bool:
     """Refuse a call that asks for nothing, or for several things; whether queries are asked for at the terminal."""
     if arguments.duplicates is not None:  # checks for itself what goes with it
         return False
+    if arguments.groups:
+        raise UsageError("--groups are those of near-duplicates: say --duplicates SCORE, too")
     words = [given for given in (arguments.query, arguments.queries) if given is not None]
     if len(words) > 1 or (words and arguments.like and arguments.mode != "hybrid"):
         raise UsageError("search: give one of QUERY, --queries FILE and --like ID")

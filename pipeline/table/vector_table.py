@@ -361,13 +361,15 @@ class VectorTable:
         """
         from pipeline.table.duplicates.find import find_duplicates
         from pipeline.table.duplicates.vectors import VectorBlocks
-        from pipeline.table.query.conditions import condition_sql, conjunction
+        from pipeline.table.query.conditions import condition_sql, conjunction, whole_sql
+        from pipeline.table.query.question import check_rows
 
+        check_rows(where_sql, None)
         dataset = self.dataset()
         blocks = VectorBlocks(
             self.location, dataset.version, self.spec.combine or "sum", self.halves[0], self.spec.alpha, alpha
         )
-        condition = conjunction(condition_sql(self.schema, where), where_sql)
+        condition = conjunction(condition_sql(self.schema, where), whole_sql(where_sql))
         return find_duplicates(
             blocks, dataset, score, where=condition, groups=groups, mapper=mapper, phase=phase or (lambda _: None)
         )

@@ -54,7 +54,40 @@ def test_json_and_files_hold_all(lake, capsys, tmp_path):
     assert pq.read_table(target).column("id").to_pylist() == ["d00", "d07", "d14", "d03", "d04"]
 
 
-@pytest.mark.parametrize("other", [["words"], ["--like", "d00"], ["--at", "1"]])
+@pytest.mark.parametrize(
+    "other",
+    [
+        ["words"],
+        ["--like", "d00"],
+        ["--at", "1"],
+        ["--min-score", "0"],
+        ["--group-by", "id"],
+        ["--by-document"],
+        ["--mode", "text"],
+        ["--columns", "id"],
+        ["--offset", "3"],
+        ["--diversity", "0.5"],
+    ],
+)
 def test_other_searches_do_not_go_with_it(lake, capsys, other):
     assert search(lake, *other, "--duplicates", "0.98") == 2
-    assert "--duplicates compares the rows of the table with each other: leave out" in capsys.readouterr().err
+    assert (
+        f"compares the rows of the table with each other: leave out {'query' if other == ['words'] else other[0]}"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--duplicates", "0.98", "-k", "-1"], "k=-1: 1 or more"),
+        (["--groups", "--like", "d00"], "--groups are those of near-duplicates"),
+        (["--duplicates", "0.98", "--where-sql", "id = 'a' nonsense"], "sql parser error"),
+        (["--duplicates", "0.98", "--where-sql", ""], "where_sql='': a condition in SQL"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(lake, capsys, arguments, message):
+    assert search(lake, *arguments) in {1, 2}
+    written = capsys.readouterr().err
+    assert message in written
+    assert written.count("\n") == 1
