@@ -132,7 +132,7 @@ def prompt(table: VectorTable, output: Output, settings: dict[str, Any], conditi
     while True:
         try:
             line = input("> ").strip()
-        except EOFError:
+        except (EOFError, KeyboardInterrupt):
             output.people.print()
             return
         if line in {":quit", ":q"}:
