@@ -30,7 +30,7 @@ def _login():
 
 def test_tables_and_artefacts_lie_in_the_bucket(bucket, helpers, monkeypatch):
     place, options = bucket
-    monkeypatch.setattr(fit, "cluster", lambda vectors, *_: vectors[:, :2].argmax(axis=1))
+    monkeypatch.setattr(fit, "cluster", lambda vectors, *_, **__: vectors[:, :2].argmax(axis=1))
     monkeypatch.setattr(assign, "UNIT_ROWS", 60)
     vectors = np.eye(helpers.DIMENSION)[np.arange(120) % 2]
     rows = helpers.table_of([f"d{row}" for row in range(120)], ["planet", "engine"] * 60, vectors)

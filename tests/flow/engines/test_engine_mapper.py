@@ -19,7 +19,7 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture
 def tables(lab, tmp_path, monkeypatch):
     """The same table twice, three groups along three axes in six fragments, which need no UMAP to be found."""
-    monkeypatch.setattr(fit, "cluster", lambda vectors, *_: vectors[:, :3].argmax(axis=1))
+    monkeypatch.setattr(fit, "cluster", lambda vectors, *_, **__: vectors[:, :3].argmax(axis=1))
     monkeypatch.setattr(assign, "UNIT_ROWS", 50)
     rng = np.random.default_rng(0)
     rows = lab.documents(300)

@@ -23,7 +23,7 @@ SMALL = Thresholds(births=40, births_per_min_size=2)
 STEPS = ("committed", "saved", "written", "switched")
 
 
-def by_direction(vectors, recipe, known=None):
+def by_direction(vectors, recipe, known=None, **_):
     """In place of `pipeline.topics.clustering.recipe.cluster`: 0..k-1 by falling size."""
     del recipe, known
     directions = np.random.default_rng(99).normal(size=(SUBJECTS, DIMENSION)).astype(np.float32)

@@ -19,6 +19,6 @@ def three_and_a_half(work, units):
 
 if __name__ == "__main__":
     table, limit, rows = sys.argv[1:]
-    fit.cluster = lambda vectors, *_: vectors[:, :3].argmax(axis=1)
+    fit.cluster = lambda vectors, *_, **__: vectors[:, :3].argmax(axis=1)
     assign.UNIT_ROWS = int(rows)
     fit_topics(table, limit=int(limit), mapper=three_and_a_half)

@@ -25,7 +25,7 @@ SIZES = {"space": 90, "motors": 80, "faith": 70}
 LIMIT, UNIT_ROWS, FILE_ROWS = 60, 50, 30
 
 
-def by_axis(vectors, *_):
+def by_axis(vectors, *_, **__):
     """Clusters of `axes`, without UMAP."""
     return vectors[:, :3].argmax(axis=1)
 
@@ -93,7 +93,7 @@ def test_a_fit_that_died_goes_on_with_the_units_that_are_missing(uri, helpers, t
     committed = TopicTables.of(uri).open("topic_assignments").count_rows()
     assert committed == 3 * FILE_ROWS
 
-    def no_clustering(*_):
+    def no_clustering(*_, **__):
         raise AssertionError("the clustering was saved")
 
     monkeypatch.setattr(fit, "cluster", no_clustering)

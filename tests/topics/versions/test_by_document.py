@@ -46,7 +46,7 @@ def test_of_equals_the_nearer_wins():
 
 
 def test_a_chunked_table_is_spoken_of_in_documents(helpers, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "cluster", lambda vectors, *_: vectors[:, :2].argmax(axis=1))
+    monkeypatch.setattr(fit, "cluster", lambda vectors, *_, **__: vectors[:, :2].argmax(axis=1))
     owners = np.repeat([0, 0, 1, 0, 1], 12)  # the document at 12·i has chunks along these axes
     vectors = np.eye(helpers.DIMENSION)[owners]
     ids = [f"doc{row % 12}#{row // 12}" for row in range(60)]

@@ -24,7 +24,7 @@ def table(fitted, helpers, tmp_path, monkeypatch):
     uri = helpers.write(tmp_path, helpers.corpus(helpers.SIZES))
     documents = read_sample(lance.dataset(f"{fitted.uri}.lance"), 1000)
     labels = fitted.topics.topics_of(documents.ids).to_numpy()
-    monkeypatch.setattr(fit, "cluster", lambda *_: labels)
+    monkeypatch.setattr(fit, "cluster", lambda *_, **__: labels)
     return uri
 
 
@@ -48,7 +48,7 @@ def test_a_crash_leaves_nothing_half_visible_and_the_next_run_goes_on(table, mon
             fit_topics(table)
     assert load_topics(table).model == first.model
 
-    def again(*_):
+    def again(*_, **__):
         raise AssertionError("what the crashed run had clustered is there")
 
     monkeypatch.setattr(fit, "cluster", again)
