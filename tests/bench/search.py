@@ -102,7 +102,7 @@ def moee(*arguments: str) -> dict[str, Any]:
     return {
         "seconds": time.perf_counter() - began,
         "peak_bytes": usage.ru_maxrss * 1024,
-        "said": json.loads(said),
+        "said": {name: value for name, value in json.loads(said).items() if name != "table"},
     }
 
 
