@@ -88,6 +88,7 @@ def test_changed_files_are_exchanged_and_gone_ones_pruned(ray_cluster, lab, tmp_
     assert by_file(lab, table) == {"moved.jsonl": found.pop("kept.jsonl"), **found}
 
 
+@pytest.mark.slow  # histories do the same at random
 def test_a_changed_file_is_not_begun_anew_deleted_documents_stay_away_and_copies_are_dropped(
     embed_on, lab, tmp_path, monkeypatch
 ):
@@ -134,6 +135,7 @@ def test_a_table_that_is_dropped_and_made_anew_starts_from_nothing(embed_on, lab
     assert (done.table_rows, done.reasons) == (12, {"duplicate id": 1})
 
 
+@pytest.mark.slow  # histories do the same at random
 def test_documents_that_move_between_files_are_never_lost(embed_on, lab, tmp_path, monkeypatch):
     """A corpus that is partitioned anew: rows go from changed files to changed, new and unchanged ones."""
     monkeypatch.setattr("pipeline.flow.options.SLICE_ROWS", 4)
