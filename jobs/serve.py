@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+import threading
+from contextlib import ExitStack, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from jobs.command import Command, Output, run_command, storage_argument, storage_options
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND"]
 
 _TOKEN: Final = "MOEE_SERVE_TOKEN"  # noqa: S105  the name of a variable
+_CLUSTER: Final = ("address", "replicas", "replica_cpus", "replica_gpus")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +35,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--new-token", action="store_true", help="make a token, print it and its hash, and end")
     parser.add_argument("--no-texts", action="store_true", help="answers hold no texts")
+    parser.add_argument("--mcp", action="store_true", help="answer assistants too, at /mcp (Model Context Protocol)")
     parser.add_argument("--certificate", metavar="FILE", help="PEM, for HTTPS")
     parser.add_argument("--key", metavar="FILE", help="PEM, of the certificate")
     parser.add_argument("--max-requests", type=int, metavar="N", help="answered at once (64); more get status 429")
     parser.add_argument("--max-k", type=int, metavar="N", help="hits of one search (1,000)")
     parser.add_argument("--log-requests", action="store_true", help="a line of JSON for each, without what was asked")
+    cluster = parser.add_argument_group("on a Ray cluster")
+    cluster.add_argument("--ray", action="store_true", help="serve by Ray Serve, on a cluster or one on this machine")
+    cluster.add_argument("--address", help="of the cluster (RAY_ADDRESS, or one for the length of the command)")
+    cluster.add_argument("--replicas", type=int, metavar="N", help="processes that answer (1)")
+    cluster.add_argument("--replica-cpus", type=float, metavar="N", help="CPUs of each (1)")
+    cluster.add_argument("--replica-gpus", type=float, metavar="N", help="GPUs of each (0)")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
@@ -48,15 +58,25 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         raise UsageError("serve: name at least one table")
     if (arguments.certificate is None) != (arguments.key is None):
         raise UsageError("--certificate and --key go together")
-    settings = _settings(arguments)
+    if not arguments.ray and any(getattr(arguments, name) is not None for name in _CLUSTER):
+        raise UsageError(f"--{', --'.join(_CLUSTER).replace('_', '-')} go with --ray")
+    (_run_on_ray if arguments.ray else _run_here)(arguments, output)
+
+
+def _run_here(arguments: argparse.Namespace, output: Output) -> None:
+    """In this process, by uvicorn."""
+    from pipeline.service.settings import ServiceSettings
+
+    settings = ServiceSettings(**_fields(arguments))
     import uvicorn
 
     from pipeline.service.app import create_app
+    from pipeline.service.guard import log_requests
 
     with output.following("opening the tables"):
         app = create_app(settings)
     if arguments.log_requests:
-        _log_requests()
+        log_requests()
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -71,10 +91,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
             timeout_graceful_shutdown=10,
         )
     )
-    scheme = "http" if arguments.certificate is None else "https"
-    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-    names = ", ".join(settings.tables)
-    output.people.print(f"{scheme}://{shown}:{settings.port} serves {names} (Ctrl-C ends it)", markup=False)
+    _tell(arguments, settings, output)
     try:
         server.run()
     except KeyboardInterrupt:  # uvicorn has ended well, and passes the signal on
@@ -83,32 +100,63 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         raise UsageError(f"cannot listen at {settings.host}, port {settings.port}: is it taken?") from error
 
 
-def _log_requests() -> None:
-    """To stderr as they are, for programs that read JSON lines."""
-    log = logging.getLogger("pipeline.service.access")
-    log.addHandler(logging.StreamHandler(sys.stderr))
-    log.setLevel(logging.INFO)
-    log.propagate = False
+def _run_on_ray(arguments: argparse.Namespace, output: Output) -> None:
+    """In replicas of a cluster, by Ray Serve."""
+    from pipeline.flow.engines.cluster import cluster
+    from pipeline.service.app import create_app
+
+    try:
+        from pipeline.service.ray_app import RaySettings, served
+    except ImportError as error:
+        raise UsageError("--ray needs the extra serve: pip install 'moee-pipeline[serve]'") from error
+    given = {name: getattr(arguments, name) for name in ("replicas", "replica_cpus", "replica_gpus")}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = RaySettings(**_fields(arguments), **chosen, log_requests=arguments.log_requests)
+    with output.following("opening the tables"):
+        create_app(settings)  # what cannot be served is told here, in one line
+    stdout = sys.stdout
+    # Ray writes to stdout what its log files have too, at the end that the parts have died which it ended itself.
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), ExitStack() as stack:
+        with output.following("starting Ray Serve"):
+            stack.enter_context(cluster(arguments.address))
+            stack.enter_context(served(settings, certificate=arguments.certificate, key=arguments.key))
+        with redirect_stdout(stdout):
+            _tell(arguments, settings, output)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            output.progress.print("stopping")
 
 
-def _settings(arguments: argparse.Namespace) -> ServiceSettings:
-    from pipeline.service.settings import Limits, ServiceSettings
+def _tell(arguments: argparse.Namespace, settings: ServiceSettings, output: Output) -> None:
+    scheme = "http" if arguments.certificate is None else "https"
+    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    names = ", ".join(arguments.table)
+    output.people.print(f"{scheme}://{shown}:{settings.port} serves {names} (Ctrl-C ends it)", markup=False)
+
+
+def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Of the settings, here as on a cluster."""
+    from pipeline.service.settings import Limits
+    from pipeline.table.location import TableLocation
     from pipeline.tokens import parse_token_hash, token_hash
 
+    options = storage_options(arguments)
     kept = parse_token_hash(arguments.token_hash) if arguments.token_hash else None
     if kept is None and os.environ.get(_TOKEN):
         kept = token_hash(os.environ[_TOKEN])
     given: dict[str, Any] = {"requests": arguments.max_requests, "k": arguments.max_k}
-    return ServiceSettings(
-        tables=tuple(arguments.table),
-        storage_options=storage_options(arguments),
-        host=arguments.host,
-        port=arguments.port,
-        token_hash=kept,
-        host_names=tuple(arguments.host_name),
-        with_texts=not arguments.no_texts,
-        limits=Limits(**{name: value for name, value in given.items() if value is not None}),
-    )
+    return {
+        "tables": tuple(str(TableLocation.parse(uri, options)) for uri in arguments.table),  # replicas start elsewhere
+        "storage_options": options,
+        "host": arguments.host,
+        "port": arguments.port,
+        "token_hash": kept,
+        "host_names": tuple(arguments.host_name),
+        "with_texts": not arguments.no_texts,
+        "mcp": arguments.mcp,
+        "limits": Limits(**{name: value for name, value in given.items() if value is not None}),
+    }
 
 
 def _show_token(output: Output) -> None:
@@ -128,6 +176,7 @@ COMMAND: Final = Command(
     examples=(
         "moee serve lake/docs",
         "moee serve --new-token",
+        "moee serve lake/docs --ray --replicas 2",
         "moee serve lake/docs lake/mail --host 0.0.0.0 --token-hash 3f… --host-name search.example.org",
         'curl -s localhost:8000/search -H "content-type: application/json" -d \'{"query": "space flight", "k": 3}\'',
     ),

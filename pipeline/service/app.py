@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
+from pipeline.errors import UsageError
 from pipeline.service.guard import Guard
 from pipeline.service.metrics import Metrics
-from pipeline.service.problems import Problem, problem_response
+from pipeline.service.problems import Problem, invalid, problem_response
 from pipeline.service.routes import router
 from pipeline.service.state import State
 from pipeline.service.tables import ServedTables
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from pipeline.service.assistants import Assistants
     from pipeline.service.settings import ServiceSettings
 
 __all__ = ["create_app"]
@@ -41,7 +44,8 @@ def create_app(settings: ServiceSettings) -> Guard:
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         await state.run(tables.warm_up)
         state.ready.set()
-        yield
+        async with nullcontext() if assistants is None else assistants.running():
+            yield
         state.threads.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
@@ -54,11 +58,22 @@ def create_app(settings: ServiceSettings) -> Guard:
     )
     app.state.service = state
     app.include_router(router)
+    assistants = _assistants(app, settings, tables) if settings.mcp else None
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
     return Guard(app, settings, metrics)
+
+
+def _assistants(app: FastAPI, settings: ServiceSettings, tables: ServedTables) -> Assistants:
+    try:
+        from pipeline.service.assistants import Assistants
+    except ImportError as error:
+        raise UsageError("the endpoint for assistants needs the extra mcp: pip install 'moee-pipeline[mcp]'") from error
+    assistants = Assistants(app, tables.names, settings.limits.body_bytes)
+    app.router.routes.append(Route(assistants.path, assistants, methods=["POST"], include_in_schema=False))
+    return assistants
 
 
 def _problem(_: Request, error: Exception) -> Response:
@@ -67,15 +82,9 @@ def _problem(_: Request, error: Exception) -> Response:
 
 
 def _invalid(_: Request, error: Exception) -> Response:
-    """What is wrong with a request by the name of its field; FastAPI's own answer would repeat the value."""
+    """FastAPI's own answer would repeat the value."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    known = [str(part) for part in first["loc"] if isinstance(part, str) and part.isidentifier() and len(part) < 20]
-    where = ".".join(known) if first["type"] != "extra_forbidden" else "body"
-    told = "there is a field that is not known" if first["type"] == "extra_forbidden" else first["msg"]
-    if first["type"] in {"json_invalid", "model_attributes_type"}:
-        where, told = "body", "no JSON object, or no header content-type: application/json"
-    return problem_response(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{where}: {told}"))
+    return problem_response(Problem(HTTPStatus.UNPROCESSABLE_ENTITY, invalid(error.errors())))
 
 
 def _http(_: Request, error: Exception) -> Response:

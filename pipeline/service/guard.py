@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.service.metrics import Metrics
     from pipeline.service.settings import ServiceSettings
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "log_requests"]
 
 access_log = logging.getLogger("pipeline.service.access")
 
@@ -43,6 +44,13 @@ _HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
+
+
+def log_requests() -> None:
+    """Log each request to stderr as it is: lines of JSON, for programs."""
+    access_log.addHandler(logging.StreamHandler(sys.stderr))
+    access_log.setLevel(logging.INFO)
+    access_log.propagate = False
 
 
 class Guard:

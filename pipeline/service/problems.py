@@ -16,9 +16,9 @@ from starlette.responses import Response
 from pipeline.errors import MoeeError, NotInTableError, TableNotFoundError, TopicError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["Problem", "problem_response", "status_of", "without_input"]
+__all__ = ["Problem", "invalid", "problem_response", "status_of", "without_input"]
 
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _COMPARED: Final = re.compile(r"where [^:]*=[^:]*:")
@@ -45,6 +45,17 @@ def problem_response(problem: Problem) -> Response:
     return Response(
         json.dumps(body, ensure_ascii=False), problem.status, problem.headers, media_type="application/problem+json"
     )
+
+
+def invalid(errors: Sequence[Any]) -> str:
+    """What is wrong by the first of pydantic's `errors` and the name of its field, without the value."""
+    first = errors[0]
+    if first["type"] == "extra_forbidden":
+        return "body: there is a field that is not known"
+    if first["type"] in {"json_invalid", "model_attributes_type"}:
+        return "body: no JSON object, or no header content-type: application/json"
+    known = [str(part) for part in first["loc"] if isinstance(part, str) and part.isidentifier() and len(part) < 20]
+    return f"{'.'.join(known)}: {first['msg']}"
 
 
 def status_of(error: MoeeError) -> int:

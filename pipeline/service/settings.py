@@ -53,6 +53,8 @@ class ServiceSettings(BaseModel):
     """Further names by which the service is reached, as behind a proxy."""
     with_texts: bool = True
     """Whether answers hold texts."""
+    mcp: bool = False
+    """Whether assistants are answered, at ``/mcp``."""
     device: str = "auto"
     limits: Limits = Limits.model_validate({})
 

@@ -68,8 +68,8 @@ two cores it took up to one away, for seconds, although nobody else was there.
 
 
 @contextmanager
-def cluster() -> Generator[None]:
-    """Connect to the cluster that ``RAY_ADDRESS`` names, or run one of our own while the context lasts.
+def cluster(address: str | None = None) -> Generator[None]:
+    """Connect to the cluster at `address` or that ``RAY_ADDRESS`` names, or run one while the context lasts.
 
     Raises:
         RunError: there is no cluster at that address, or none can be started here.
@@ -77,7 +77,7 @@ def cluster() -> Generator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS")
     try:
         with _own_sigterm():
             _connect(address)
