@@ -52,8 +52,7 @@ def build(settings: RaySettings) -> serve.Application:
         UsageError: settings that cannot be meant.
     """
     most = settings.limits.requests
-    deployment = serve.deployment(
-        serve.ingress(_builder(settings))(),
+    deployed = serve.deployment(
         name="service",
         num_replicas=settings.replicas,
         ray_actor_options={"num_cpus": settings.replica_cpus, "num_gpus": settings.replica_gpus},
@@ -64,7 +63,7 @@ def build(settings: RaySettings) -> serve.Application:
         # Serve's own log of requests has their addresses, and with them what was asked.
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )
-    return deployment.bind()
+    return deployed(serve.ingress(_builder(settings))()).bind()
 
 
 @contextmanager

@@ -14,6 +14,10 @@ TEXTS = [f"{what} number {number}" for number in range(10) for what in ("rocket 
 THEMES = ["space", "cars", "food"] * 10
 
 
+def pytest_addoption(parser):
+    parser.addoption("--load-minutes", type=float, default=1.0, help="of the test under load (1)")
+
+
 @pytest.fixture(scope="session")
 def make_table(encoder):
     """A table of 30 documents in three themes, with the encoder's own vectors."""
