@@ -14,6 +14,7 @@ from starlette.routing import Route
 from pipeline.errors import UsageError
 from pipeline.service.guard import Guard
 from pipeline.service.metrics import Metrics
+from pipeline.service.page import page_router
 from pipeline.service.problems import Problem, invalid, problem_response
 from pipeline.service.routes import router
 from pipeline.service.state import State
@@ -58,6 +59,7 @@ def create_app(settings: ServiceSettings) -> Guard:
     )
     app.state.service = state
     app.include_router(router)
+    app.include_router(page_router)
     assistants = _assistants(app, settings, tables) if settings.mcp else None
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -17,7 +17,9 @@ from pipeline.service.metrics import CONTENT_TYPE
 from pipeline.service.models import BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
 from pipeline.table.query.grammar import parse_conditions
+from pipeline.table.query.passages import passage, words_of
 from pipeline.table.query.question import Question
+from pipeline.table.schema import PASSAGE
 from pipeline.values import as_json
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ At = Annotated[str | None, Query(description="a version of the table, or a tag")
 
 @router.post("/search", summary="The documents nearest to a query, or with its words, or like others")
 async def search(request: Request, asked: SearchRequest) -> JSONResponse:
-    """Hits, best first, each with ``_score`` and what explains it."""
+    """Hits, best first, each with ``_score`` and what explains it; ``marks``: the query's words in each passage."""
     return await _answered(request, _values(asked), lambda state: _search(state, request, asked))
 
 
@@ -241,13 +243,23 @@ async def _search(state: State, request: Request, asked: SearchRequest) -> dict[
         fields["query"] = np.asarray(asked.query, np.float32)
     hits = await served.search(Question.of(**fields), state.run)
     request.state.told = {"table": served.name, "hits": hits.num_rows}
-    return {"table": served.name, "hits": as_json(_without_text(state, hits))}
+    shown = _without_text(state, hits)
+    return {"table": served.name, "hits": as_json(shown), **_marks(asked.query, shown)}
+
+
+def _marks(query: str | list[float] | None, hits: pa.Table) -> dict[str, Any]:
+    """Where the words of a query are in each passage, as beginnings and ends in characters."""
+    if not isinstance(query, str) or PASSAGE not in hits.column_names:
+        return {}
+    words = words_of(query)
+    texts = hits.column(PASSAGE).to_pylist()
+    return {"marks": [[] if text is None else passage(text, words, len(text)).marks for text in texts]}
 
 
 def _without_text(state: State, rows: pa.Table) -> pa.Table:
     if state.settings.with_texts:
         return rows
-    return rows.drop_columns([name for name in ("text", "_passage") if name in rows.column_names])
+    return rows.drop_columns([name for name in ("text", PASSAGE) if name in rows.column_names])
 
 
 def _described(state: State, name: str) -> dict[str, Any]:

@@ -24,9 +24,11 @@ OFFLINE = [
     "--disable-extensions",
     "--no-first-run",
     "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 ]
+
+KEY_CODES = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 def executable():
@@ -46,7 +48,7 @@ def _high_pipe():
 class Browser:
     """One page of a headless Chromium whose every request, error and dialog is remembered."""
 
-    def __init__(self, directory, timeout=30):
+    def __init__(self, directory, timeout=10):
         self.timeout = timeout
         self.requests, self.errors, self.dialogs = [], [], []
         self._number = 0
@@ -81,6 +83,11 @@ class Browser:
 
     def open(self, path, *, width=1400, height=900, dark=False, fragment="", scale=1):
         """Load a file and wait until its script says that all is drawn."""
+        self.visit(path.as_uri() + fragment, width=width, height=height, dark=dark, scale=scale)
+        self.wait("document.documentElement?.dataset.ready && document.documentElement.dataset.drawn")
+
+    def visit(self, address, *, width=1280, height=900, dark=False, scale=1):
+        """Load an address in a window of this size."""
         self.requests.clear(), self.errors.clear(), self.dialogs.clear()
         self._call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
@@ -91,8 +98,7 @@ class Browser:
         ]
         self._call("Emulation.setEmulatedMedia", features=features)
         self._call("Page.navigate", url="about:blank")
-        self._call("Page.navigate", url=path.as_uri() + fragment)
-        self.wait("document.documentElement?.dataset.ready && document.documentElement.dataset.drawn")
+        self._call("Page.navigate", url=address)
 
     def run(self, script):
         """The value of a JavaScript expression."""
@@ -119,12 +125,25 @@ class Browser:
         self.settle()
 
     def press(self, key):
+        text = "\r" if key == "Enter" else key
+        code = {"windowsVirtualKeyCode": KEY_CODES[key]} if key in KEY_CODES else {}
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, **({"text": key} if len(key) == 1 else {}))
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, **code, **({"text": text} if len(text) == 1 else {}))
         self.settle()
 
     def mouse(self, kind, x, y, **more):
         self._call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **more)
+
+    def click_on(self, selector):
+        """Click in the middle of an element, which must be what is there."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        x, y, hit = self.run(
+            f"(() => {{ const e = {found}; e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect();"
+            "const x = b.x + b.width / 2, y = b.y + b.height / 2;"
+            "return [x, y, e.contains(document.elementFromPoint(x, y))]; })()"
+        )
+        assert hit, f"something lies over {selector}"
+        self.click(x, y)
 
     def click(self, x, y):
         for kind in ("Pressed", "Released"):

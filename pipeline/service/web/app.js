@@ -1,0 +1,180 @@
+// The page: what people do changes the address, and the address says what is asked and shown.
+
+import { $, button, count, el, shown } from "./dom.js";
+import { keptNames, showFilters } from "./filters.js";
+import { asCsv, save, showHits } from "./hits.js";
+import { ask, get } from "./service.js";
+import { question, readAddress, state, writeAddress } from "./state.js";
+import { showTopics } from "./topics.js";
+
+let tables = [];
+let table = null;
+let hits = [];
+let running = null;
+
+const tell = (text, isError = false) => {
+  $("status").textContent = text;
+  $("status").classList.toggle("error", isError);
+};
+
+function go(change) {
+  writeAddress({ page: 0, ...change });
+  return show();
+}
+
+async function show() {
+  document.documentElement.removeAttribute("data-ready");
+  await chooseTable();
+  fillForm();
+  await Promise.all([search(), showDocument()]);
+  document.documentElement.dataset.ready = "yes";
+}
+
+async function chooseTable() {
+  const wanted = tables.find((each) => each.table === state.table) ?? tables[0];
+  if (wanted === table) return;
+  table = wanted;
+  document.title = `Search ${table.table}`;
+  await Promise.all([showTopics(table.table, open), filters()]);
+}
+
+const filters = () => showFilters(table, state, (name, condition) => {
+  const where = { ...state.where, [name]: condition };
+  if (Object.keys(condition).length === 0) delete where[name];
+  go({ where });
+});
+
+function fillForm() {
+  state.table = tables.length > 1 ? table.table : null;
+  const { combine, alpha } = table.spec;
+  $("table").value = table.table;
+  $("query").value = state.q;
+  $("mode").value = state.mode;
+  $("k").value = String(state.k);
+  $("alpha-choice").hidden = combine !== "sum";
+  $("alpha").value = String(state.alpha ?? alpha ?? 1);
+  $("alpha-value").textContent = Number($("alpha").value).toFixed(1);
+  const chip = (name, sign) => (id) => el("li", { className: name },
+    button(`${sign} ${id} ✕`, () => go({ [name]: state[name].filter((each) => each !== id) }), { label: `Remove ${name} ${id}` }));
+  $("chips").replaceChildren(...state.like.map(chip("like", "+")), ...state.unlike.map(chip("unlike", "−")));
+}
+
+async function search() {
+  running?.abort();
+  const asked = question();
+  hits = [];
+  if (asked === null) {
+    showHits([], [], [], {});
+    $("pages").hidden = $("export").hidden = true;
+    tell(state.unlike.length ? "Choose a document to be like, or type words." : `${count(table.rows, "row")} in ${table.table}.`);
+    return;
+  }
+  const mine = (running = new AbortController());
+  tell("Searching…");
+  try {
+    const answer = await ask("/search", { body: asked, signal: mine.signal });
+    hits = answer.hits;
+    showHits(hits, answer.marks, keptNames(table.columns), { open, like, unlike });
+    tell(hits.length ? `Results ${asked.offset + 1} to ${asked.offset + hits.length}` : nothing());
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    showHits([], [], [], {});
+    tell(error.message, true);
+  }
+  $("export").hidden = hits.length === 0;
+  $("pages").hidden = state.page === 0 && hits.length < state.k;
+  $("before").disabled = state.page === 0;
+  $("after").disabled = hits.length < state.k;
+  $("page").textContent = `Page ${state.page + 1}`;
+}
+
+function nothing() {
+  if (state.page > 0) return "No more results.";
+  return Object.keys(state.where).length ? "Nothing found under these filters." : "Nothing found.";
+}
+
+const open = (id) => go({ doc: id, page: state.page });
+const like = (id) => go({ q: state.mode === "hybrid" ? state.q : "", like: [...new Set([...state.like, id])], unlike: state.unlike.filter((each) => each !== id) });
+const unlike = (id) => go({
+  mode: state.mode === "text" ? "hybrid" : state.mode,
+  like: state.like.filter((each) => each !== id),
+  unlike: [...new Set([...state.unlike, id])],
+});
+
+async function showDocument() {
+  if (state.doc === null) {
+    $("document").close();
+    return;
+  }
+  const path = `/documents/${encodeURIComponent(state.doc)}`;
+  try {
+    const { rows } = await get(path, { table: table.table });
+    $("document-facts").replaceChildren(...keptNames(table.columns).concat("source")
+      .filter((name) => rows[0][name] !== null && rows[0][name] !== undefined)
+      .flatMap((name) => [el("dt", {}, name), el("dd", {}, shown(rows[0][name]))]));
+    $("document-text").replaceChildren(...rows.map((row) => el("p", {}, row.text ?? "The text is not served.")));
+  } catch (error) {
+    $("document-facts").replaceChildren();
+    $("document-text").replaceChildren(el("p", { className: "error" }, error.message));
+  }
+  $("document-name").textContent = state.doc;
+  if (!$("document").open) $("document").showModal();
+}
+
+function keys(event) {
+  const isTyping = event.target.matches("input, select, textarea");
+  if (document.querySelector("dialog[open]")) return;
+  if (event.key === "/" && !isTyping) {
+    event.preventDefault();
+    $("query").focus();
+  }
+  if ((event.key !== "ArrowDown" && event.key !== "ArrowUp") || (isTyping && event.target !== $("query"))) return;
+  const list = [$("query"), ...document.querySelectorAll("#hits .open")];
+  const here = list.indexOf(document.activeElement.closest("li")?.querySelector(".open") ?? document.activeElement);
+  const next = list[here + (event.key === "ArrowDown" ? 1 : -1)];
+  if (here < 0 || !next) return;
+  event.preventDefault();
+  next.focus();
+}
+
+// Examples give way where they cannot be joined with words.
+function words(mode) {
+  const q = $("query").value;
+  if (mode === "text") return { q, mode, like: [], unlike: [] };
+  return { q, mode, like: mode === "vector" && q.trim() ? [] : state.like };
+}
+
+function wire() {
+  $("form").onsubmit = (event) => { event.preventDefault(); go(words(state.mode)); };
+  $("mode").onchange = () => go(words($("mode").value));
+  $("k").onchange = () => go({ k: Number($("k").value) });
+  $("alpha").oninput = () => { $("alpha-value").textContent = Number($("alpha").value).toFixed(1); };
+  $("alpha").onchange = () => go({ alpha: Number($("alpha").value) });
+  $("table").onchange = () => go({ table: $("table").value, where: {}, like: [], unlike: [], alpha: null });
+  $("before").onclick = () => go({ page: state.page - 1 });
+  $("after").onclick = () => go({ page: state.page + 1 });
+  $("close").onclick = () => go({ doc: null, page: state.page });
+  $("document").oncancel = (event) => { event.preventDefault(); go({ doc: null, page: state.page }); };
+  $("csv").onclick = () => save("hits.csv", "text/csv", asCsv(hits));
+  $("json").onclick = () => save("hits.json", "application/json", JSON.stringify(hits, null, 2));
+  addEventListener("keydown", keys);
+  addEventListener("popstate", async () => { readAddress(); if (table) { await chooseTable(); await filters(); } await show(); });
+}
+
+async function start() {
+  readAddress();
+  wire();
+  try {
+    ({ tables } = await get("/tables"));
+  } catch (error) {
+    tell(error.message, true);
+    return;
+  }
+  $("table").replaceChildren(...tables.map((each) => el("option", {}, each.table)));
+  $("table-choice").hidden = tables.length < 2;
+  const isWide = matchMedia("(min-width: 900px)").matches;
+  $("filters").open = $("topics").open = isWide;
+  await show();
+}
+
+start();

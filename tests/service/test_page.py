@@ -1,0 +1,255 @@
+"""The page in a real browser, with clicks and keys, against a real server."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+import time
+from urllib.parse import parse_qs, urlsplit
+
+import pyarrow as pa
+import pytest
+import uvicorn
+
+from pipeline.service import page
+from pipeline.service.app import create_app
+from pipeline.service.settings import ServiceSettings
+from pipeline.table import VectorTable
+from pipeline.tokens import new_token, token_hash
+
+
+@pytest.fixture(scope="module")
+def browser(load, tmp_path_factory):
+    module = load("topics/views/browser.py")
+    if module.executable() is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    browser = module.Browser(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
+
+
+def serving(app):
+    """Serve in a thread: the server, and its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.02)
+    return server, thread, f"http://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+@pytest.fixture(scope="module")
+def address(table):
+    server, thread, address = serving(create_app(ServiceSettings(tables=(str(table.location),))))
+    yield address
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Open the page: ``opened("?q=oven", width=360)``."""
+
+    def opened(asked="", **window):
+        browser.visit(address + asked, **window)
+        is_ready(browser)
+        return browser
+
+    yield opened
+    assert all(url.startswith((address, "about:", "data:", "blob:")) for url in browser.requests), browser.requests
+    assert not browser.errors
+
+
+def is_ready(browser):
+    browser.wait("document.documentElement?.dataset.ready")
+
+
+def all_of(browser, selector):
+    return browser.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((e) => e.textContent)")
+
+
+def ids(browser):
+    return all_of(browser, "#hits .open")
+
+
+def asked(browser):
+    return parse_qs(urlsplit(browser.run("location.href")).query)
+
+
+def test_a_search_shows_what_the_table_finds_with_both_cosines(opened, table):
+    browser = opened()
+    browser.type("#query", "rockets in orbit")
+    browser.click_on("#go")
+    is_ready(browser)
+    hits = table.search("rockets in orbit")
+    assert ids(browser) == hits.column("id").to_pylist()
+    shown = all_of(browser, "#hits li:first-child .cosine")
+    assert [float(each.split()[-1]) for each in shown] == pytest.approx(
+        [hits["_cos_h"][0].as_py(), hits["_cos_r"][0].as_py()], abs=0.006
+    )
+    assert asked(browser) == {"q": ["rockets in orbit"]}
+
+
+def test_a_search_by_words_marks_them(opened):
+    browser = opened("?q=ovens&mode=text")
+    assert set(all_of(browser, "#hits mark")) == {"oven"}
+    assert len(ids(browser)) == 10
+
+
+def test_filters_narrow_the_results_and_stay_in_the_address(opened):
+    browser = opened("?q=oven&k=20")
+    browser.click_on("input[value=cars]")
+    is_ready(browser)
+    browser.run("(() => { const e = document.querySelector('[aria-label=\"n to\"]'); e.value = 7; e.onchange(); })()")
+    is_ready(browser)
+    assert sorted(ids(browser)) == ["d/1", "d/4", "d/7"]
+    assert json.loads(asked(browser)["where"][0]) == {"theme": ["cars"], "n": {"lte": 7}}
+
+
+def test_alpha_is_moved_with_the_keyboard_and_asked_for(opened, table):
+    browser = opened("?q=motor+oven")
+    browser.run("document.querySelector('#alpha').focus()")
+    browser.press("ArrowRight")
+    is_ready(browser)
+    assert asked(browser)["alpha"] == ["1.1"]
+    browser = opened("?q=motor+oven&alpha=4")
+    assert ids(browser) == table.search("motor oven", alpha=4).column("id").to_pylist()
+
+
+def test_more_and_less_like_a_document(opened, table):
+    browser = opened("?q=oven")
+    first = ids(browser)[0]
+    browser.click_on("#hits li:first-child .actions button:first-child")
+    is_ready(browser)
+    assert ids(browser) == table.search(like=first).column("id").to_pylist()
+    second = ids(browser)[0]
+    browser.click_on("#hits li:first-child .actions button:last-child")
+    is_ready(browser)
+    assert ids(browser) == table.search(like=first, unlike=second).column("id").to_pylist()
+    assert len(all_of(browser, "#chips button")) == 2
+    browser.click_on("#chips .unlike button")
+    is_ready(browser)
+    assert asked(browser) == {"like": [first]}
+
+
+def test_a_document_opens_and_the_way_back_closes_it(opened):
+    browser = opened("?q=oven")
+    before = ids(browser)
+    browser.click_on("#hits .open")
+    is_ready(browser)
+    assert browser.run("document.querySelector('#document').open")
+    assert all_of(browser, "#document-text p") == [all_of(browser, "#hits .passage")[0]]
+    browser.run("history.back()")
+    browser.wait("!document.querySelector('#document').open")
+    is_ready(browser)
+    browser.run("history.forward()")
+    browser.wait("document.querySelector('#document').open")
+    assert ids(browser) == before
+
+
+def test_an_address_that_is_shared_shows_the_same(opened):
+    browser = opened("?q=rocket&mode=hybrid&alpha=2&k=10&page=1&where=%7B%22theme%22%3A%5B%22space%22%2C%22food%22%5D%7D")
+    first = ids(browser), all_of(browser, "#status")
+    assert first[1] == ["Results 11 to 20"]
+    values = "[...document.querySelectorAll('#query, #mode, #alpha')].map((e) => e.value)"
+    assert browser.run(values) == ["rocket", "hybrid", "2"]
+    browser.click_on("#before")
+    is_ready(browser)
+    assert not set(ids(browser)) & set(first[0])
+    browser.run("history.back()")
+    browser.wait("document.querySelector('#page').textContent === 'Page 2'")
+    is_ready(browser)
+    assert (ids(browser), all_of(browser, "#status")) == first
+
+
+def test_the_keyboard_is_enough(opened):
+    browser = opened()
+    browser.press("/")
+    assert browser.run("document.activeElement.id") == "query"
+    for letter in "oven":
+        browser.press(letter)
+    browser.press("Enter")
+    browser.wait("document.querySelectorAll('#hits .open').length")
+    is_ready(browser)
+    browser.press("ArrowDown")
+    browser.press("ArrowDown")
+    second = ids(browser)[1]
+    assert browser.run("document.activeElement.textContent") == second
+    browser.press("Enter")
+    browser.wait("document.querySelector('#document').open")
+    is_ready(browser)
+    browser.press("Escape")
+    browser.wait("!document.querySelector('#document').open")
+    assert browser.run("document.activeElement.textContent") == second
+
+
+def test_what_is_not_found_and_what_is_refused_is_told(opened):
+    assert all_of(opened("?q=zeppelin&mode=text"), "#status") == ["Nothing found."]
+    told = all_of(opened("?q=oven&page=1000"), "#status.error")
+    browser = opened()
+    assert len(told) == 1
+    assert "k and offset" in told[0]
+    browser.errors.clear()
+
+
+def test_everything_that_can_be_used_has_a_name(opened):
+    browser = opened("?q=oven&doc=d/0&like=d/2")
+    nameless = browser.run(
+        "[...document.querySelectorAll('button, input, select, dialog')].filter((e) => "
+        "!(e.textContent.trim() && e.matches('button')) && !e.ariaLabel && !e.labels?.length"
+        " && !e.getAttribute('aria-labelledby')).map((e) => e.outerHTML)"
+    )
+    assert nameless == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_lies_beyond_the_window(opened, width):
+    browser = opened("?q=oven&mode=hybrid&like=d/0", width=width)
+    browser.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert len(ids(browser)) == 10
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_dark_is_dark(opened):
+    assert opened(dark=True).picture()[-5, 5].mean() < 60
+    assert opened().picture()[-5, 5].mean() > 200
+
+
+def test_texts_are_shown_as_text(browser, make_table, tmp_path):
+    evil = "<img src=x onerror=alert(1)> oven"
+    hostile = make_table(str(tmp_path / "evil"), [evil])
+    hostile.index()
+    token = new_token()
+    settings = ServiceSettings(tables=(str(hostile.location),), token_hash=token_hash(token))
+    server, thread, address = serving(create_app(settings))
+    try:
+        browser.visit(address + "?q=oven&mode=text&doc=d/0")
+        browser.wait("document.querySelector('#token-dialog')?.open")
+        browser.type("#token", token)
+        browser.press("Enter")
+        is_ready(browser)
+        assert all_of(browser, "#document-text p") == [evil]
+        assert all_of(browser, ".passage") == [evil]
+        assert not browser.run("document.querySelectorAll('img').length")
+        assert not browser.dialogs
+        assert token not in browser.run("location.href + JSON.stringify({...sessionStorage, ...localStorage})")
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_no_file_of_the_page_names_another_host(served):
+    names = set(page._files())
+    assert {"index.html", "style.css", "app.js"} <= names
+    for name in names:
+        answer = served("GET", f"/web/{name}")
+        assert answer.status_code == 200
+        assert not re.search(r"https?:|[\"'(]//", answer.text)
+        assert not re.search(r"\son\w+=|style=|innerHTML|<script>|<style>", answer.text)
+    assert served("GET", "/").text == served("GET", "/web/index.html").text
+    assert served("GET", "/web/app.py").status_code == 404
+    assert served("GET", "/web/..%2Fapp.py").status_code == 404
