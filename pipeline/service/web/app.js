@@ -11,6 +11,7 @@ let tables = [];
 let table = null;
 let hits = [];
 let running = null;
+let answered = null; // the question whose answer is shown: a document opens beside it without asking again
 
 const tell = (text, isError = false) => {
   $("status").textContent = text;
@@ -60,8 +61,11 @@ function fillForm() {
 }
 
 async function search() {
-  running?.abort();
   const asked = question();
+  const asking = JSON.stringify([table.table, asked]);
+  if (asking === answered) return;
+  running?.abort();
+  answered = null;
   hits = [];
   if (asked === null) {
     showHits([], [], [], {});
@@ -75,6 +79,7 @@ async function search() {
     const answer = await ask("/search", { body: asked, signal: mine.signal });
     hits = answer.hits;
     showHits(hits, answer.marks, keptNames(table.columns), { open, like, unlike });
+    answered = asking;
     tell(hits.length ? `Results ${asked.offset + 1} to ${asked.offset + hits.length}` : nothing());
   } catch (error) {
     if (mine.signal.aborted) return;
@@ -145,7 +150,7 @@ function words(mode) {
 }
 
 function wire() {
-  $("form").onsubmit = (event) => { event.preventDefault(); go(words(state.mode)); };
+  $("form").onsubmit = (event) => { event.preventDefault(); answered = null; go(words(state.mode)); };
   $("mode").onchange = () => go(words($("mode").value));
   $("k").onchange = () => go({ k: Number($("k").value) });
   $("alpha").oninput = () => { $("alpha-value").textContent = Number($("alpha").value).toFixed(1); };

@@ -28,7 +28,16 @@ OFFLINE = [
     "--remote-debugging-pipe",
 ]
 
-KEY_CODES = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+KEY_CODES = {
+    "Tab": 9,
+    "Enter": 13,
+    "Escape": 27,
+    " ": 32,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+}
 
 
 def executable():
@@ -128,7 +137,9 @@ class Browser:
         text = "\r" if key == "Enter" else key
         code = {"windowsVirtualKeyCode": KEY_CODES[key]} if key in KEY_CODES else {}
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, **code, **({"text": text} if len(text) == 1 else {}))
+            self._call(
+                "Input.dispatchKeyEvent", type=kind, key=key, **code, **({"text": text} if len(text) == 1 else {})
+            )
         self.settle()
 
     def mouse(self, kind, x, y, **more):
