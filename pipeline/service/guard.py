@@ -33,8 +33,8 @@ __all__ = ["Guard", "log_requests"]
 
 access_log = logging.getLogger("pipeline.service.access")
 
-_OPEN: Final = ("/healthz", "/readyz", "/")
-_OPEN_FOLDER: Final = "/web/"
+_ALIVE: Final = ("/healthz", "/readyz")
+_PAGE: Final = "/web/"
 _LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _HEADERS: Final = {
     "content-security-policy": (
@@ -90,7 +90,7 @@ class Guard:
     def _refuse(self, scope: Scope) -> None:
         """Raise what stands against a request before anything of it is read."""
         headers = Headers(scope=scope)
-        if self._active > self._settings.limits.requests and not _is_open(scope):
+        if self._active > self._settings.limits.requests and scope["path"] not in _ALIVE:
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many requests at once", {"retry-after": "1"})
         host = _name_of(headers.get("host", ""))
         if self._checks_names and host not in self._names:
@@ -98,7 +98,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and _netloc(origin) != headers.get("host", "").lower():
             raise Problem(HTTPStatus.FORBIDDEN, "pages of other origins are not answered")
-        if self._settings.token_hash is not None and not _is_open(scope):
+        if self._settings.token_hash is not None and not _needs_no_token(scope["path"]):
             kind, _, token = headers.get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not token_matches(token.strip(), self._settings.token_hash):
                 raise Problem(HTTPStatus.UNAUTHORIZED, "a bearer token is needed", {"www-authenticate": "Bearer"})
@@ -150,8 +150,8 @@ class _Answer:
             await problem_response(problem)(scope, receive, self)
 
 
-def _is_open(scope: Scope) -> bool:
-    return scope["path"] in _OPEN or scope["path"].startswith(_OPEN_FOLDER)
+def _needs_no_token(path: str) -> bool:
+    return path in _ALIVE or path == "/" or path.startswith(_PAGE)
 
 
 def _too_large(most: int) -> Problem:

@@ -103,15 +103,16 @@ def test_host_and_origin(headers, status):
 def test_a_token_is_asked_for_before_anything_is_read(authorization, status):
     headers = {} if authorization is None else {"authorization": authorization}
     settings = {"host": "0.0.0.0", "token_hash": token_hash(TOKEN)}
-    (answer,) = asked(settings, ("GET", "/", {"headers": headers}), base="http://search.example.org")
+    (answer,) = asked(settings, ("GET", "/search", {"headers": headers}), base="http://search.example.org")
     assert answer.status_code == status
     assert ("www-authenticate" in answer.headers) == (status == 401)
 
 
-def test_whether_it_lives_is_told_without_a_token():
+def test_whether_it_lives_and_the_page_need_no_token():
     settings = {"host": "0.0.0.0", "token_hash": token_hash(TOKEN)}
-    answers = asked(settings, ("GET", "/healthz", {}), ("GET", "/metrics", {}), base="http://search.example.org")
-    assert [answer.status_code for answer in answers] == [200, 401]
+    paths = ["/healthz", "/", "/web/app.js", "/metrics", "/webs", "/tables"]
+    answers = asked(settings, *[("GET", path, {}) for path in paths], base="http://search.example.org")
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 401, 401, 401]
 
 
 def test_bodies_are_counted_while_they_come():

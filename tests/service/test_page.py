@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import uvicorn
 
-from pipeline.service import page
+from pipeline.service import page, routes
 from pipeline.service.app import create_app
 from pipeline.service.settings import ServiceSettings
 from pipeline.tokens import new_token, token_hash
@@ -148,6 +148,22 @@ def test_a_document_opens_and_the_way_back_closes_it(opened):
     browser.run("history.forward()")
     browser.wait("document.querySelector('#document').open")
     assert ids(browser) == before
+
+
+def test_topics_are_browsed_down_to_a_document(opened, monkeypatch):
+    view = {"topic": 3, "label": "motors", "size": 10, "words": [["motor", 0.9], ["engine", 0.5]], "examples": []}
+    events = [{"event": "born", "topic": 3, "other": None}]
+    monkeypatch.setattr(routes, "_topics", lambda *_: {"documents": 30, "topics": [view], "events": events})
+    monkeypatch.setattr(routes, "_topic", lambda *_: view | {"examples": [{"id": "d/4", "text": "motor engine"}]})
+    browser = opened()
+    assert all_of(browser, "#topic-list li") == ["motors10"]
+    assert all_of(browser, "#events li") == ["born: motors"]
+    browser.click_on("#topic-list button")
+    browser.wait("!document.querySelector('#topic-shown').hidden")
+    assert all_of(browser, "#topic-shown p") == ["motor, engine"]
+    browser.click_on("#topic-shown li button")
+    browser.wait("document.querySelector('#document').open")
+    assert asked(browser) == {"doc": ["d/4"]}
 
 
 def test_an_address_that_is_shared_shows_the_same(opened):

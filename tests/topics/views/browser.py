@@ -57,7 +57,7 @@ def _high_pipe():
 class Browser:
     """One page of a headless Chromium whose every request, error and dialog is remembered."""
 
-    def __init__(self, directory, timeout=10):
+    def __init__(self, directory, timeout=30):
         self.timeout = timeout
         self.requests, self.errors, self.dialogs = [], [], []
         self._number = 0
