@@ -11,7 +11,7 @@ from itertools import product
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.arrow_types import plain_type, safe_cast, widened
@@ -83,7 +83,13 @@ def same(value, back, to):
     return value == back and isinstance(value, bool) == isinstance(back, bool)
 
 
+def plain(kind):
+    """The type of a list's values: numbers become texts there, too."""
+    return kind.value_type if pa.types.is_list(kind) else kind
+
+
 @given(values, st.sampled_from(FLAT + NESTED))
+@example(value=[0], to=pa.list_(pa.string()))
 def test_a_value_keeps_its_meaning_or_does_not_fit(value, to):
     for given_type in FLAT + NESTED:
         column = array(value, given_type)
@@ -92,7 +98,7 @@ def test_a_value_keeps_its_meaning_or_does_not_fit(value, to):
         fitted, misfits = fit(column, to)
         if misfits:
             assert fitted.to_pylist() == [None]
-        elif not {given_type, to} & {*TEXTS}:
+        elif not {plain(given_type), plain(to)} & {*TEXTS}:
             assert same(column[0].as_py(), fitted[0].as_py(), to), (given_type, to)
 
 
