@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         f"moee search {name} --like {searches[QUERIES[0]].column('id')[0]}",
         f"moee topics show {name} 0",
         f"moee inspect {name}",
+        f"moee serve {name}",
         "moee embed YOUR_FILES --table lake/mine",
     ):
         people.print(f"  {line}", markup=False)

@@ -120,7 +120,8 @@ def main() -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
-    python = in_python(VectorTable.open(given.table), asked[:300])
+    table = VectorTable.open(given.table)
+    python = in_python(table, asked[:300])
     quantiles = statistics.quantiles(times, n=20)
     figures = {
         "start to first answer, s": first,
@@ -138,7 +139,7 @@ def main() -> None:
     for name, value in figures.items():
         shown.add_row(name, f"{value:,.2f}", TARGETS.get(name, ""))
     Console().print(shown)
-    record = {"machine": machine(), "given": vars(given), **figures}
+    record = {"machine": machine(), "rows": table.count_rows(), "clients": given.clients, **figures}
     Console().print(f"kept in {save('service', record)}")
 
 
