@@ -28,9 +28,10 @@ OTHER_HASH: Final = "0moee text hash1"
 """A second key for `string_hashes`: both together tell strings apart by 128 bits."""
 
 
-def as_matrix(vectors: pa.ChunkedArray) -> np.ndarray:
+def as_matrix(vectors: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """A column of fixed-size lists without nulls as a matrix [n, D] of its own number type."""
-    flat = vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    joined = vectors.combine_chunks() if isinstance(vectors, pa.ChunkedArray) else vectors
+    flat = joined.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(vectors), vectors.type.list_size)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -120,15 +119,14 @@ def _check_what_is_asked(arguments: argparse.Namespace, form: str) -> bool:
 
 def _options(arguments: argparse.Namespace, table: VectorTable) -> dict[str, Any]:
     """Fields of a `Question`, but for the query."""
-    from pipeline.table.query.grammar import parse_conditions
+    from pipeline.table.query.grammar import parse_conditions, parse_version
     from pipeline.table.schema import document_column
 
     same = ("k", "offset", "alpha", "mode", "where_sql", "like", "unlike", "min_score", "diversity", "columns")
     options = {name: getattr(arguments, name) for name in same}
     group = document_column(table.schema) if arguments.by_document else arguments.group_by
-    at: str | None = arguments.at
-    version = int(at) if at is not None and re.fullmatch("[0-9]{1,19}", at) else at
-    return {**options, "where": parse_conditions(arguments.where) or None, "group_by": group, "at": version}
+    where, at = parse_conditions(arguments.where) or None, parse_version(arguments.at)
+    return {**options, "where": where, "group_by": group, "at": at}
 
 
 def _many(

@@ -103,7 +103,7 @@ class Guard:
             if kind.lower() != "bearer" or not token_matches(token.strip(), self._settings.token_hash):
                 raise Problem(HTTPStatus.UNAUTHORIZED, "a bearer token is needed", {"www-authenticate": "Bearer"})
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._settings.limits.body_bytes:
+        if length.isdecimal() and (len(length) > 19 or int(length) > self._settings.limits.body_bytes):
             raise _too_large(self._settings.limits.body_bytes)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:

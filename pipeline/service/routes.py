@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -16,14 +16,14 @@ from pipeline.service.batcher import TooManyWaitingError
 from pipeline.service.metrics import CONTENT_TYPE
 from pipeline.service.models import BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
-from pipeline.table.query.grammar import parse_conditions
+from pipeline.table.query.grammar import parse_conditions, parse_version
 from pipeline.table.query.passages import passage, words_of
 from pipeline.table.query.question import Question
 from pipeline.table.schema import PASSAGE
 from pipeline.values import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
@@ -62,7 +62,7 @@ async def search_by_address(
     async def answer(state: State) -> Any:
         conditions = parse_conditions(where or []) or None
         asked = SearchRequest.model_construct(
-            query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=_version(at)
+            query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=parse_version(at)
         )
         return await _search(state, request, asked)
 
@@ -101,7 +101,7 @@ async def similar(
     async def answer(state: State) -> Any:
         conditions = parse_conditions(where or []) or None
         asked = SearchRequest.model_construct(
-            like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=_version(at)
+            like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=parse_version(at)
         )
         return await _search(state, request, asked)
 
@@ -114,7 +114,7 @@ async def document(request: Request, id: str, table: Table = None, at: At = None
 
     async def answer(state: State) -> Any:
         served = await state.run(state.tables.get, table)
-        rows = await state.run(served.table.document, id, _version(at))
+        rows = await state.run(served.table.document, id, parse_version(at))
         if not rows.num_rows:
             raise NotInTableError("there is no document of this id")
         return {"table": served.name, "rows": as_json(_without_text(state, rows))}
@@ -135,11 +135,10 @@ async def facets(
 
     async def answer(state: State) -> Any:
         served = await state.run(state.tables.get, table)
-        if not state.settings.with_texts and "text" in column:
-            raise UsageError("texts are withheld here")
         conditions = parse_conditions(where or []) or None
+        _refuse_withheld(state, column, conditions)
         counts = await state.run(
-            lambda: served.table.facets(column, conditions, at=_version(at), most=most),
+            lambda: served.table.facets(column, conditions, at=parse_version(at), most=most),
         )
         return {"table": served.name, "facets": as_json(counts)}
 
@@ -237,6 +236,7 @@ async def _search(state: State, request: Request, asked: SearchRequest) -> dict[
         raise UsageError(f"k and offset: at most {limits.k:,} together")
     if isinstance(asked.query, str) and len(asked.query) > limits.query_letters:
         raise UsageError(f"the query: at most {limits.query_letters:,} characters")
+    _refuse_withheld(state, [asked.group_by], asked.where)
     served: ServedTable = await state.run(state.tables.get, asked.table)
     fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__ if hasattr(asked, name)}
     if isinstance(asked.query, list):
@@ -254,6 +254,19 @@ def _marks(query: str | list[float] | None, hits: pa.Table) -> dict[str, Any]:
     words = words_of(query)
     texts = hits.column(PASSAGE).to_pylist()
     return {"marks": [[] if text is None else passage(text, words, len(text)).marks for text in texts]}
+
+
+def _refuse_withheld(state: State, columns: Sequence[str | None], where: Any) -> None:
+    """Conditions on texts that are withheld would tell them letter by letter."""
+    if not state.settings.with_texts and ("text" in columns or _names_text(where)):
+        raise UsageError("texts are withheld here: there are no conditions, groups or counts of them")
+
+
+def _names_text(where: Any) -> bool:
+    if isinstance(where, dict):
+        parts = cast("dict[str, Any]", where)
+        return "text" in parts or any(map(_names_text, parts.values()))
+    return isinstance(where, list) and any(map(_names_text, cast("list[Any]", where)))
 
 
 def _without_text(state: State, rows: pa.Table) -> pa.Table:
@@ -295,7 +308,3 @@ def _view(state: State, view: Any) -> dict[str, Any]:
     if not state.settings.with_texts:
         shown["examples"] = [{"id": example["id"]} for example in shown["examples"]]
     return as_json(shown)
-
-
-def _version(at: str | None) -> int | str | None:
-    return int(at) if at is not None and at.isdecimal() else at

@@ -134,6 +134,11 @@ def test_bodies_are_counted_while_they_come():
     assert (whole.status_code, streamed.status_code, small.status_code) == (413, 413, 200)
 
 
+def test_a_length_that_is_no_number_of_bytes_is_too_large():
+    (answer,) = asked({}, ("POST", "/", {"content": b"x", "headers": {"content-length": "9" * 5000}}))
+    assert answer.status_code == 413
+
+
 def test_a_slow_request_ends_and_too_many_at_once_are_told_to_come_again():
     (slow,) = asked({}, ("GET", "/?5", {}), limits={"seconds": 0.2})
     assert slow.status_code == 408

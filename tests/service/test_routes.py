@@ -95,6 +95,7 @@ def test_tables_metrics_and_openapi(served, table):
         ("POST", "/search", {"json": {"like": CANARY}}, 404),
         ("POST", "/search", {"json": {"query": "a", "at": CANARY}}, 404),
         ("POST", "/search", {"json": {"query": "a", "table": CANARY}}, 422),
+        ("GET", "/search", {"params": {"query": "a", "at": "9" * 5000}}, 404),
         ("POST", "/search", {"json": {}}, 422),
         ("POST", "/search", {"content": '{"query": "' + CANARY}, 422),
         ("POST", "/search", {"content": b"\xff\xfe" + CANARY.encode()}, 422),
@@ -138,7 +139,22 @@ def test_texts_can_be_withheld(ask, table):
         answer = ask(settings, method, path, **content)
         assert answer.status_code == 200
         assert "number" not in answer.text.replace('"n"', "")
-    assert ask(settings, "GET", "/facets", params={"column": "text"}).status_code == 422
+    for method, path, content in [
+        ("GET", "/facets", {"params": {"column": "text"}}),
+        ("GET", "/facets", {"params": {"column": "n", "where": "text=oven"}}),
+        ("GET", "/search", {"params": {"query": "a", "where": '{"text": {"starts_with": "r"}}'}}),
+        ("GET", "/similar/d/1", {"params": {"where": "text is null"}}),
+        (
+            "POST",
+            "/search",
+            {"json": {"query": "a", "where": {"or": [{"n": 1}, {"not": {"text": {"contains": "r"}}}]}}},
+        ),
+        ("POST", "/search", {"json": {"query": "a", "group_by": "text"}}),
+        ("POST", "/search/batch", {"json": {"queries": ["a"], "where": [{"text": "r"}]}}),
+    ]:
+        answer = ask(settings, method, path, **content)
+        assert answer.status_code == 422
+        assert "withheld" in answer.json()["detail"]
 
 
 def test_a_table_that_is_made_anew_or_dropped_under_the_service(ask, make_table, tmp_path):

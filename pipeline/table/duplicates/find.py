@@ -20,7 +20,8 @@ from pipeline.table.duplicates.cells import members_of
 from pipeline.table.duplicates.groups import Copies, groups_table, leaders, pairs_table
 from pipeline.table.duplicates.marks import marked_rows
 from pipeline.table.duplicates.pairs import EXACT_ROWS, Comparison, Pairs, check_pair_count, pair_scores
-from pipeline.table.duplicates.vectors import row_numbers, take_rows
+from pipeline.table.duplicates.vectors import row_numbers
+from pipeline.table.fragments.rows import take_rows
 from pipeline.table.schema import document_column
 from pipeline.table.store import storage_errors
 from pipeline.wording import counted

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import lance
 import numpy as np
-import pyarrow as pa
 
 from pipeline.columns import as_matrix
 from pipeline.embedding.combine import reweighted
+from pipeline.table.fragments.rows import take_rows
 from pipeline.table.schema import VECTOR
 from pipeline.table.store import storage_errors
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.spec import Combine
     from pipeline.table.location import TableLocation
 
-__all__ = ["VectorBlocks", "row_numbers", "take_rows"]
+__all__ = ["VectorBlocks", "row_numbers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +57,3 @@ def row_numbers(dataset: lance.LanceDataset, where: str | None) -> NDArray[np.in
     """The numbers of the rows that fulfil a condition in SQL, int64 [n], ascending."""
     found = dataset.to_table(columns=["_rowoffset"], filter=where).column("_rowoffset").to_numpy()
     return np.sort(found.astype(np.int64))
-
-
-def take_rows(dataset: lance.LanceDataset, rows: NDArray[np.int64], columns: list[str]) -> pa.Table:
-    """Some columns of the rows with these numbers, which ascend.
-
-    Fragment by fragment: where rows were deleted `LanceDataset.take` needs 9 s for 32,000 rows, and this 0.1 s.
-    """
-    parts = [pa.schema([dataset.schema.field(name) for name in columns]).empty_table()]
-    start = 0
-    for fragment in dataset.get_fragments():
-        end = start + fragment.count_rows()
-        first, last = np.searchsorted(rows, [start, end])
-        if first < last:
-            parts.append(fragment.take((rows[first:last] - start).tolist(), columns=columns))
-        start = end
-    return pa.concat_tables(parts)

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import as_matrix
 from pipeline.embedding.combine import query_vector, unit
+from pipeline.table.fragments.rows import take_rows
 from pipeline.table.indexes.choice import MIN_BYTES
 from pipeline.table.indexes.listing import list_indexes
 from pipeline.table.schema import SCORE, VECTOR
@@ -145,7 +147,7 @@ def check_indexes(
         if not rows:
             return IndexCheck(str(location), 0, 0, 0, indexes, ())
         asked = _drawn(dataset, random, queries, ["id", VECTOR])
-        own, vectors = asked.column("id").combine_chunks(), _vectors(asked.column(VECTOR).combine_chunks())
+        own, vectors = asked.column("id").combine_chunks(), as_matrix(asked.column(VECTOR)).astype(np.float32)
         ways = _ways(dataset, random, spec)
         least = _least_scores(dataset, own, [_as_asked(vectors, spec, hidden, way) for way in ways], ways)
     measured = tuple(_measure(ask, way, own, vectors, each) for way, each in zip(ways, least, strict=True))
@@ -167,7 +169,7 @@ def recall(scores: NDArray[np.float32], best: NDArray[np.float32]) -> float:
 
 def _drawn(dataset: lance.LanceDataset, random: np.random.Generator, count: int, columns: list[str]) -> pa.Table:
     rows = dataset.count_rows()
-    return dataset.take(np.sort(random.choice(rows, min(count, rows), replace=False)), columns=columns)
+    return take_rows(dataset, np.sort(random.choice(rows, min(count, rows), replace=False)), columns)
 
 
 def _ways(dataset: lance.LanceDataset, random: np.random.Generator, spec: EmbeddingSpec) -> list[_Way]:
@@ -192,7 +194,7 @@ def _least_scores(
     """The ten best scores of each query, for each way, float32 [q, 10], descending: exact search in one pass."""
     best = [np.full((len(own), HITS), -np.inf, np.float32) for _ in ways]
     for batch in dataset.to_batches(columns=["id", VECTOR], batch_size=_BATCH_ROWS):
-        ids, vectors = batch.column("id"), unit(_vectors(batch.column(VECTOR)))
+        ids, vectors = batch.column("id"), unit(as_matrix(batch.column(VECTOR)).astype(np.float32))
         queries = pc.index_in(ids, value_set=own)
         themselves = np.flatnonzero(queries.is_valid())
         for at, way in enumerate(ways):
@@ -204,11 +206,6 @@ def _least_scores(
             both = np.concatenate([best[at], scores], axis=1)
             best[at] = -np.sort(-np.partition(both, -HITS, axis=1)[:, -HITS:], axis=1)
     return best
-
-
-def _vectors(column: pa.FixedSizeListArray) -> NDArray[np.float32]:
-    """float32 [n, D]."""
-    return column.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(len(column), -1)
 
 
 def _measure(ask: Ask, way: _Way, own: pa.Array, vectors: NDArray[np.float32], best: NDArray[np.float32]) -> Measured:

@@ -12,6 +12,7 @@ from pipeline.columns import as_matrix
 from pipeline.embedding.ablation import Ablation, StoredHalves, ablate
 from pipeline.embedding.combine import split
 from pipeline.errors import UsageError
+from pipeline.table.fragments.rows import take_rows
 from pipeline.table.schema import VECTOR, document_column
 from pipeline.table.store import storage_errors
 
@@ -63,7 +64,7 @@ def ablate_table(
     with storage_errors("read", location):
         count = dataset.count_rows()
         drawn = np.sort(random.choice(count, min(rows, count), replace=False))
-        found = dataset.take(drawn, columns=columns) if count else dataset.to_table(columns=columns)
+        found = take_rows(dataset, drawn, columns)
     found = found.filter(pc.is_valid(found.column(truth)))
     labels, documents = (_numbers(found.column(name)) for name in (truth, document))
     asked = np.sort(random.permutation(found.num_rows)[:queries])

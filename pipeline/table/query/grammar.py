@@ -1,4 +1,4 @@
-"""Conditions as people type them: ``year>=1990``, ``lang=de``, ``editor is null``, or JSON. Pure functions.
+"""Conditions and versions as people type them: ``year>=1990``, ``editor is null``, or JSON. Pure functions.
 
 Blanks around an operator do not count; JSON says what else cannot be said, such as a column with ``=`` in its name.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from pipeline.errors import UsageError
 from pipeline.wording import brief
 
-__all__ = ["parse_conditions"]
+__all__ = ["parse_conditions", "parse_version"]
 
 _COMPARED: Final = re.compile(r"\s*(?P<field>.*?[^\s!<>=])\s*(?P<sign><=|>=|!=|==?|<|>)\s*(?P<value>.*?)\s*", re.DOTALL)
 _MISSING: Final = re.compile(r"\s*(?P<field>.*?\S)\s+is\s+(?P<no>not\s+)?null\s*", re.DOTALL | re.IGNORECASE)
@@ -43,6 +43,11 @@ def parse_conditions(texts: list[str]) -> list[dict[str, Any]]:
         else:
             comparisons[how] = value
     return [{name: comparisons} for name, comparisons in compared.items() if comparisons] + structured
+
+
+def parse_version(text: str | None) -> int | str | None:
+    """The number of a version, or the name of a tag, for ``at``; None for none."""
+    return int(text) if text is not None and re.fullmatch("[0-9]{1,19}", text) else text
 
 
 def _parsed(text: str) -> tuple[str, str, str | None]:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.columns import string_hashes
 from pipeline.errors import TopicError, UsageError
+from pipeline.table.fragments.rows import take_rows
 from pipeline.topics.keys import document_keys
 
 if TYPE_CHECKING:
@@ -113,21 +114,19 @@ def read_sample(dataset: LanceDataset, limit: int, extra: str | None = None) -> 
         raise TopicError(f"{dataset.uri.removesuffix('.lance')} holds no documents: embed some first")
     columns = [*_columns(dataset, "text"), *([extra] if extra else [])]
     columns = list(dict.fromkeys(columns))
-    if count > limit:
-        table = dataset.take(pa.array(_chosen(dataset, limit)), columns=columns)
-    else:
-        table = dataset.to_table(columns=columns)
-    return _ordered(table, extra, is_sample=count > limit)
+    is_sample = count > limit
+    table = take_rows(dataset, _chosen(dataset, limit), columns) if is_sample else dataset.to_table(columns=columns)
+    return _ordered(table, extra, is_sample=is_sample)
 
 
 def read_documents(dataset: LanceDataset, rows: NDArray[np.int64]) -> Documents:
     """The documents at `rows` int64 [n], ascending row numbers, that have a usable vector."""
-    return _ordered(dataset.take(pa.array(rows), columns=_columns(dataset, "text")), None, is_sample=True)
+    return _ordered(take_rows(dataset, rows, _columns(dataset, "text")), None, is_sample=True)
 
 
 def read_vectors(dataset: LanceDataset, rows: NDArray[np.int64]) -> tuple[NDArray[np.bool_], VectorBatch]:
     """Whether each document at `rows` int64 [n] has a usable vector, bool [n], and those documents in this order."""
-    table = dataset.take(pa.array(rows), columns=_columns(dataset))
+    table = take_rows(dataset, rows, _columns(dataset))
     usable, vectors = _usable(table)
     kept = table.filter(usable)
     mask = usable.to_numpy(zero_copy_only=False)

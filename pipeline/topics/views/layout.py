@@ -11,8 +11,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import pyarrow as pa
 
+from pipeline.table.fragments.rows import take_rows
 from pipeline.topics.clustering.documents import BATCH_ROWS
 from pipeline.topics.clustering.geometry import unit_rows
 
@@ -65,7 +65,7 @@ def _reduced(dataset: LanceDataset, rows: NDArray[np.int64], seed: int) -> NDArr
 def _vectors(dataset: LanceDataset, rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
     """Unit vectors float32 [≤ BATCH_ROWS, D]."""
     for start in range(0, len(rows), BATCH_ROWS):
-        column = dataset.take(pa.array(rows[start : start + BATCH_ROWS]), columns=["vector"]).column("vector")
+        column = take_rows(dataset, rows[start : start + BATCH_ROWS], ["vector"]).column("vector")
         values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
         yield unit_rows(values.reshape(len(column), -1).astype(np.float32))
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import TableError, UsageError
+from pipeline.table.fragments.rows import take_rows
 from pipeline.topics.clustering.recipe import SEED_LIMIT
 from pipeline.topics.schema import OUTLIER
 from pipeline.topics.tensors import read_tensors, write_tensors
@@ -108,7 +109,7 @@ def draw_map(topics: Topics, points: int = DEFAULT_POINTS, seed: int = 0) -> Top
     ids = table.column("topic").to_numpy()
     listed = _map_topics(table, label_coordinates(coordinates, sample.topic, ids), sample)
     _save_coordinates(topics, table, listed)
-    text = dataset.take(pa.array(sample.rows), columns=["id", "text"])
+    text = take_rows(dataset, sample.rows, ["id", "text"])
     sizes = np.array([topic.size for topic in listed], dtype=np.int64)
     return TopicMap(
         title=topics.tables.location.name,
