@@ -105,8 +105,9 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     # Ray announces the death of a worker on the driver's stdout, which belongs to the result.
     with contextlib.redirect_stdout(sys.stderr), TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
-    for line in [*report.notes(), report.summary()]:
-        output.people.print(printable(line), markup=False)
+    for line in [*report.notes(), report.summary(), report.bottleneck()]:
+        if line:
+            output.people.print(printable(line), markup=False)
     topics = {"topics": _then_topics(arguments, output)} if arguments.then and not report.failed else {}
     output.result({**report.to_json(), **topics})
     if report.failed:

@@ -24,12 +24,13 @@ from pipeline.flow.poison.tracker import Tracker
 from pipeline.mapper import available_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from pipeline.flow.encoder import Calibrated, EncoderPlan
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.stages import ReadStage, Stages
+    from pipeline.metrics import MetricValue
     from pipeline.table import TableLocation
 
 __all__ = ["LocalEngine"]
@@ -132,6 +133,13 @@ class LocalEngine:
                     parcels.extend(made)
                 else:
                     yield from made
+
+    def deaths(self) -> int:
+        """See `Engine`."""
+        return self._tracker.deaths()
+
+    def show(self, values: Iterable[MetricValue], *, last: bool = False) -> None:
+        """See `Engine`. There is no place for metrics: `NAME.runs` and ``moee inspect --watch`` have the figures."""
 
     def map(self, function: Callable[[_Given], _Made], items: Sequence[_Given]) -> Iterator[_Made]:
         """See `Engine`. As many processes as there are cores."""
