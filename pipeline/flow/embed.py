@@ -16,6 +16,7 @@ from pipeline.flow.report import report
 from pipeline.flow.watching.status import Status
 from pipeline.flow.watching.totals import Totals
 from pipeline.flow.work import Work, open_if_there, plan_gone, plan_work
+from pipeline.logs import at_work_on
 from pipeline.models import resolve_spec
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
@@ -76,6 +77,7 @@ def embed(
     status = listener = Status(listener or Quiet(), totals)
     location = TableLocation.parse(table, chosen.storage_options)
     run = new_run()
+    at_work_on(run=run)
     task = _prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
         tidy_if_needed(location, run)

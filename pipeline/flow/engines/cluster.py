@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 
 from pipeline.errors import MoeeError, RunError, UsageError, first_line
 from pipeline.flow.engines.base import Replicas
+from pipeline.logs import FORMAT_VARIABLE, wants_json
 from pipeline.threads import SPIN_BRIEFLY
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ LOCAL_STORE_BYTES: Final = 1 << 30
 
 
 WORKER_ENVIRONMENT: Final[Mapping[str, str]] = {**SPIN_BRIEFLY, "TOKENIZERS_PARALLELISM": "false"}
-"""For all workers."""
+"""For all workers, with the format of the driver's logs."""
 
 LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -94,7 +95,8 @@ def _connect(address: str | None) -> None:
     verbose = logger.isEnabledFor(logging.DEBUG)
     quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
     if address:
-        ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
+        logs = {FORMAT_VARIABLE: "json"} if wants_json() else {}
+        ray.init(address=address, runtime_env={"env_vars": {**WORKER_ENVIRONMENT, **logs}}, **quiet)
         return
     for name, value in {**WORKER_ENVIRONMENT, **LOCAL_ENVIRONMENT}.items():
         os.environ.setdefault(name, value)

@@ -70,7 +70,7 @@ class LocalEngine:
         self._devices = [f"cuda:{number}" for number in range(gpus)] if device != "cpu" and gpus > 1 else [device]
         self._max_silence = max_silence
         self._workers: dict[str, Worker] = {}
-        self._tracker = Tracker(None, "")
+        self._tracker, self._run = Tracker(None, ""), ""
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +83,7 @@ class LocalEngine:
 
     def track(self, location: TableLocation, run: str, *, forgive: bool) -> None:
         """See `Engine`. Processes are started, too: they import while the driver prepares."""
+        self._run = run
         self._replica(0)
         self._reader()
         self._tracker = Tracker(location, run, forgive=forgive)
@@ -173,7 +174,7 @@ class LocalEngine:
 
     def _worker(self, name: str, modules: Sequence[str] = ()) -> Worker:
         if name not in self._workers:
-            self._workers[name] = Worker(name, modules, self._max_silence)
+            self._workers[name] = Worker(name, modules, self._max_silence, self._run)
         return self._workers[name]
 
     def _stop(self, worker: Worker) -> None:

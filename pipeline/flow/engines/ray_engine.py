@@ -18,6 +18,7 @@ from pipeline.flow.engines.feed import Feed
 from pipeline.flow.parcel import Parcel
 from pipeline.flow.poison.tracker import Tracker
 from pipeline.flow.watching.ray_metrics import RayMetrics
+from pipeline.logs import at_work_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -113,7 +114,7 @@ class RayEngine:
         """See `Engine`. The tracker is an actor on the driver's machine and ends with the driver."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         actor: Any = ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, **_FOREVER)
-        self._watch = _Remote(actor.remote(location, run, forgive=forgive))
+        self._watch = _Remote(actor.remote(location, run, forgive=forgive), run)
         self._metrics = RayMetrics(run)
 
     def calibrate(self, encoder: EncoderPlan, plan: Plan, read: ReadStage) -> Calibrated:
@@ -232,14 +233,15 @@ class _InStore:
 class _Remote:
     """The tracker as the workers see it; travels to them."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self, actor: Any, run: str) -> None:
+        self._actor, self._run = actor, run
 
     @property
     def process(self) -> str:
         return ray.get_runtime_context().get_actor_id() or "task"
 
     def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
+        at_work_on(run=self._run, unit=unit)
         return _answer(self._actor.begin.remote(unit, stage, list(slices), list(sources)))
 
     def announce(self, unit: str, item: Item) -> int:
