@@ -139,7 +139,7 @@ class Rigged:
         """Ray's workers cannot import what is not in the package; the local engine's have the driver's path."""
         from ray import cloudpickle
 
-        for name in ("stub", "deadly", "bench_stub"):
+        for name in ("stub", "deadly", "slow_stages", "bench_stub"):
             if name in sys.modules:
                 cloudpickle.register_pickle_by_value(sys.modules[name])
                 self._modules.append(sys.modules[name])
