@@ -58,7 +58,7 @@ class RayMetrics:
             self._shown[metric.name, labels] = len(value)
         elif metric.kind == "gauge":
             recorder.set(value, tags)
-        elif value >= shown:  # counts may go down, when rejects are tried again
+        elif value > shown:  # Ray refuses to add nothing; counts go down when rejects are tried again
             recorder.inc(value - shown, tags)
             self._shown[metric.name, labels] = value
 

@@ -73,7 +73,9 @@ def test_turns_are_told_apart():
     time.sleep(0.1)
     turns.begin()
     second = turns.end()
-    assert 0.05 <= second.handing_over < 0.1 <= second.starving
+    assert second.handing_over >= 0.05
+    assert second.starving >= 0.1
+    assert second.embedding < 0.05
     assert second.batches == 0
 
 
@@ -83,9 +85,8 @@ def test_time_is_counted_while_an_item_comes_and_not_while_it_is_used():
             time.sleep(0.05)
             yield number
 
-    for _, seconds in timed(slowly()):
-        time.sleep(0.1)
-        assert 0.05 <= seconds < 0.1
+    (_, first), _ = [(item, time.sleep(0.5))[0] for item in timed(slowly())]
+    assert 0.05 <= first < 0.5
 
 
 @pytest.fixture(params=["local", pytest.param("ray", marks=[pytest.mark.cluster, pytest.mark.slow])])
