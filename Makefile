@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service explore soak clean
+.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service explore bench-metrics dashboards soak clean
 
 setup: $(READY)
 
@@ -71,6 +71,12 @@ bench-search: $(READY)
 bench-service: $(READY)
 	@test -n "$(TABLE)" || { echo "Say which table: make bench-service TABLE=demo/docstrings (make demo makes it)"; exit 1; }
 	$(BIN)/python tests/bench/service.py $(TABLE)
+
+bench-metrics: $(READY)
+	$(BIN)/python tests/bench/metrics.py
+
+dashboards: $(READY)
+	$(BIN)/python -m jobs.dashboards.render infra
 
 explore: $(READY)
 	$(BIN)/python tests/bench/orders.py $(EXPLORE)
