@@ -1,7 +1,7 @@
-"""``make bench-metrics``: what metrics cost a run on Ray: calls for each document × the cost of a call, and paired runs.
+"""``make bench-metrics``: what metrics cost a run on Ray: calls a document × the cost of a call, and paired runs.
 
-A run with a stub replica is made with and without metrics, in turns, on one cluster. Floor: the calls of a document take
-less than 1 % of a document's time. Writes ``tests/bench/results/metrics-DATE.json``.
+A run with a stub replica is made with and without metrics, in turns, on one cluster. Floor: the calls of a document
+take less than 1 % of a document's time. Writes ``tests/bench/results/metrics-DATE.json``.
 """
 
 from __future__ import annotations
