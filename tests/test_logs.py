@@ -49,14 +49,14 @@ def test_another_format_is_refused(monkeypatch):
         wants_json()
 
 
-@pytest.mark.parametrize(("format", "status"), [("json", 1), ("xml", 2)])
-def test_a_command_that_fails_says_so_in_one_object(format, status, tmp_path):
-    environment = {**os.environ, "MOEE_LOG_FORMAT": format, "NO_COLOR": "1"}
+@pytest.mark.parametrize(("kind", "status"), [("json", 1), ("xml", 2)])
+def test_a_command_that_fails_says_so_in_one_object(kind, status, tmp_path):
+    environment = {**os.environ, "MOEE_LOG_FORMAT": kind, "NO_COLOR": "1"}
     command = [sys.executable, "-m", "jobs.cli", "inspect", str(tmp_path / "none")]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout) == (status, "")
     (line,) = done.stderr.splitlines()
-    if format == "json":
+    if kind == "json":
         told = json.loads(line)
         assert (told["level"], "there is no" in told["message"]) == ("error", True)
     else:

@@ -77,8 +77,8 @@ def test_a_run_that_is_under_way_is_watched_until_it_ends(moee, news, monkeypatc
     shutil.copytree(Path(news.table).parent, tmp_path / "lake")
     location = TableLocation.parse(str(tmp_path / "lake" / "news"))
     monkeypatch.setattr(inspect_runs, "LOG_SECONDS", 0.1)
-    told = {"phase": "embedding", "seconds": 9.0, "planned": 100, "read": 40, "documents": 32, "tokens": 5, "rejects": 1,
-            "rows_per_second": 4.0, "seconds_left": 15, "waited_for": "reading"}  # fmt: skip
+    figures = {"planned": 100, "read": 40, "documents": 32, "tokens": 5, "rejects": 1, "rows_per_second": 4.0}
+    told = {"phase": "embedding", "seconds": 9.0, **figures, "seconds_left": 15, "waited_for": "reading"}
     held = threading.Event()
 
     def hold():
