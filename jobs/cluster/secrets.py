@@ -35,13 +35,20 @@ def refuse_secrets(command: Sequence[str], environment: Mapping[str, str]) -> No
     Raises:
         UsageError: it does.
     """
-    for before, word in zip(["", *command], command, strict=False):
+    words = [part for word in command for part in _parts(word)]
+    for before, word in zip(["", *words], words, strict=False):
         if _names_secret(before, word) or _SECRET_VALUES.search(word):
             shown = word.partition("=")[0] if "=" in word and "://" not in word else before or "an argument"
             raise UsageError(f"{shown}: this looks like a secret on the command line. {_WAY_OUT}")
     for name, value in environment.items():
         if is_secret_name(name) or _SECRET_VALUES.search(value):
             raise UsageError(f"--env {name}: this looks like a secret. {_WAY_OUT}")
+
+
+def _parts(word: str) -> Sequence[str]:
+    """``--option=value`` as two words."""
+    option, equals, value = word.partition("=")
+    return (option, value) if equals and option.startswith("--") else (word,)
 
 
 def _names_secret(before: str, word: str) -> bool:
