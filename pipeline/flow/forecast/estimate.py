@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Estimate", "Setting", "estimate"]
 
 EFFICIENCY: Final = 0.85
-"""Of each replica beside others: two on two cores gave 1.7 times the rate of one (`tests/bench/flow.py --parts scaling`)."""
+"""Of each replica beside others: two on two cores gave 1.7 times the rate of one (`make bench-flow`)."""
 
 LEAST_SPREAD: Final = 0.12
 MOST_SPREAD: Final = 0.30

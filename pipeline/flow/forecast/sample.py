@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -98,9 +97,7 @@ def draw_sample(plan: Plan, read: ReadStage) -> Sample:
         if at in chosen and time.monotonic() - began < READ_SECONDS:
             strata.append(_stratum(unit, read, at))
     if not any(stratum.rows.num_rows for stratum in strata):
-        raise SourceError(
-            "nothing of what was read for the estimate can be embedded: --limit 1000 --max-rejects 50% shows why"
-        )
+        raise SourceError("nothing of the sample can be embedded: a run with --limit 1000 tells why")
     return Sample(
         strata=tuple(strata),
         rows=rows + round(stream_bytes * _stream_rows_per_byte(strata)),
@@ -116,15 +113,14 @@ def _chosen(units: int) -> frozenset[int]:
 
 
 def _stratum(unit: WorkUnit, read: ReadStage, seed: int) -> Stratum:
-    """The first batch of one slice of a unit, chosen at random and always the same; of its stream if it has no slice."""
+    """The first batch of one slice of a unit, drawn by `seed`; or of its stream, where it has no slice."""
     slices = [(part, each) for part in unit.parts for each in part.slices or ()]
     if slices:
         part, chosen = slices[np.random.default_rng(seed).integers(len(slices))]
         few = WorkUnit((replace(part, slices=(chosen,), last=False),))
     else:
         few = WorkUnit(unit.parts[:1])
-    with closing(read.parcels(few)) as parcels:
-        parcel = next(parcels)
+    parcel = next(read.parcels(few))
     assert parcel.tokens is not None
     if slices:
         return Stratum(float(unit.rows), 0, parcel.n_read, parcel.rows, parcel.tokens)
