@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.corpus import WorkUnit
 from pipeline.corpus.readers import inflated_size
 from pipeline.errors import SourceError
 
@@ -18,13 +17,17 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pipeline.corpus import WorkUnit
     from pipeline.flow.plan import Plan
     from pipeline.flow.stages import ReadStage
 
 __all__ = ["Sample", "Stratum", "draw_sample"]
 
 STRATA: Final = 16
-"""Parts of a plan of which a slice each is read: with slices of 256 rows some 4,000 documents, and a second or two."""
+"""Equal parts of a plan of which a slice each is read: some 4,000 documents, in a second or two."""
+
+BYTES_AROUND: Final = 32
+"""In a line of a stream beside its text: an id, names of fields."""
 
 READ_SECONDS: Final = 20.0
 """For which reading may take; then the sample is what there is."""
@@ -82,11 +85,12 @@ class Sample:
 
 
 def draw_sample(plan: Plan, read: ReadStage) -> Sample:
-    """Read a slice of each of up to `STRATA` equal parts of a plan, or the beginning where there is a stream.
+    """Read up to `STRATA` units that lie evenly along a plan, cut as small as slices allow.
 
     Raises:
         SourceError: nothing of what was read is a document.
     """
+    plan = replace(plan, unit_rows=plan.options.slice_rows)
     units = rows = stream_bytes = 0
     for unit in plan:
         units, rows, stream_bytes = units + 1, rows + unit.rows, stream_bytes + _stream_bytes(unit)
@@ -95,7 +99,7 @@ def draw_sample(plan: Plan, read: ReadStage) -> Sample:
     began = time.monotonic()
     for at, unit in enumerate(plan):
         if at in chosen and time.monotonic() - began < READ_SECONDS:
-            strata.append(_stratum(unit, read, at))
+            strata.append(_stratum(unit, read))
     if not any(stratum.rows.num_rows for stratum in strata):
         raise SourceError("nothing of the sample can be embedded: a run with --limit 1000 tells why")
     return Sample(
@@ -112,22 +116,20 @@ def _chosen(units: int) -> frozenset[int]:
     return frozenset(int((part + 0.5) * units / parts) for part in range(parts))
 
 
-def _stratum(unit: WorkUnit, read: ReadStage, seed: int) -> Stratum:
-    """The first batch of one slice of a unit, drawn by `seed`; or of its stream, where it has no slice."""
-    slices = [(part, each) for part in unit.parts for each in part.slices or ()]
-    if slices:
-        part, chosen = slices[np.random.default_rng(seed).integers(len(slices))]
-        few = WorkUnit((replace(part, slices=(chosen,), last=False),))
-    else:
-        few = WorkUnit(unit.parts[:1])
-    parcel = next(read.parcels(few))
+def _stratum(unit: WorkUnit, read: ReadStage) -> Stratum:
+    """The first batch of a unit: all of it, but for streams, which go on."""
+    parcel = next(read.parcels(unit))
     assert parcel.tokens is not None
-    if slices:
-        return Stratum(float(unit.rows), 0, parcel.n_read, parcel.rows, parcel.tokens)
-    is_whole = any(record.uri == few.parts[0].file.uri for record in parcel.files)
-    read_bytes = _stream_bytes(few) if is_whole else parcel.rows.nbytes
-    size = _stream_bytes(unit)
-    return Stratum(size * parcel.n_read / max(read_bytes, 1), size, parcel.n_read, parcel.rows, parcel.tokens)
+    stream_bytes = _stream_bytes(unit)
+    weight = float(unit.rows)
+    if stream_bytes:
+        read_bytes = stream_bytes if parcel.n_units else _text_bytes(parcel.rows) + parcel.n_read * BYTES_AROUND
+        weight = stream_bytes * parcel.n_read / max(read_bytes, 1)
+    return Stratum(weight, stream_bytes, parcel.n_read, parcel.rows, parcel.tokens)
+
+
+def _text_bytes(rows: pa.Table) -> int:
+    return pc.sum(pc.binary_length(rows.column("text"))).as_py() or 0
 
 
 def _stream_bytes(unit: WorkUnit) -> int:
