@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from common import machine, save
+from rich.console import Console
 
 ROUNDS = 3
 
@@ -53,15 +54,16 @@ def main():
     parser.add_argument("--engine", default="local")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     given = parser.parse_args()
+    console = Console(soft_wrap=True)
     results = {"machine": machine(), "engine": given.engine, "corpora": {}}
     for source in given.sources:
         rounds = [one_round(source, given.engine) for _ in range(given.rounds)]
         ratio = statistics.median(each["ratio"] for each in rounds)
         results["corpora"][Path(source).name] = {"median_ratio": ratio, "rounds": rounds}
         for each in rounds:
-            print(Path(source).name, each)
-        print(f"{Path(source).name}: median of estimate / time {ratio:.2f}")
-    print(save("plan", results))
+            console.print(Path(source).name, each)
+        console.print(f"{Path(source).name}: median of estimate / time {ratio:.2f}")
+    console.print(f"kept in {save('plan', results)}")
 
 
 if __name__ == "__main__":
