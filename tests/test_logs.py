@@ -60,4 +60,4 @@ def test_a_command_that_fails_says_so_in_one_object(kind, status, tmp_path):
         told = json.loads(line)
         assert (told["level"], "there is no" in told["message"]) == ("error", True)
     else:
-        assert line == "error: MOEE_LOG_FORMAT='xml': text or json (moee inspect --help)"
+        assert line == "error: MOEE_LOG_FORMAT='xml': text or json"
