@@ -70,13 +70,13 @@ def test_a_run_that_is_under_way_is_watched_until_it_ends(moee, news, monkeypatc
     import threading
     from pathlib import Path
 
-    from jobs import inspect_runs
+    from jobs.inspect import runs
     from pipeline.table import TableLocation
     from pipeline.table.companions.lease import Lease
 
     shutil.copytree(Path(news.table).parent, tmp_path / "lake")
     location = TableLocation.parse(str(tmp_path / "lake" / "news"))
-    monkeypatch.setattr(inspect_runs, "LOG_SECONDS", 0.1)
+    monkeypatch.setattr(runs, "LOG_SECONDS", 0.1)
     figures = {"planned": 100, "read": 40, "documents": 32, "tokens": 5, "rejects": 1, "rows_per_second": 4.0}
     told = {"phase": "embedding", "seconds": 9.0, **figures, "seconds_left": 15, "waited_for": "reading"}
     held = threading.Event()

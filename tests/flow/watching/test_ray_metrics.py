@@ -64,7 +64,7 @@ def scrape():
 @pytest.fixture(scope="module")
 def corpus(lab, tmp_path_factory):
     rows = [*lab.documents(80), {"id": "secret-id", "text": "", "theme": "none"}, lab.documents(1)[0]]
-    return lab.write(tmp_path_factory.mktemp("metrics") / "secret-place.jsonl", rows)
+    return lab.write(tmp_path_factory.mktemp("metrics") / "secret-place.parquet", rows)
 
 
 @pytest.fixture(scope="module")
@@ -106,14 +106,13 @@ def scraped(ray_cluster, lab, promql, stub, stub_model, corpus):
 
 def two_scrapes(promql, scrapes, report):
     """One while the run was under way, and one with all that it counted."""
-    wanted = (f"{RAY_PREFIX}moee_rows_read_total", float(report.documents + report.rejects))
+    wanted = {(f"{RAY_PREFIX}moee_documents_total", report.documents), (f"{RAY_PREFIX}moee_uncommitted_rows", 0)}
     for _ in range(100):
         last = promql.series(scrape())
-        if wanted in {(name, value) for (name, labels), value in last.items() if report.run in labels}:
+        if wanted <= {(name, value) for (name, labels), value in last.items() if report.run in labels}:
             break
         time.sleep(0.3)
-    during = [each for each in scrapes if any(name == wanted[0] and report.run in labels for name, labels in each)]
-    return during[0], last
+    return next(each for each in reversed(scrapes) if any(report.run in labels for _, labels in each)), last
 
 
 def test_every_metric_of_a_job_is_exported_with_its_labels_and_those_of_ray(scraped):
