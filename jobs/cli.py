@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "delete": "remove documents for good",
     "inspect": "what a table holds: spec, rows, rejects, runs, topics",
     "serve": "search, documents, facets and topics over HTTP",
+    "infra": "container files, KubeRay manifests and clusters of machines, from one file of values",
     "models": "which models are supported; what one checkpoint is",
     "evaluate": "how good a model's vectors are, against baselines",
 }
