@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from importlib import import_module
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from jobs.cli import command_of
+from jobs.cluster.secrets import refuse_secrets
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,20 +59,19 @@ def entrypoint(command: list[str]) -> str:
     return shlex.join(["moee", *command])
 
 
-def _checked(command: list[str], further: tuple[str, ...], where: str) -> list[str]:
+def _checked(words: list[str], further: tuple[str, ...], where: str) -> list[str]:
     for word in further:
         option = word.partition("=")[0]
         if option in SET_BY_VALUES:
             raise UsageError(f"{where}: {option} follows from other values")
-        if option == "--storage-option":
-            raise UsageError(f"{where}: {option} would be shown by Ray: put credentials into environment_secret")
-    whole = [*command, *further]
+    whole = [*words, *further]
     for word in whole:
         if found := SHELL_LETTERS.search(word):
             raise UsageError(f"{where}: {found[0]!r} in {word!r} would not pass the shells that KubeRay puts between")
+    refuse_secrets(whole, {})
     name, *rest = whole
     parser = _Parser(allow_abbrev=False)
-    import_module(f"jobs.{name}").COMMAND.configure(parser)
+    command_of(name).configure(parser)
     try:
         parser.parse_args(rest)
     except ValueError as error:

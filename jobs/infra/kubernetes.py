@@ -59,7 +59,7 @@ def timed_refresh(values: Values) -> Json:
     token = {"secretKeyRef": {"name": values.ray_token_secret, "key": "auth_token"}}
     container = {
         "name": "submit",
-        "command": ["moee", "submit", "--address", address, "--name", "topics-refresh", "--follow", "--"],
+        "command": ["moee", "submit", "--address", address, "--"],
         "args": refresh_command(values),
         "env": [{"name": "RAY_AUTH_MODE", "value": "token"}, {"name": "RAY_AUTH_TOKEN", "valueFrom": token}],
     }

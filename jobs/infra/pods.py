@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from jobs.cluster.submission import STOP_SECONDS
+
 if TYPE_CHECKING:
     from jobs.infra.values import Values
 
@@ -28,7 +30,7 @@ ENVIRONMENT: Final = {
     # A node that must go hands over what it does, for so long. Ray's own 30 s are all of Kubernetes' usual grace.
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "20",
     # A job that is stopped commits what waits. Ray kills it after 3 s unless told otherwise.
-    "RAY_JOB_STOP_WAIT_TIME_S": "120",
+    "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
 }
 
 CONTAINER_SECURITY: Final[Json] = {
