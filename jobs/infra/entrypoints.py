@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["embed_command", "entrypoint", "fetch_command", "index_command", "refresh_command"]
 
 SHELL_LETTERS: Final = re.compile(r"""[$`\\"';&|<>()#!\n]""")
-"""Between KubeRay and the command stand two shells and a quoting for Windows: what they would change is refused."""
+"""Between KubeRay and the command stand two shells, and Ray's quoting, which is that of Windows: what they would change
+is refused."""
 
 SET_BY_VALUES: Final = {"--table", "--replicas", "--engine", "--model", "--revision"}
 
@@ -81,6 +82,9 @@ def _checked(words: list[str], further: tuple[str, ...], where: str) -> list[str
 
 class _Parser(argparse.ArgumentParser):
     """A command's parser that raises what is wrong instead of leaving."""
+
+    def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002  the signature is argparse's
+        raise ValueError("--help does nothing")
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)

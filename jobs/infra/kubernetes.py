@@ -31,7 +31,7 @@ def network_policies(values: Values) -> list[Json]:
     """Nobody reaches a pod but those who are named here. What pods reach is left open: storage and hub are outside."""
     network, name = values.network, values.name
     heads, nodes = {"ray.io/node-type": "head"}, {"ray.io/is-ray-node": "yes"}
-    jobs = [_pods(instance(_refresh(values))), *map(_namespace, network.operators)]
+    jobs = [_pods(instance(_refresh(values))), *map(_namespace, network.submitters)]
     # A job's submitter bears the label of its cluster.
     clusters = [f"{name}{end}" for end in CLUSTERS]
     return [

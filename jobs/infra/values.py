@@ -119,7 +119,7 @@ class Network(_Section):
     """Of the KubeRay operator."""
     clients: tuple[Name, ...] = ("ingress-nginx",)
     """Which reach the service, port 8000."""
-    operators: tuple[Name, ...] = ()
+    submitters: tuple[Name, ...] = ()
     """Which reach the dashboard and the job API, port 8265: whoever does may run anything."""
     prometheus: Name = "monitoring"
     """Which reaches the metrics, port 8080. They have no token."""
@@ -231,6 +231,7 @@ def _first(error: ValidationError) -> str:
     path = ".".join(map(str, found[0]["loc"]))
     unknown = found[0]["type"] == "extra_forbidden"
     said = "there is no such value" if unknown else f"{found[0]['msg']}, not {found[0]['input']!r}"
+    said = said.replace("tuple", "list").replace("Tuple", "List")
     others = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return f"{path}: {said}{others}; moee infra values prints all with their meaning"
 

@@ -18,7 +18,7 @@ VARIANTS = {
         "cpu": {"node_selector": {"pool": "cpus"}},
         "spot": {"gpus": 8, "node_selector": {"accelerator": "h100"}},
         "embed": {"sources": ["gs://a/*.parquet", "hf://datasets/b"], "arguments": ["--keep", "the year", "--dedup"]},
-        "network": {"clients": [], "operators": ["notebooks"]},
+        "network": {"clients": [], "submitters": ["notebooks"]},
         "aws": {"image": "ami-0", "instance_profile": "arn:aws:iam::1:instance-profile/lake"},
         "gcp": {"service_account": "lake@example-project.iam.gserviceaccount.com"},
     },

@@ -79,6 +79,7 @@ def test_entrypoints_pass_the_shells_between_kuberay_and_the_command():
     [
         ({"embed": {"arguments": ["--tabel", "x"]}}, "embed.arguments: unrecognized arguments: --tabel"),
         ({"embed": {"arguments": ["--limit", "0"]}}, "embed.arguments: argument --limit"),
+        ({"embed": {"arguments": ["--help"]}}, "embed.arguments: --help does nothing"),
         ({"embed": {"arguments": ["--replicas=9"]}}, "embed.arguments: --replicas follows from other values"),
         ({"embed": {"arguments": ["--storage-option", "secret_access_key=x"]}}, "looks like a secret"),
         ({"embed": {"arguments": ["--prompt", "$HOME {text}"]}}, r"embed.arguments: '\$' in"),
@@ -91,5 +92,6 @@ def test_arguments_that_no_command_takes_are_refused_before_anything_is_written(
 
 
 def test_arguments_of_the_refresh_are_checked_too():
-    with pytest.raises(UsageError, match=r"topics\.arguments: "):
-        refresh_command(Values(topics={"arguments": ["--refit", "--no-refit"]}))
+    for arguments in (["--refit", "--no-refit"], ["--help"]):
+        with pytest.raises(UsageError, match=r"topics\.arguments: "):
+            refresh_command(Values(topics={"arguments": arguments}))

@@ -316,7 +316,7 @@ def test_only_those_who_are_named_reach_a_pod(manifests, values):
             for client in values.network.clients:
                 assert reach(namespace(client), pod, 8000) == owner.endswith("-serve")
                 assert not any(reach(namespace(client), pod, port) for port in (6379, 8080, 8265))
-        for operator in ("kuberay-system", *values.network.operators):
+        for operator in ("kuberay-system", *values.network.submitters):
             assert reach(namespace(operator), head, 8265)
             assert not reach(namespace(operator), worker, 8265)
     (timed,) = of_kind(manifests, "CronJob")
