@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan explore soak clean
+.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan explore soak dist clean
 
 setup: $(READY)
 
@@ -85,6 +85,16 @@ soak: $(READY)
 fuzz: $(READY)
 	$(BIN)/python tests/soak/fuzz.py $(FUZZ)
 
+# A release: wheel and sdist, and the wheel tried in an environment that has nothing else.
+dist: $(READY)
+	rm -rf dist build/dist && mkdir -p build/dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(PYTHON) -m venv --clear .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
+	cd build/dist && ../../.venv-dist/bin/moee demo && ../../.venv-dist/bin/moee infra render
+	diff --recursive infra build/dist/infra
+	@ls dist
+
 clean:
-	rm -rf .venv .venv-lowest build dist .pytest_cache .ruff_cache .hypothesis demo
+	rm -rf .venv .venv-lowest .venv-dist build dist .pytest_cache .ruff_cache .hypothesis demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

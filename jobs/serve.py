@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND"]
 
-_TOKEN: Final = "MOEE_SERVE_TOKEN"  # noqa: S105  the name of a variable
 _CLUSTER: Final = ("address", "replicas", "replica_cpus", "replica_gpus")
 
 
@@ -31,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="(8000)")
     parser.add_argument("--host-name", action="append", default=[], metavar="NAME", help="by which it is also reached")
     parser.add_argument(
-        "--token-hash", metavar="HASH", help=f"of the token that requests bring (or the token in {_TOKEN})"
+        "--token-hash",
+        metavar="HASH",
+        help="of the token that requests bring (or MOEE_SERVE_TOKEN_HASH; MOEE_SERVE_TOKEN holds a token)",
     )
     parser.add_argument("--new-token", action="store_true", help="make a token, print it and its hash, and end")
     parser.add_argument("--no-texts", action="store_true", help="answers hold no texts")
@@ -139,12 +140,10 @@ def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
     """Of the settings, here as on a cluster."""
     from pipeline.service.settings import Limits
     from pipeline.table.location import TableLocation
-    from pipeline.tokens import parse_token_hash, token_hash
+    from pipeline.tokens import hash_from_environment, parse_token_hash
 
     options = storage_options(arguments)
-    kept = parse_token_hash(arguments.token_hash) if arguments.token_hash else None
-    if kept is None and os.environ.get(_TOKEN):
-        kept = token_hash(os.environ[_TOKEN])
+    kept = parse_token_hash(arguments.token_hash) if arguments.token_hash else hash_from_environment()
     given: dict[str, Any] = {"requests": arguments.max_requests, "k": arguments.max_k}
     return {
         "tables": tuple(str(TableLocation.parse(uri, options)) for uri in arguments.table),  # replicas start elsewhere
