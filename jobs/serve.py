@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import sys
 import threading
 from contextlib import ExitStack, redirect_stdout
@@ -40,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", metavar="FILE", help="PEM, of the certificate")
     parser.add_argument("--max-requests", type=int, metavar="N", help="answered at once (64); more get status 429")
     parser.add_argument("--max-k", type=int, metavar="N", help="hits of one search (1,000)")
+    parser.add_argument("--max-cache", type=int, metavar="MB", help="of indexes, kept in memory for all tables (256)")
     parser.add_argument("--log-requests", action="store_true", help="a line of JSON for each, without what was asked")
     cluster = parser.add_argument_group("on a Ray cluster")
     cluster.add_argument("--ray", action="store_true", help="serve by Ray Serve, on a cluster or one on this machine")
@@ -58,6 +61,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         raise UsageError("serve: name at least one table")
     if (arguments.certificate is None) != (arguments.key is None):
         raise UsageError("--certificate and --key go together")
+    if arguments.certificate is not None:
+        _check_certificate(arguments.certificate, arguments.key)
     if not arguments.ray and any(getattr(arguments, name) is not None for name in _CLUSTER):
         raise UsageError(f"--{', --'.join(_CLUSTER).replace('_', '-')} go with --ray")
     (_run_on_ray if arguments.ray else _run_here)(arguments, output)
@@ -73,31 +78,51 @@ def _run_here(arguments: argparse.Namespace, output: Output) -> None:
     from pipeline.service.app import create_app
     from pipeline.service.guard import log_requests
 
+    sockets = _listening(settings)
     with output.following("opening the tables"):
-        app = create_app(settings)
-    if arguments.log_requests:
-        log_requests()
+        app = create_app(settings, warm=True)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            host=settings.host,
-            port=settings.port,
             ssl_certfile=arguments.certificate,
             ssl_keyfile=arguments.key,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_keep_alive=10,
-            timeout_graceful_shutdown=10,
+            timeout_graceful_shutdown=int(settings.limits.seconds) + 1,  # what was begun is answered
         )
     )
+    if arguments.log_requests:
+        log_requests()
     _tell(arguments, settings, output)
     try:
-        server.run()
+        server.run(sockets)
     except KeyboardInterrupt:  # uvicorn has ended well, and passes the signal on
         output.progress.print("stopped")
-    except SystemExit as error:  # how uvicorn tells that it could not start
-        raise UsageError(f"cannot listen at {settings.host}, port {settings.port}: is it taken?") from error
+
+
+def _listening(settings: ServiceSettings) -> list[socket.socket]:
+    """Sockets at all addresses that the host's name has here."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return [socket.create_server(address[:2], family=family, backlog=2048) for family, _, _, _, address in found]
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen at {settings.host}, port {settings.port}: {str(error.strerror).partition(' (')[0]}; "
+            "choose by --host and --port"
+        ) from error
+
+
+def _check_certificate(certificate: str, key: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise UsageError(
+            f"--certificate {certificate} --key {key}: these are no PEM files that belong together"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"--certificate {certificate} --key {key}: {error.strerror}") from error
 
 
 def _run_on_ray(arguments: argparse.Namespace, output: Output) -> None:
@@ -137,7 +162,6 @@ def _tell(arguments: argparse.Namespace, settings: ServiceSettings, output: Outp
 
 def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
     """Of the settings, here as on a cluster."""
-    from pipeline.service.settings import Limits
     from pipeline.table.location import TableLocation
     from pipeline.tokens import parse_token_hash, token_hash
 
@@ -145,7 +169,8 @@ def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
     kept = parse_token_hash(arguments.token_hash) if arguments.token_hash else None
     if kept is None and os.environ.get(_TOKEN):
         kept = token_hash(os.environ[_TOKEN])
-    given: dict[str, Any] = {"requests": arguments.max_requests, "k": arguments.max_k}
+    cached = None if arguments.max_cache is None else arguments.max_cache << 20
+    given = {"requests": arguments.max_requests, "k": arguments.max_k, "cached_bytes": cached}
     return {
         "tables": tuple(str(TableLocation.parse(uri, options)) for uri in arguments.table),  # replicas start elsewhere
         "storage_options": options,
@@ -155,7 +180,7 @@ def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
         "host_names": tuple(arguments.host_name),
         "with_texts": not arguments.no_texts,
         "mcp": arguments.mcp,
-        "limits": Limits(**{name: value for name, value in given.items() if value is not None}),
+        "limits": {name: value for name, value in given.items() if value is not None},
     }
 
 

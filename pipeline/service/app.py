@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(settings: ServiceSettings) -> Guard:
-    """The service as an ASGI application; its replicas are loaded while it starts.
+def create_app(settings: ServiceSettings, *, warm: bool = False) -> Guard:
+    """The service as an ASGI application; its replicas are loaded here, if it is to be `warm`, or while it starts.
 
     Raises:
-        UsageError, TableError: a table cannot be served.
+        UsageError, TableError, ModelError, FingerprintError: a table cannot be served.
     """
     metrics = Metrics()
     tables = ServedTables(settings, metrics.batches.observe)
+    if warm:
+        tables.warm_up()
     state = State(settings, tables, metrics)
 
     @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -71,16 +70,14 @@ async def search_by_address(
 
 @router.post("/search/batch", summary="Many queries in words at once")
 async def search_batch(request: Request, asked: BatchRequest) -> JSONResponse:
-    """The hits of each query, in their order."""
+    """The hits of each query, in their order, all of one version of the table; or one problem and no hits."""
 
     async def answer(state: State) -> Any:
         most = state.settings.limits.queries
         if len(asked.queries) > most:
             raise UsageError(f"queries: at most {most:,} at once")
-        fields = asked.model_dump(exclude={"queries", "table"})
-        single = [SearchRequest.model_construct(query=query, table=asked.table, **fields) for query in asked.queries]
-        answers = await asyncio.gather(*(_search(state, request, each) for each in single))
-        return {"table": answers[0]["table"], "answers": [each["hits"] for each in answers]}
+        name, found = await _found(state, request, asked.single())
+        return {"table": name, "answers": [as_json(_without_text(state, hits)) for hits in found]}
 
     return await _answered(request, _values(asked), answer)
 
@@ -113,7 +110,7 @@ async def document(request: Request, id: str, table: Table = None, at: At = None
     """Its row, or its chunks in their order."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         rows = await state.run(served.table.document, id, parse_version(at))
         if not rows.num_rows:
             raise NotInTableError("there is no document of this id")
@@ -134,7 +131,7 @@ async def facets(
     """For each column its most frequent values with their counts, under a condition."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         conditions = parse_conditions(where or []) or None
         _refuse_withheld(state, column, conditions)
         counts = await state.run(
@@ -160,7 +157,7 @@ async def topics(request: Request, table: Table = None) -> JSONResponse:
     """The newest topic model: its topics, largest first, and what changed against the model before."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         return {"table": served.name, **(await state.run(_topics, state, served))}
 
     return await _answered(request, [table], answer)
@@ -173,7 +170,7 @@ async def topic(
     """Words by c-TF-IDF and by the embedding model, each with its weight, and the most typical documents."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         return {"table": served.name, **(await state.run(_topic, state, served, topic, examples))}
 
     return await _answered(request, [table], answer)
@@ -231,20 +228,43 @@ def _values(asked: SearchRequest | BatchRequest) -> list[Any]:
 
 
 async def _search(state: State, request: Request, asked: SearchRequest) -> dict[str, Any]:
+    name, (hits,) = await _found(state, request, [asked])
+    shown = _without_text(state, hits)
+    return {"table": name, "hits": as_json(shown), **_marks(asked.query, shown)}
+
+
+async def _found(state: State, request: Request, asked: Sequence[SearchRequest]) -> tuple[str, list[pa.Table]]:
+    """The table's name, and the hits of searches that differ in query and alpha only."""
+    for each in asked:
+        _check(state, each)
+    served = await _served(state, request, asked[0].table)
+    hits, together = await served.search([_question(each) for each in asked], state.run)
+    counted = {"queries": len(asked), "batch": together, "hits": sum(each.num_rows for each in hits)}
+    request.state.told.update(counted)
+    return served.name, hits
+
+
+async def _served(state: State, request: Request, name: str | None) -> ServedTable:
+    """The table that is asked, which the log of requests is told."""
+    served: ServedTable = await state.run(state.tables.get, name)
+    request.state.told = {"table": served.name}
+    return served
+
+
+def _check(state: State, asked: SearchRequest) -> None:
     limits = state.settings.limits
     if asked.k + asked.offset > limits.k:
         raise UsageError(f"k and offset: at most {limits.k:,} together")
     if isinstance(asked.query, str) and len(asked.query) > limits.query_letters:
         raise UsageError(f"the query: at most {limits.query_letters:,} characters")
     _refuse_withheld(state, [asked.group_by], asked.where)
-    served: ServedTable = await state.run(state.tables.get, asked.table)
+
+
+def _question(asked: SearchRequest) -> Question:
     fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__ if hasattr(asked, name)}
     if isinstance(asked.query, list):
         fields["query"] = np.asarray(asked.query, np.float32)
-    hits = await served.search(Question.of(**fields), state.run)
-    request.state.told = {"table": served.name, "hits": hits.num_rows}
-    shown = _without_text(state, hits)
-    return {"table": served.name, "hits": as_json(shown), **_marks(asked.query, shown)}
+    return Question.of(**fields)
 
 
 def _marks(query: str | list[float] | None, hits: pa.Table) -> dict[str, Any]:
