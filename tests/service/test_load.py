@@ -37,9 +37,8 @@ from pipeline.models import reference_texts
 source, table = sys.argv[1:]
 texts = reference_texts()
 for turn in range(1, 10**6):
-    first = 60 * turn % len(texts)
-    rows = [{"id": f"w/{turn % 5}/{n}", "text": f"newcomer {text}", "theme": "new", "n": n}
-            for n, text in enumerate(texts[first : first + 60])]
+    rows = [{"id": f"w/{turn % 5}/{n}", "text": f"newcomer {texts[(60 * turn + n) % len(texts)]}", "theme": "new", "n": n}
+            for n in range(60)]
     Path(source, f"w{turn % 5}.jsonl").write_text("".join(json.dumps(row) + chr(10) for row in rows))
     for command in (
         ["embed", source, "--table", table, "--engine", "local", "--wait", "60"],
@@ -61,7 +60,10 @@ def busy(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     themes = ("space", "cars", "food")
-    rows = [{"id": f"d/{n}", "text": text, "theme": themes[n % 3], "n": n} for n, text in enumerate(reference_texts()[:1000])]
+    rows = [
+        {"id": f"d/{n}", "text": text, "theme": themes[n % 3], "n": n}
+        for n, text in enumerate(reference_texts()[:1000])
+    ]
     (source / "first.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     uri = str(tmp_path / "lake" / "docs")
     embed(str(source), uri, engine="local", keep=("theme", "n"))
@@ -136,8 +138,8 @@ async def ask_all(port, version, until, answers, problems):
     return kept
 
 
-def record(minutes, answers, resident, versions, turns):
-    """What the load was, and what it met; `resident` in MB, twice a second."""
+def record(minutes, answers, resident, files, versions, turns):
+    """What the load was, and what it met; `resident` in MB and `files` twice a second."""
     times = statistics.quantiles((seconds for status, seconds in answers if status == 200), n=20)
     statuses = Counter(status for status, _ in answers)
     return {
@@ -150,6 +152,8 @@ def record(minutes, answers, resident, versions, turns):
         "versions of the table": versions,
         "resident at each minute, MB": resident[::120],
         "resident at the end, MB": resident[-1],
+        "open files at each minute": files[::120],
+        "open files at most": max(files),
     }
 
 
@@ -167,25 +171,28 @@ def test_a_service_under_load_while_its_table_changes(busy, request, load):
                 break
         except httpx2.TransportError:
             time.sleep(0.2)
-    answers, problems, resident = [], [], []
+    answers, problems, resident, files = [], [], [], []
+    process = psutil.Process(server.pid)
 
     async def watched():
         until = time.monotonic() + 60 * minutes
         asking = asyncio.create_task(ask_all(port, version, until, answers, problems))
         while not asking.done():
-            resident.append(psutil.Process(server.pid).memory_info().rss >> 20)
+            resident.append(process.memory_info().rss >> 20)
+            files.append(len(process.open_files()))
             await asyncio.sleep(0.5)
         return await asking
 
     kept = asyncio.run(watched())
-    assert writer.poll() is None, written.read_text()
+    assert writer.poll() is None, written.read_text()[-2000:]
     versions = table.dataset().version
     statuses = Counter(status for status, _ in answers)
     third = len(resident) // 3
     begun, ended = statistics.median(resident[third : 2 * third]), statistics.median(resident[-third:])
     if minutes >= 10:
         bench = load("bench/common.py")
-        figures = record(minutes, answers, resident, versions - version, written.read_text().count("\nturn "))
+        turns = written.read_text().count("\nturn ")
+        figures = record(minutes, answers, resident, files, versions - version, turns)
         bench.save("service-load", {"machine": bench.machine(), **figures})
     assert Counter(problems) == {}
     assert set(statuses) <= {200, 429}
