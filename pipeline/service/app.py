@@ -93,7 +93,12 @@ def _invalid(_: Request, error: Exception) -> Response:
 
 def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem_response(Problem(error.status_code, HTTPStatus(error.status_code).description))
+    if isinstance(error.__cause__, Problem):  # of the guard, met by FastAPI while it read the body
+        return problem_response(error.__cause__)
+    said = HTTPStatus(error.status_code).description
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        said = "body: it cannot be read as JSON"
+    return problem_response(Problem(error.status_code, said, error.headers))
 
 
 def _unexpected(_: Request, __: Exception) -> Response:

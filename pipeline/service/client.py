@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
+from pipeline.service.models import MAX_BATCH_HITS
 from pipeline.values import as_json
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class _Calls:
         if several and len(alpha) != len(queries):
             raise UsageError(f"{len(queries)} queries, but {len(alpha)} values of alpha")
         size = _BATCH if all(isinstance(query, str) for query in queries) else _VECTORS
+        depth = sum(part for part in (fields["k"], fields.get("offset")) if isinstance(part, int))
+        size = max(1, min(size, MAX_BATCH_HITS // max(1, depth)))
         for begin in range(0, len(queries), size):
             some = slice(begin, begin + size)
             body = {"queries": list(queries[some]), "alpha": alpha[some] if several else alpha, **fields}

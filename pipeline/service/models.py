@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import UsageError
 
-__all__ = ["BatchRequest", "SearchRequest"]
+__all__ = ["MAX_BATCH_HITS", "BatchRequest", "SearchRequest"]
+
+MAX_BATCH_HITS: Final = 10_000
+"""Of all queries of a batch together, those before `offset` included: as JSON they take a second."""
 
 _Alpha = Annotated[float, Field(ge=0)]
 _Where = Annotated[

@@ -7,13 +7,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
 from pipeline.service.batcher import TooManyWaitingError
 from pipeline.service.metrics import CONTENT_TYPE
-from pipeline.service.models import BatchRequest, SearchRequest
+from pipeline.service.models import MAX_BATCH_HITS, BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
 from pipeline.table.query.grammar import parse_conditions, parse_version
 from pipeline.table.query.passages import passage, words_of
@@ -59,7 +59,7 @@ async def search_by_address(
     """Hits, best first."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=parse_version(at)
         )
@@ -76,6 +76,8 @@ async def search_batch(request: Request, asked: BatchRequest) -> JSONResponse:
         most = state.settings.limits.queries
         if len(asked.queries) > most:
             raise UsageError(f"queries: at most {most:,} at once")
+        if len(asked.queries) * (asked.k + asked.offset) > MAX_BATCH_HITS:
+            raise UsageError(f"queries times k and offset: at most {MAX_BATCH_HITS:,} in one batch")
         name, found = await _found(state, request, asked.single())
         return {"table": name, "answers": [as_json(_without_text(state, hits)) for hits in found]}
 
@@ -96,7 +98,7 @@ async def similar(
     """Hits, best first, without the document itself."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=parse_version(at)
         )
@@ -132,7 +134,7 @@ async def facets(
 
     async def answer(state: State) -> Any:
         served = await _served(state, request, table)
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         _refuse_withheld(state, column, conditions)
         counts = await state.run(
             lambda: served.table.facets(column, conditions, at=parse_version(at), most=most),
@@ -165,7 +167,10 @@ async def topics(request: Request, table: Table = None) -> JSONResponse:
 
 @router.get("/topics/{topic}", summary="A topic with its words and typical documents")
 async def topic(
-    request: Request, topic: int, examples: Annotated[int, Query(ge=0, le=100)] = 5, table: Table = None
+    request: Request,
+    topic: Annotated[int, Path(ge=-1, lt=1 << 31)],
+    examples: Annotated[int, Query(ge=0, le=100)] = 5,
+    table: Table = None,
 ) -> JSONResponse:
     """Words by c-TF-IDF and by the embedding model, each with its weight, and the most typical documents."""
 
@@ -219,7 +224,14 @@ async def _answered(request: Request, sent: Any, answer: Callable[[State], Any])
         raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many queries wait", {"retry-after": "1"}) from error
     except MoeeError as error:
         message = state.tables.by_name(str(error))
-        raise Problem(status_of(error), without_input(message, sent)) from error
+        told = without_input(message, [sent, getattr(request.state, "conditions", None)])
+        raise Problem(status_of(error), told) from error
+
+
+def _conditions(request: Request, where: list[str] | None) -> list[dict[str, Any]] | None:
+    """The conditions of an address, whose parts no message is to repeat."""
+    request.state.conditions = parse_conditions(where or []) or None
+    return request.state.conditions
 
 
 def _values(asked: SearchRequest | BatchRequest) -> list[Any]:

@@ -1,6 +1,7 @@
-"""A service under load while other processes embed, delete, index and refresh topics: no error, right answers, flat memory.
+"""A service under load while its table is embedded into, indexed, and its topics refreshed by another process.
 
-``--load-minutes 10`` is the promise as it is written; ten minutes or more write ``tests/bench/results/service-load-DATE.json``.
+No error but 429, right answers, memory and open files that stay flat. ``--load-minutes 10`` is the promise as it is
+written; ten minutes or more write ``tests/bench/results/service-load-DATE.json``.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from pipeline.models import reference_texts
 source, table = sys.argv[1:]
 texts = reference_texts()
 for turn in range(1, 10**6):
-    rows = [{"id": f"w/{turn % 5}/{n}", "text": f"newcomer {texts[(60 * turn + n) % len(texts)]}", "theme": "new", "n": n}
-            for n in range(60)]
+    new = [f"newcomer {texts[(60 * turn + n) % len(texts)]}" for n in range(60)]
+    rows = [{"id": f"w/{turn % 5}/{n}", "text": text, "theme": "new", "n": n} for n, text in enumerate(new)]
     Path(source, f"w{turn % 5}.jsonl").write_text("".join(json.dumps(row) + chr(10) for row in rows))
     for command in (
         ["embed", source, "--table", table, "--engine", "local", "--wait", "60"],
@@ -60,10 +61,8 @@ def busy(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     themes = ("space", "cars", "food")
-    rows = [
-        {"id": f"d/{n}", "text": text, "theme": themes[n % 3], "n": n}
-        for n, text in enumerate(reference_texts()[:1000])
-    ]
+    texts = reference_texts()[:1000]
+    rows = [{"id": f"d/{n}", "text": text, "theme": themes[n % 3], "n": n} for n, text in enumerate(texts)]
     (source / "first.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     uri = str(tmp_path / "lake" / "docs")
     embed(str(source), uri, engine="local", keep=("theme", "n"))
