@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("table", nargs="*", metavar="DIR/NAME")
     storage_argument(parser)
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1: this machine only)")
-    parser.add_argument("--port", type=int, default=8000, help="(8000)")
+    parser.add_argument("--port", type=int, default=8000, help="(8000); 0: one that is free")
     parser.add_argument("--host-name", action="append", default=[], metavar="NAME", help="by which it is also reached")
     parser.add_argument(
         "--token-hash", metavar="HASH", help=f"of the token that requests bring (or the token in {_TOKEN})"
@@ -95,7 +95,7 @@ def _run_here(arguments: argparse.Namespace, output: Output) -> None:
     )
     if arguments.log_requests:
         log_requests()
-    _tell(arguments, settings, output)
+    _tell(arguments, settings.host, sockets[0].getsockname()[1], output)
     try:
         server.run(sockets)
     except KeyboardInterrupt:  # uvicorn has ended well, and passes the signal on
@@ -103,15 +103,18 @@ def _run_here(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _listening(settings: ServiceSettings) -> list[socket.socket]:
-    """Sockets at all addresses that the host's name has here."""
+    """Sockets at all addresses that the host's name has here, of one port."""
+    port, sockets = settings.port, list[socket.socket]()
     try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return [socket.create_server(address[:2], family=family, backlog=2048) for family, _, _, _, address in found]
+        for family, *_, address in socket.getaddrinfo(settings.host, port, type=socket.SOCK_STREAM):
+            sockets.append(socket.create_server((address[0], port), family=family, backlog=2048))
+            port = sockets[0].getsockname()[1]
     except OSError as error:
         raise UsageError(
             f"cannot listen at {settings.host}, port {settings.port}: {str(error.strerror).partition(' (')[0]}; "
             "choose by --host and --port"
         ) from error
+    return sockets
 
 
 def _check_certificate(certificate: str, key: str) -> None:
@@ -146,18 +149,18 @@ def _run_on_ray(arguments: argparse.Namespace, output: Output) -> None:
             stack.enter_context(cluster(arguments.address))
             stack.enter_context(served(settings, certificate=arguments.certificate, key=arguments.key))
         with redirect_stdout(stdout):
-            _tell(arguments, settings, output)
+            _tell(arguments, settings.host, settings.port, output)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             output.progress.print("stopping")
 
 
-def _tell(arguments: argparse.Namespace, settings: ServiceSettings, output: Output) -> None:
+def _tell(arguments: argparse.Namespace, host: str, port: int, output: Output) -> None:
     scheme = "http" if arguments.certificate is None else "https"
-    shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+    shown = f"[{host}]" if ":" in host else host
     names = ", ".join(arguments.table)
-    output.people.print(f"{scheme}://{shown}:{settings.port} serves {names} (Ctrl-C ends it)", markup=False)
+    output.people.print(f"{scheme}://{shown}:{port} serves {names} (Ctrl-C ends it)", markup=False)
 
 
 def _fields(arguments: argparse.Namespace) -> dict[str, Any]:
