@@ -236,8 +236,8 @@ def _conditions(request: Request, where: list[str] | None) -> list[dict[str, Any
 
 
 def _values(asked: SearchRequest | BatchRequest) -> list[Any]:
-    """What was sent, without the names of the fields."""
-    return list(asked.model_dump().values())
+    """What was sent, without the names of the fields, and without the mode, which is one of three words."""
+    return list(asked.model_dump(exclude={"mode"}).values())
 
 
 async def _search(state: State, request: Request, asked: SearchRequest) -> dict[str, Any]:

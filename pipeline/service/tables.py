@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -111,7 +112,9 @@ class ServedTables:
     def by_name(self, message: str) -> str:
         """`message` with the names of the tables in the place of where they lie."""
         for served in self._served.values():
-            message = message.replace(str(served.table.location), served.name)
+            uri = str(served.table.location)
+            within = re.sub(r"^(\w+://[^/]+)?/", "", uri)  # the path that Lance tells, of a bucket or of the disk
+            message = message.replace(uri, served.name).replace(f"{within}.lance", f"{served.name}.lance")
         return message
 
     def get(self, name: str | None) -> ServedTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -160,3 +161,45 @@ def test_a_connection_that_sends_no_body_is_told_so_and_holds_up_nobody(table):
             connection.close()
         while httpx2.get(f"{address}/tables").status_code != 200:
             assert time.monotonic() < deadline + 10
+
+
+def test_a_table_that_is_dropped_and_made_anew_under_load_is_answered_or_missed(make_table, tmp_path):
+    uri = str(tmp_path / "lake" / "t")
+    make_table(uri).index(min_bytes=1)
+    asked = [
+        {"query": "rocket"},
+        {"query": "oven", "mode": "hybrid", "where": {"n": {"gte": 0}}},
+        {"like": "d/0", "k": 30},
+        {"query": "bread", "mode": "text"},
+    ]
+    answers, done = [], threading.Event()
+
+    def ask(address, number):
+        with httpx2.Client(base_url=address, timeout=60) as http:
+            while not done.is_set():
+                answers.append(http.post("/search", json=asked[number % 4]))
+
+    with running(uri) as (process, address):
+        threads = [threading.Thread(target=ask, args=(address, number)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        try:
+            for turn in range(4):
+                time.sleep(0.5)
+                for companion in ("", ".calibration"):
+                    shutil.rmtree(f"{uri}{companion}.lance")
+                time.sleep(0.3)
+                make_table(uri, [f"rocket of turn {turn}", "oven"]).index(min_bytes=1)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        hits = httpx2.post(f"{address}/search", json={"query": "rocket", "k": 1}).json()["hits"]
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=60)
+    assert [hit["text"] for hit in hits] == ["rocket of turn 3"]
+    assert {answer.status_code for answer in answers} <= {200, 404, 503}
+    missed = [answer.json()["detail"] for answer in answers if answer.status_code != 200]
+    assert "there is no table t, or not any more" in missed
+    assert not any(tmp_path.name in detail for detail in missed)
+    assert "Traceback" not in log

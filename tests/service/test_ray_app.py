@@ -165,7 +165,6 @@ def test_a_service_on_a_cluster_answers_refuses_follows_its_table_and_ends_well(
         assert statuses[200] > 500
         encoded, count = batches(client)
         assert encoded / count > 3  # queries of different requests were encoded together
-        print(f"through Serve's proxy: {statuses}, {encoded / count:.1f} queries a batch")
 
         shutil.rmtree(f"{place}.lance")
         shutil.rmtree(f"{place}.calibration.lance")
