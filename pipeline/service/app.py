@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext
+import asyncio
+from contextlib import asynccontextmanager, nullcontext, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ def create_app(settings: ServiceSettings, *, warm: bool = False) -> Guard:
         await state.run(tables.warm_up)
         state.ready.set()
         async with nullcontext() if assistants is None else assistants.running():
-            yield
+            with suppress(asyncio.CancelledError):  # a server that ends and does not wait
+                yield
         state.threads.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(

@@ -117,6 +117,25 @@ def test_on_sigterm_what_was_begun_is_answered_and_nothing_new_is_taken(table):
     assert "Traceback" not in log
 
 
+def test_a_second_ctrl_c_waits_for_nobody(table):
+    with running(table.location) as (process, address):
+        slow = socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 40)
+        slow.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{")
+        while "moee_requests_active 2.0" not in httpx2.get(f"{address}/metrics").text:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=10)
+        told = slow.recv(1000)
+        slow.close()
+    assert process.returncode == 0
+    assert log.splitlines()[-1] == "stopped"
+    assert "Traceback" not in log
+    assert b" 503 " in told[:20] or not told
+
+
 def test_the_log_of_requests_is_lines_of_json_without_what_was_asked(table):
     with running(table.location, "--log-requests") as (process, address), httpx2.Client(base_url=address) as http:
         http.post("/search", json={"query": CANARY, "k": 3})
@@ -148,9 +167,9 @@ def test_the_log_of_requests_is_lines_of_json_without_what_was_asked(table):
 
 def test_a_connection_that_sends_no_body_is_told_so_and_holds_up_nobody(table):
     """Each of them takes one of the places; the rest is answered."""
-    port_of = slice(len("http://127.0.0.1:"), None)
     with running(table.location, "--max-requests", "8") as (_, address):
-        slow = [socket.create_connection(("127.0.0.1", int(address[port_of])), 40) for _ in range(8)]
+        port = int(address.rpartition(":")[2])
+        slow = [socket.create_connection(("127.0.0.1", port), 40) for _ in range(8)]
         for connection in slow:
             connection.sendall(b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{")
         deadline = time.monotonic() + 10
