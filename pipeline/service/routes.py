@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
 from pipeline.service.batcher import TooManyWaitingError
 from pipeline.service.metrics import CONTENT_TYPE
-from pipeline.service.models import BatchRequest, SearchRequest
+from pipeline.service.models import MAX_BATCH_HITS, BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
 from pipeline.table.query.grammar import parse_conditions, parse_version
 from pipeline.table.query.passages import passage, words_of
@@ -60,7 +59,7 @@ async def search_by_address(
     """Hits, best first."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=parse_version(at)
         )
@@ -71,16 +70,16 @@ async def search_by_address(
 
 @router.post("/search/batch", summary="Many queries in words at once")
 async def search_batch(request: Request, asked: BatchRequest) -> JSONResponse:
-    """The hits of each query, in their order."""
+    """The hits of each query, in their order, all of one version of the table; or one problem and no hits."""
 
     async def answer(state: State) -> Any:
         most = state.settings.limits.queries
         if len(asked.queries) > most:
             raise UsageError(f"queries: at most {most:,} at once")
-        fields = asked.model_dump(exclude={"queries", "table"})
-        single = [SearchRequest.model_construct(query=query, table=asked.table, **fields) for query in asked.queries]
-        answers = await asyncio.gather(*(_search(state, request, each) for each in single))
-        return {"table": answers[0]["table"], "answers": [each["hits"] for each in answers]}
+        if len(asked.queries) * (asked.k + asked.offset) > MAX_BATCH_HITS:
+            raise UsageError(f"queries times k and offset: at most {MAX_BATCH_HITS:,} in one batch")
+        name, found = await _found(state, request, asked.single())
+        return {"table": name, "answers": [_without_text(state, hits) for hits in found]}
 
     return await _answered(request, _values(asked), answer)
 
@@ -99,7 +98,7 @@ async def similar(
     """Hits, best first, without the document itself."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=parse_version(at)
         )
@@ -113,7 +112,7 @@ async def document(request: Request, id: str, table: Table = None, at: At = None
     """Its row, or its chunks in their order."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         rows = await state.run(served.table.document, id, parse_version(at))
         if not rows.num_rows:
             raise NotInTableError("there is no document of this id")
@@ -134,8 +133,8 @@ async def facets(
     """For each column its most frequent values with their counts, under a condition."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
-        conditions = parse_conditions(where or []) or None
+        served = await _served(state, request, table)
+        conditions = _conditions(request, where)
         _refuse_withheld(state, column, conditions)
         counts = await state.run(
             lambda: served.table.facets(column, conditions, at=parse_version(at), most=most),
@@ -160,7 +159,7 @@ async def topics(request: Request, table: Table = None) -> JSONResponse:
     """The newest topic model: its topics, largest first, and what changed against the model before."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         return {"table": served.name, **(await state.run(_topics, state, served))}
 
     return await _answered(request, [table], answer)
@@ -168,12 +167,15 @@ async def topics(request: Request, table: Table = None) -> JSONResponse:
 
 @router.get("/topics/{topic}", summary="A topic with its words and typical documents")
 async def topic(
-    request: Request, topic: int, examples: Annotated[int, Query(ge=0, le=100)] = 5, table: Table = None
+    request: Request,
+    topic: Annotated[int, Path(ge=-1, lt=1 << 31)],
+    examples: Annotated[int, Query(ge=0, le=100)] = 5,
+    table: Table = None,
 ) -> JSONResponse:
     """Words by c-TF-IDF and by the embedding model, each with its weight, and the most typical documents."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         return {"table": served.name, **(await state.run(_topic, state, served, topic, examples))}
 
     return await _answered(request, [table], answer)
@@ -217,34 +219,65 @@ async def _answered(request: Request, sent: Any, answer: Callable[[State], Any])
     """The answer as JSON, or a problem that repeats nothing of what was `sent`."""
     state: State = request.app.state.service
     try:
-        return JSONResponse(await answer(state))
+        answered = await answer(state)
+        return await state.run(lambda: JSONResponse(as_json(answered)))  # ten thousand hits take half a second
     except TooManyWaitingError as error:
         raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many queries wait", {"retry-after": "1"}) from error
     except MoeeError as error:
         message = state.tables.by_name(str(error))
-        raise Problem(status_of(error), without_input(message, sent)) from error
+        told = without_input(message, [sent, getattr(request.state, "conditions", None)])
+        raise Problem(status_of(error), told) from error
+
+
+def _conditions(request: Request, where: list[str] | None) -> list[dict[str, Any]] | None:
+    """The conditions of an address, whose parts no message is to repeat."""
+    request.state.conditions = parse_conditions(where or []) or None
+    return request.state.conditions
 
 
 def _values(asked: SearchRequest | BatchRequest) -> list[Any]:
-    """What was sent, without the names of the fields."""
-    return list(asked.model_dump().values())
+    """What was sent, without the names of the fields, and without the mode, which is one of three words."""
+    return list(asked.model_dump(exclude={"mode"}).values())
 
 
 async def _search(state: State, request: Request, asked: SearchRequest) -> dict[str, Any]:
+    name, (hits,) = await _found(state, request, [asked])
+    shown = _without_text(state, hits)
+    return {"table": name, "hits": shown, **_marks(asked.query, shown)}
+
+
+async def _found(state: State, request: Request, asked: Sequence[SearchRequest]) -> tuple[str, list[pa.Table]]:
+    """The table's name, and the hits of searches that differ in query and alpha only."""
+    for each in asked:
+        _check(state, each)
+    served = await _served(state, request, asked[0].table)
+    hits, together = await served.search([_question(each) for each in asked], state.run)
+    counted = {"queries": len(asked), "batch": together, "hits": sum(each.num_rows for each in hits)}
+    request.state.told.update(counted)
+    return served.name, hits
+
+
+async def _served(state: State, request: Request, name: str | None) -> ServedTable:
+    """The table that is asked, which the log of requests is told."""
+    served: ServedTable = await state.run(state.tables.get, name)
+    request.state.told = {"table": served.name}
+    return served
+
+
+def _check(state: State, asked: SearchRequest) -> None:
     limits = state.settings.limits
     if asked.k + asked.offset > limits.k:
         raise UsageError(f"k and offset: at most {limits.k:,} together")
     if isinstance(asked.query, str) and len(asked.query) > limits.query_letters:
         raise UsageError(f"the query: at most {limits.query_letters:,} characters")
     _refuse_withheld(state, [asked.group_by], asked.where)
-    served: ServedTable = await state.run(state.tables.get, asked.table)
+
+
+def _question(asked: SearchRequest) -> Question:
     fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__ if hasattr(asked, name)}
     if isinstance(asked.query, list):
         fields["query"] = np.asarray(asked.query, np.float32)
-    hits = await served.search(Question.of(**fields), state.run)
-    request.state.told = {"table": served.name, "hits": hits.num_rows}
-    shown = _without_text(state, hits)
-    return {"table": served.name, "hits": as_json(shown), **_marks(asked.query, shown)}
+    return Question.of(**fields)
 
 
 def _marks(query: str | list[float] | None, hits: pa.Table) -> dict[str, Any]:
