@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "serve": "search, documents, facets and topics over HTTP",
     "models": "which models are supported; what one checkpoint is",
     "evaluate": "how good a model's vectors are, against baselines",
+    "doctor": "what is wrong with this machine, a table's storage, a cluster",
 }
 
 
