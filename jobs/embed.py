@@ -65,6 +65,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what executes: Ray, or processes of this machine; auto: Ray on a cluster and for several GPUs",
     )
     parser.add_argument(
+        "--start-minutes", type=float, default=15.0, metavar="N", help="for which a cluster may take to make room (15)"
+    )
+    parser.add_argument(
         "--no-index",
         action="store_true",
         help="leave indexes as they are; moee index brings them up to date",
@@ -73,8 +76,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     storage_argument(parser)
     parser.add_argument(
         "--then",
-        choices=["topics"],
-        help="when the embedding has committed: fit topics or, where the table has grown enough, refresh them",
+        type=_steps,
+        default=(),
+        metavar="index,topics",
+        help="when the embedding has committed: build all indexes; fit topics or, where enough is new, refresh them",
     )
     spec = parser.add_argument_group("what the vectors mean (fixed when the table is made)")
     spec.add_argument("--model", help="hub id, directory, or mini (built in; the default)")
@@ -107,8 +112,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
     for line in [*report.notes(), report.summary()]:
         output.people.print(printable(line), markup=False)
-    topics = {"topics": _then_topics(arguments, output)} if arguments.then and not report.failed else {}
-    output.result({**report.to_json(), **topics})
+    steps = () if report.failed else arguments.then
+    output.result({**report.to_json(), **{step: _STEPS[step](arguments, output) for step in steps}})
     if report.failed:
         raise RunError(
             f"nothing of what was read could be stored in {report.table}; see why with: "
@@ -157,6 +162,23 @@ def _then_topics(arguments: argparse.Namespace, output: Output) -> dict[str, Any
     from jobs.topics.then import topics_if_grown
 
     return topics_if_grown(arguments.table, output, storage_options=storage_options(arguments))
+
+
+def _then_index(arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
+    from jobs.index import build_indexes
+    from pipeline.table import VectorTable
+
+    return build_indexes(VectorTable.open(arguments.table, storage_options(arguments)), output)
+
+
+_STEPS: Final = {"index": _then_index, "topics": _then_topics}
+
+
+def _steps(text: str) -> tuple[str, ...]:
+    steps = tuple(text.split(","))
+    if unknown := [step for step in steps if step not in _STEPS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_STEPS)}")
+    return tuple(dict.fromkeys(steps))
 
 
 def _positive(text: str) -> int:

@@ -38,7 +38,7 @@ def choose_engine(options: EmbedOptions) -> Choice:
     if asked == "ray" or why:
         from pipeline.flow.engines.ray_engine import RayEngine
 
-        return Choice(RayEngine(options.replicas, options.device), why)
+        return Choice(RayEngine(options.replicas, options.device, options.start_minutes), why)
     from pipeline.flow.engines.local_engine import LocalEngine
 
     return Choice(LocalEngine(options.replicas, options.device), "")
