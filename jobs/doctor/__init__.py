@@ -72,9 +72,11 @@ def _checks(arguments: argparse.Namespace) -> dict[str, Callable[[], list[Findin
     elif arguments.storage_option:
         raise UsageError("--storage-option goes with --table")
     if arguments.address is not None:
+        from jobs.cluster.client import job_address
         from jobs.doctor.cluster import examine_cluster
 
-        checks[f"cluster {arguments.address}"] = lambda: examine_cluster(arguments.address)
+        address = job_address(arguments.address)
+        checks[f"cluster {address}"] = lambda: examine_cluster(address)
     return checks
 
 

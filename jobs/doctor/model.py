@@ -71,9 +71,9 @@ def _on_hub(model: str, revision: str | None) -> list[Finding]:
         try:
             cached = snapshot_download(model, allow_patterns=patterns, revision=revision, local_files_only=True)
         except (HfHubHTTPError, HFValidationError, OSError):
-            return [_not_to_be_had(model, revision, error)]
+            return [_not_to_be_had(model, revision, error.__cause__ or error)]
         why = "the copy on this disk is taken, which may be older than the hub's"
-        away = Finding(f"the hub does not answer for it ({type(error).__name__})", "note", why)
+        away = Finding("the hub does not answer for it", "note", why)
         return [away, *_in_directory(model, Path(cached))]
     weights = [file for file in files if file.filename.endswith(".safetensors")]
     if not weights:
@@ -87,7 +87,7 @@ def _on_hub(model: str, revision: str | None) -> list[Finding]:
     return [*found, _architecture(kind), *_disk(Path(constants.HF_HUB_CACHE), missing), *_room(total)]
 
 
-def _not_to_be_had(model: str, revision: str | None, error: Exception) -> Finding:
+def _not_to_be_had(model: str, revision: str | None, error: BaseException) -> Finding:
     """Why the hub gives nothing, by the kind of its refusal."""
     ways: Mapping[str, tuple[str, str]] = {
         "GatedRepoError": (
@@ -101,7 +101,7 @@ def _not_to_be_had(model: str, revision: str | None, error: Exception) -> Findin
     offline = "unset HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "export HTTPS_PROXY=…, if one is needed"
     away = ("the hub cannot be reached, and no copy is on this disk", f"{offline}; or copy the model here: --model DIR")
     why, do = ways.get(type(error).__name__, away)
-    return Finding(f"{model} is not to be had ({type(error).__name__})", "problem", why, do)
+    return Finding(f"{model} is not to be had", "problem", why, do)
 
 
 def _architecture(kind: str) -> Finding:

@@ -44,12 +44,13 @@ def examine_storage(location: TableLocation, options: Mapping[str, Any] | None) 
     directory = Path(location.directory)
     if location.is_local and not directory.exists():
         return _nowhere_yet(directory)
+    there = _table(location)
     try:
-        found = [*_probed(location, options), *_disk(location)]
+        return [*_probed(location, options), *_disk(location), *there]
     except MoeeError as error:
         why = "runs write there: rows, and who is at work"
-        found = [Finding(str(error), "problem", why, _way_out(location, str(error)))]
-    return [*found, *_table(location)]
+        readable = [] if there[0].state == "problem" else there  # else it says the same once more
+        return [Finding(str(error), "problem", why, _way_out(location, str(error))), *readable]
 
 
 def _probed(location: TableLocation, options: Mapping[str, Any] | None) -> list[Finding]:
