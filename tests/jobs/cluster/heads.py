@@ -115,13 +115,19 @@ class Way:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
+        while True:
+            try:
                 near, _ = self._listening.accept()
+            except OSError:  # closed
+                return
+            try:
                 far = socket.create_connection(("127.0.0.1", self._target))
-                self._pairs.append((near, far))
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+            except OSError:  # the head is not there yet
+                near.close()
+                continue
+            self._pairs.append((near, far))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
 
     @staticmethod
     def _carry(one, other):
@@ -145,5 +151,6 @@ class Way:
         return alive // 2
 
     def close(self):
+        self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits there
         self._listening.close()
         self.cut()

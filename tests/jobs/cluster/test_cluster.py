@@ -86,6 +86,6 @@ def test_a_cluster_without_gpus_is_told_in_one_line(nodes, lab, tmp_path):
         "submit", "--", "embed", source, "--table", table, "--replicas", 3, "--device", "cuda", "--start-minutes", 0.1
     )
     assert done.returncode == 1
-    assert "error: the cluster had no room for 3 replicas with 1 CPU and 1 GPU each within 0.1 min" in done.stdout
+    assert "error: the cluster had no room for 3 replicas with 1 GPU and 1 CPU each within 0.1 min" in done.stdout
     assert time.monotonic() - began < 120
     assert not table.with_name("docs.lance").exists()
