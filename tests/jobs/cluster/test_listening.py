@@ -1,8 +1,9 @@
-"""What really listens is what docs/reference/listening.md says, no more and no less; and only what it says is open."""
+"""What really listens is what docs/reference/listening.md says, no more and no less; and what doctor says of it."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import socket
 import subprocess
@@ -140,6 +141,32 @@ def test_a_cluster_of_a_commands_own_opens_what_the_page_says(lab, tmp_path):
         assert driver.stdout.readline() == "in\n"
         assert_listening(driver.pid, rows)
         assert_unguarded(driver.pid, rows)
+
+
+def test_doctor_says_what_a_job_meets_there_and_forgets_it(cluster):
+    def examined(**environment):
+        done = cluster("doctor", "--json", **environment)
+        found = json.loads(done.stdout)["findings"]
+        return done.returncode, [each for each in found if each["subject"].startswith("cluster ")]
+
+    wait_until_jobs_are_taken(cluster)
+    status, found = examined()
+    assert status == 0, found
+    told = " ".join(each["what"] for each in found)
+    assert f"its python is {sys.executable}, Python" in told
+    assert "it asks for a token, and takes this one" in told
+    assert "Ray " in told
+    assert json.loads(cluster("jobs", "list", "--json").stdout)["jobs"] == []
+    status, found = examined(RAY_AUTH_TOKEN="another" * 8)
+    assert status == 1
+    assert "does not accept this token" in found[-1]["what"]
+    assert found[-1]["do"].startswith("export RAY_AUTH_TOKEN=")
+
+
+def wait_until_jobs_are_taken(cluster):
+    ends = time.monotonic() + 90
+    while cluster("jobs", "list").returncode and time.monotonic() < ends:
+        time.sleep(1)
 
 
 @pytest.mark.slow
