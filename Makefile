@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan explore soak dist clean
+.PHONY: setup demo test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan explore soak dist clean
 
 setup: $(READY)
 
@@ -41,6 +41,17 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+# Asks api.osv.dev about every version of constraints.txt, so it is no part of lint; the auditor has an environment of its own.
+audit: .venv-audit/.ready
+	@.venv-audit/bin/pip-audit --vulnerability-service osv --requirement constraints.txt --no-deps --disable-pip 2> .venv-audit/log || \
+		{ if grep -q ConnectionError .venv-audit/log; then echo "audit: api.osv.dev cannot be reached from here; nothing was checked"; \
+		else cat .venv-audit/log; fi; exit 1; }
+
+.venv-audit/.ready:
+	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	@touch $@
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -96,5 +107,5 @@ dist: $(READY)
 	@ls dist
 
 clean:
-	rm -rf .venv .venv-lowest .venv-dist build dist .pytest_cache .ruff_cache .hypothesis demo
+	rm -rf .venv .venv-lowest .venv-dist .venv-audit build dist .pytest_cache .ruff_cache .hypothesis demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "infra": "container files, KubeRay manifests and clusters of machines, from one file of values",
     "models": "which models are supported; what one checkpoint is",
     "evaluate": "how good a model's vectors are, against baselines",
+    "doctor": "what is wrong with this machine, a table's storage, a cluster",
 }
 
 
