@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan explore soak dist clean
+.PHONY: setup demo test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan bench-metrics dashboards explore soak dist clean
 
 setup: $(READY)
 
@@ -86,6 +86,12 @@ bench-service: $(READY)
 bench-plan: $(READY)
 	@test -n "$(NEWSGROUPS)$(OPENSTAX)" || { echo "Say which corpora: make bench-plan NEWSGROUPS=FILE OPENSTAX=FILE"; exit 1; }
 	$(BIN)/python tests/bench/plan.py $(NEWSGROUPS) $(OPENSTAX)
+
+bench-metrics: $(READY)
+	$(BIN)/python tests/bench/metrics.py
+
+dashboards: $(READY)
+	$(BIN)/python -m jobs.dashboards.render infra
 
 explore: $(READY)
 	$(BIN)/python tests/bench/orders.py $(EXPLORE)

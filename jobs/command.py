@@ -25,6 +25,7 @@ from rich.text import Text
 
 from pipeline.errors import MoeeError, UsageError, first_line
 from pipeline.garbage import collect_rarely
+from pipeline.logs import JsonLines, log_json, wants_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -95,11 +96,11 @@ class Command:
 def run_command(command: Command, arguments: Sequence[str] | None = None, *, program: str | None = None) -> int:
     """Parse, run, and turn errors into one line and an exit status: 0 done, 2 wrong usage, 1 any other error."""
     given = parse_command(command, arguments, program=program)
-    output = Output(
-        people=Console(stderr=given.json, highlight=False, emoji=False, soft_wrap=True),
-        progress=Console(stderr=True, highlight=False, emoji=False, soft_wrap=True),
-        json=given.json,
-    )
+    try:
+        output = _output(as_json=given.json, logs_json=wants_json())
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     _set_up(output.progress, debug=given.debug)
     terminated = threading.Event()
     try:
@@ -201,6 +202,13 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def _output(*, as_json: bool, logs_json: bool) -> Output:
+    plain: dict[str, Any] = {"highlight": False, "emoji": False, "soft_wrap": True}
+    lines: Any = JsonLines(sys.stderr)
+    progress = Console(file=lines, **plain) if logs_json else Console(stderr=True, **plain)
+    return Output(people=progress if as_json else Console(**plain), progress=progress, json=as_json)
+
+
 def _described(command: Command) -> dict[str, Any]:
     return {
         "description": command.help,
@@ -269,9 +277,12 @@ def _set_up(progress: Console, *, debug: bool) -> None:
     collect_rarely()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")  # not used; unset, Lance warns on stderr
-    handler = _ConsoleHandler(progress)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    if wants_json():
+        log_json(logging.WARNING)
+    else:
+        handler = _ConsoleHandler(progress)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("pipeline", "jobs"):
         logging.getLogger(ours).setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:

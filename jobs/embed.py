@@ -108,8 +108,9 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     # Ray announces the death of a worker on the driver's stdout, which belongs to the result.
     with contextlib.redirect_stdout(sys.stderr), TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
-    for line in [*report.notes(), report.summary()]:
-        output.people.print(printable(line), markup=False)
+    for line in [*report.notes(), report.summary(), report.bottleneck()]:
+        if line:
+            output.people.print(printable(line), markup=False)
     steps = () if report.failed else arguments.then
     output.result({**report.to_json(), **{step: _STEPS[step](arguments, output) for step in steps}})
     if report.failed:

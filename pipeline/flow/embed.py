@@ -12,8 +12,11 @@ from pipeline.flow.engines.choice import choose_engine
 from pipeline.flow.job import Job
 from pipeline.flow.options import EmbedOptions
 from pipeline.flow.progress import Listener, Quiet
-from pipeline.flow.report import Totals, report
+from pipeline.flow.report import report
+from pipeline.flow.watching.status import Status
+from pipeline.flow.watching.totals import Totals
 from pipeline.flow.work import Work, open_if_there, plan_gone, plan_work
+from pipeline.logs import at_work_on
 from pipeline.models import resolve_spec
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
@@ -70,14 +73,16 @@ def embed(
         RunError: the job failed as a whole; what was committed stays, and the next run goes on from there.
         LeaseError: another driver is at work on the table.
     """
-    chosen, listener, totals = EmbedOptions(**options), listener or Quiet(), Totals()
+    chosen, totals = EmbedOptions(**options), Totals()
+    status = listener = Status(listener or Quiet(), totals)
     location = TableLocation.parse(table, chosen.storage_options)
     run = new_run()
+    at_work_on(run=run)
     task = prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
         tidy_if_needed(location, run)
         return report(task.existing, task.work, totals)
-    with Lease(location, run, wait=chosen.wait) as lease:
+    with Lease(location, run, wait=chosen.wait, progress=status.to_json) as lease:
         collected = tidy(location, run)
         pruned = prune(location, _gone(source, location, chosen))
         task = prepare(source, location, spec, chosen, listener)
@@ -86,6 +91,7 @@ def embed(
         engine, why = choose_engine(task.options)
         listener.phase(f"starting the {engine.name} engine" + (f" ({why})" if why else ""))
         with engine:
+            status.engine = engine
             job = Job(run, lease, location, task.spec, task.meaning, task.options, engine, listener, totals)
             done = job.run(task.work, task.existing, pruned)
         record_collected(location, run, collected + tidy(location, run))

@@ -203,15 +203,13 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics", summary="What is counted, as Prometheus reads it")
 async def metrics(request: Request) -> Response:
-    """Requests, times, batches, and the version of each table."""
+    """Requests, times, batches, and the version, rows and topics of each table."""
     state: State = request.app.state.service
     for name in state.tables.names:
         try:
-            dataset = (await state.run(state.tables.get, name)).table.dataset()
+            await state.run(state.metrics.observe, (await state.run(state.tables.get, name)).table)
         except MoeeError:
             continue  # /readyz tells of it
-        state.metrics.version.labels(name).set(dataset.version)
-        state.metrics.rows.labels(name).set(dataset.count_rows())
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 

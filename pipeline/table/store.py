@@ -181,12 +181,20 @@ def refuse_unwritable(location: TableLocation) -> None:
 
 
 def read_all(location: TableLocation, schema: pa.Schema, filter: pc.Expression | None = None) -> pa.Table:  # noqa: A002
-    """All rows of a companion, or an empty table of `schema` where it does not exist yet."""
+    """All rows of a companion, or an empty table of `schema` where it does not exist yet.
+
+    Columns that it lacks, because it was made by an older version of this package, are null.
+    """
     dataset = open_dataset(location)
     if dataset is None:
         return schema.empty_table()
+    there = [name for name in schema.names if name in dataset.schema.names]
     with storage_errors("read", location):
-        return dataset.to_table(columns=schema.names, filter=filter)
+        found = dataset.to_table(columns=there, filter=filter)
+    for field in schema:
+        if field.name not in there:
+            found = found.append_column(field, pa.nulls(found.num_rows, field.type))
+    return found.select(schema.names)
 
 
 def data_files(location: TableLocation) -> LanceFileSession:

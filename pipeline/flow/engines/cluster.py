@@ -20,6 +20,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from pipeline.errors import MoeeError, RunError, UsageError, first_line
 from pipeline.flow.engines.base import Replicas
 from pipeline.flow.engines.ray_token import send_token, token_for_own_cluster
+from pipeline.logs import FORMAT_VARIABLE, wants_json
 from pipeline.threads import SPIN_BRIEFLY
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ LOCAL_STORE_BYTES: Final = 1 << 30
 
 
 WORKER_ENVIRONMENT: Final[Mapping[str, str]] = {**SPIN_BRIEFLY, "TOKENIZERS_PARALLELISM": "false"}
-"""For all workers."""
+"""For all workers, with the format of the driver's logs."""
 
 LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -97,7 +98,8 @@ def _connect(address: str | None) -> None:
     quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
     if address:
         send_token()
-        ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
+        logs = {FORMAT_VARIABLE: "json"} if wants_json() else {}
+        ray.init(address=address, runtime_env={"env_vars": {**WORKER_ENVIRONMENT, **logs}}, **quiet)
         return
     for name, value in {**WORKER_ENVIRONMENT, **LOCAL_ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
