@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from base64 import b64encode
 from dataclasses import asdict
 from functools import cache
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["map_page"]
 
-SCRIPTS: Final = ("data", "draw", "panel", "moves")
+SCRIPTS: Final = ("splat", "labels", "canvas", "gestures", "panel", "page")
+"""Modules in the order in which they become one script."""
+STYLES: Final = ("canvas", "style")
+_MODULE_WORDS: Final = re.compile(r'^(import .* from "\./\w+\.js";\n|export (?=\w))', re.MULTILINE)
 PAGE_WORDS: Final = 8
 COORDINATE_STEPS: Final = 65_535
 """Coordinates are sent as 16-bit steps: finer than a screen's pixels at any zoom that the page offers."""
@@ -33,7 +37,7 @@ COORDINATE_STEPS: Final = 65_535
 
 def map_page(drawn: TopicMap) -> str:
     """The page as HTML text: about 100 bytes for each document."""
-    style, script = _part("style.css"), "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    style, script = "\n".join(_part(f"{name}.css") for name in STYLES), _script()
     filled = {
         "{{policy}}": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:",
         "{{title}}": escape(f"Topics of {drawn.title}"),
@@ -82,6 +86,13 @@ def _packed(data: bytes) -> str:
 def _json(data: Any) -> str:
     """JSON for a script element: nothing in it can end the element."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+@cache
+def _script() -> str:
+    """The modules as one script, without what they import from and export to each other."""
+    joined = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    return '"use strict";\n' + _MODULE_WORDS.sub("", joined)
 
 
 @cache

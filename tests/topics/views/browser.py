@@ -93,7 +93,7 @@ class Browser:
     def open(self, path, *, width=1400, height=900, dark=False, fragment="", scale=1):
         """Load a file and wait until its script says that all is drawn."""
         self.visit(path.as_uri() + fragment, width=width, height=height, dark=dark, scale=scale)
-        self.wait("document.documentElement?.dataset.ready && document.documentElement.dataset.drawn")
+        self.wait("document.documentElement?.dataset.ready && document.querySelector('[data-drawn]')")
 
     def visit(self, address, *, width=1280, height=900, dark=False, scale=1):
         """Load an address in a window of this size."""
