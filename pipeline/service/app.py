@@ -47,6 +47,7 @@ def create_app(settings: ServiceSettings) -> Guard:
         state.ready.set()
         async with nullcontext() if assistants is None else assistants.running():
             yield
+        state.maps.close()
         state.threads.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
+from pipeline.service.maps import PackedMap
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "Client", "ServiceError"]
 
 _TRIES: Final = 4
+_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _BATCH: Final = 64
 """Queries in one request of `search_many`."""
 
@@ -39,7 +41,7 @@ class _Call:
     method: str
     path: str
     content: dict[str, Any]
-    read: Callable[[dict[str, Any]], Any]
+    read: Callable[[httpx2.Response], Any]
 
 
 class _Calls:
@@ -73,11 +75,14 @@ class _Calls:
     def _topics(self) -> _Call:
         return self._get("/topics", {}, lambda answer: answer)
 
+    def _map(self, points: int | None) -> _Call:
+        return _Call("GET", "/map", {"params": self._given({"points": points})}, _points)
+
     def _post(self, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> _Call:
-        return _Call("POST", path, {"json": self._given(fields)}, read)
+        return _Call("POST", path, {"json": self._given(fields)}, lambda answer: read(answer.json()))
 
     def _get(self, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> _Call:
-        return _Call("GET", path, {"params": self._given(fields)}, read)
+        return _Call("GET", path, {"params": self._given(fields)}, lambda answer: read(answer.json()))
 
     def _given(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in {"table": self._table, **fields}.items() if value is not None}
@@ -92,6 +97,13 @@ def _rows(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
+def _points(answer: httpx2.Response) -> pa.Table:
+    drawn = PackedMap.of(answer.content)
+    x, y = drawn.xy / np.float32(65_535)
+    topics = np.array([*(topic["topic"] for topic in drawn.head["topics"]), -1], np.int64)
+    return pa.table({"id": drawn.head["ids"], "x": x, "y": y, "topic": topics[drawn.topic]})
+
+
 def _read(answer: httpx2.Response, call: _Call) -> Any:
     """What an answer says.
 
@@ -99,7 +111,7 @@ def _read(answer: httpx2.Response, call: _Call) -> Any:
         UsageError, NotInTableError, ServiceError: as the problem is.
     """
     if answer.is_success:
-        return call.read(answer.json())
+        return call.read(answer)
     try:
         detail = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
@@ -110,9 +122,9 @@ def _read(answer: httpx2.Response, call: _Call) -> Any:
 
 def _seconds_to_wait(answer: httpx2.Response, tries: int) -> float | None:
     """Before a busy service is asked again; None: it is not."""
-    if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS or tries == _TRIES:
+    after = answer.headers.get("retry-after")
+    if answer.status_code not in _BUSY or after is None or tries == _TRIES:
         return None
-    after = answer.headers.get("retry-after", "1")
     return float(after) if after.isdecimal() else 1.0
 
 
@@ -171,6 +183,17 @@ class Client(_Calls):
     def topics(self) -> dict[str, Any]:
         """The newest topics of the table, and what changed."""
         return self._asked(self._topics())
+
+    def map(self, points: int | None = None) -> pa.Table:
+        """The map of the newest topics, a row for each document that it shows.
+
+        Args:
+            points: how many documents at most; None: as many as the service shows.
+
+        Returns:
+            ``id`` string; ``x`` and ``y`` float32, both in [0, 1]; ``topic`` int64, -1 for documents in none.
+        """
+        return self._asked(self._map(points))
 
     def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):
@@ -231,6 +254,10 @@ class AsyncClient(_Calls):
     async def topics(self) -> dict[str, Any]:
         """As `Client.topics`."""
         return await self._asked(self._topics())
+
+    async def map(self, points: int | None = None) -> pa.Table:
+        """As `Client.map`."""
+        return await self._asked(self._map(points))
 
     async def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):

@@ -1,8 +1,9 @@
-"""What a service answers. Every answer is JSON; an error is a problem (`pipeline.service.problems`)."""
+"""What a service answers. Every answer but the map is JSON; an error is a problem (`pipeline.service.problems`)."""
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -13,6 +14,7 @@ from fastapi.responses import JSONResponse, Response
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
 from pipeline.service.batcher import TooManyWaitingError
+from pipeline.service.maps import MAX_POINTS, StillDrawingError
 from pipeline.service.metrics import CONTENT_TYPE
 from pipeline.service.models import BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pipeline.service.maps import ServedMap
     from pipeline.service.state import State
     from pipeline.service.tables import ServedTable
 
@@ -179,6 +182,33 @@ async def topic(
     return await _answered(request, [table], answer)
 
 
+@router.get(
+    "/map",
+    summary="The topics of a table as a map: a point for each document",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}, 304: {"description": "not changed"}},
+)
+async def topic_map(
+    request: Request, table: Table = None, points: Annotated[int, Query(ge=1, le=MAX_POINTS)] = MAX_POINTS
+) -> Response:
+    """Bytes: the length of the head (uint32), the head as JSON, x and y as uint16, topics as int16; little-endian.
+
+    The head has the table's counts, its topics with their labels and colours, regions, and the ids of the points.
+    """
+
+    async def answer(state: State) -> Any:
+        return await state.maps.get(await state.run(state.tables.get, table), points, state.run)
+
+    found: ServedMap = await _found(request, [table], answer)
+    if found.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=found.headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        packed, headers = found.compressed, {**found.headers, "content-encoding": "gzip"}
+    else:
+        packed, headers = gzip.decompress(found.compressed), found.headers
+    return Response(packed, headers=headers, media_type="application/octet-stream")
+
+
 @router.get("/healthz", summary="Whether the service lives", include_in_schema=False)
 async def healthz() -> JSONResponse:
     """Always yes, where an answer comes at all."""
@@ -215,11 +245,17 @@ async def metrics(request: Request) -> Response:
 
 async def _answered(request: Request, sent: Any, answer: Callable[[State], Any]) -> JSONResponse:
     """The answer as JSON, or a problem that repeats nothing of what was `sent`."""
+    return JSONResponse(await _found(request, sent, answer))
+
+
+async def _found(request: Request, sent: Any, answer: Callable[[State], Any]) -> Any:
     state: State = request.app.state.service
     try:
-        return JSONResponse(await answer(state))
+        return await answer(state)
     except TooManyWaitingError as error:
         raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many queries wait", {"retry-after": "1"}) from error
+    except StillDrawingError as error:
+        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the map is being drawn", {"retry-after": "5"}) from error
     except MoeeError as error:
         message = state.tables.by_name(str(error))
         raise Problem(status_of(error), without_input(message, sent)) from error

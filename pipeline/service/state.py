@@ -1,4 +1,4 @@
-"""What the routes of one application share: settings, tables, what is counted, threads."""
+"""What the routes of one application share: settings, tables, what is counted, maps, threads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.service.maps import Maps
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,7 @@ class State:
     tables: ServedTables
     metrics: Metrics
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    maps: Maps = field(default_factory=Maps)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "search"))
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
