@@ -6,8 +6,8 @@
 UMAP holds the interpreter for a minute where no layout is kept: in a thread it would stop every other answer. The new
 layout is kept in memory only, for nothing here writes; ``moee topics map`` keeps it beside the table.
 
-A map is one byte string: 4 bytes that say how long the head is, little-endian; the head, JSON that ends in blanks; x and
-y of n points as uint16; the position of their topics in the head as int16, -1 for none.
+A map is one byte string: 4 bytes that say how long the head is; the head, JSON that ends in blanks; x and y of n points
+as uint16; the position of their topics in the head as int16, -1 for none. All numbers are little-endian.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ __all__ = ["page_router"]
 
 page_router = APIRouter(include_in_schema=False)
 
+_CANVAS: Final = ("canvas.css", "canvas.js", "gestures.js", "labels.js", "splat.js")
+"""Of the map, which `pipeline.topics.views.page` has too."""
 _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
@@ -36,5 +38,6 @@ async def part(name: str) -> Response:
 
 @cache
 def _files() -> dict[str, bytes]:
-    folder = files("pipeline.service") / "web"
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+    own, canvas = (files("pipeline").joinpath(*folder, "web") for folder in (("service",), ("topics", "views")))
+    page = [file for file in own.iterdir() if file.name.rpartition(".")[2] in _TYPES]
+    return {file.name: file.read_bytes() for file in (*page, *map(canvas.joinpath, _CANVAS))}

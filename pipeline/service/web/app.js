@@ -3,6 +3,7 @@
 import { $, button, count, el, shown } from "./dom.js";
 import { keptNames, showFilters } from "./filters.js";
 import { asCsv, save, showHits } from "./hits.js";
+import { showMap } from "./map.js";
 import { ask, get } from "./service.js";
 import { question, readAddress, state, writeAddress } from "./state.js";
 import { showTopics } from "./topics.js";
@@ -28,6 +29,7 @@ async function show() {
   await chooseTable();
   fillForm();
   await Promise.all([search(), showDocument()]);
+  showMap(table.table, hits, open);
   document.documentElement.dataset.ready = "yes";
 }
 

@@ -17,10 +17,14 @@ export async function showTopics(table, open) {
   $("events").replaceChildren(...found.events.map((event) => el("li", {}, `${event.event}:${told(event.topic)}`)));
 }
 
-async function showTopic(table, topic, open) {
+// Whoever shows topics in another way listens for it; null: none is chosen any more.
+const tell = (topic) => document.dispatchEvent(new CustomEvent("topic", { detail: topic }));
+
+export async function showTopic(table, topic, open) {
+  tell(topic);
   const view = await get(`/topics/${topic}`, { table, examples: 5 });
   const words = view.words.slice(0, 8).map(([word]) => word).join(", ");
-  const back = button("All topics", () => { $("topic-shown").hidden = true; $("topic-list").hidden = false; });
+  const back = button("All topics", () => { $("topic-shown").hidden = true; $("topic-list").hidden = false; tell(null); });
   $("topic-shown").replaceChildren(back, el("h3", {}, view.label), el("p", {}, words),
     el("ul", {}, ...view.examples.map((example) => el("li", {}, button(example.text ?? example.id, () => open(example.id))))));
   $("topic-shown").hidden = false;

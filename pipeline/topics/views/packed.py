@@ -40,6 +40,6 @@ def map_head(drawn: TopicMap) -> dict[str, Any]:
 
 
 def map_points(drawn: TopicMap) -> tuple[NDArray[np.uint16], NDArray[np.int16]]:
-    """x and y of each point, uint16 [2, n], and the position of its topic, int16 [n]; both little-endian."""
+    """Coordinates of each point, uint16 [2, n], and the position of its topic, int16 [n]; both little-endian."""
     steps = np.clip(np.rint(drawn.points.T * COORDINATE_STEPS), 0, COORDINATE_STEPS)
     return np.ascontiguousarray(steps, "<u2"), drawn.topic.astype("<i2")

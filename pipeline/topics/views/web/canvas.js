@@ -3,7 +3,7 @@
 // document or a label only ever becomes a text node.
 
 import { Labels } from "./labels.js";
-import { disc, packedColour, splat } from "./splat.js";
+import { byCell, disc, packedColour, splat } from "./splat.js";
 
 export const dark = matchMedia("(prefers-color-scheme: dark)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -59,6 +59,7 @@ export class DocumentMap {
     }
     this.span = { x: (left + right) / 2, y: (top + bottom) / 2, w: Math.max(right - left, 0.02), h: Math.max(bottom - top, 0.02) };
     this.view = { x: this.span.x, y: this.span.y, zoom: 1 };
+    this.order = byCell(this.xs, this.ys);
   }
 
   resize() {
@@ -116,8 +117,11 @@ export class DocumentMap {
     for (const { points, factor, opacity, isGrey } of this.layers)
       splat(this.image, at, this, points, disc(radius * factor, opacity), isGrey ? inks.map(() => inks[0]) : inks);
     const lit = Math.max(4 * ratio, radius * 1.4);
-    splat(this.image, at, this, this.lit, disc(lit + 2 * ratio, 1), inks.map(() => ink("--ink")));
-    splat(this.image, at, this, this.lit, disc(lit, 1), inks);
+    const [ring, inside, edge] = [disc(lit + 2 * ratio, 1), disc(lit, 1), inks.map(() => ink("--ink"))];
+    for (const i of this.lit) { // one after the other, so that each keeps its ring
+      splat(this.image, at, this, [i], ring, edge);
+      splat(this.image, at, this, [i], inside, inks);
+    }
     this.context.putImageData(this.image.data, 0, 0);
     this.labels.place(css);
     this.placeRing(css);
@@ -137,7 +141,7 @@ export class DocumentMap {
   select(match) {
     Object.assign(this, { match, inTopic: match && new Int32Array(this.topics.length), matches: 0 });
     const under = [], over = [];
-    for (let i = 0; i < this.count; i++) {
+    for (const i of this.order) {
       (match ? match[i] : this.topicOf[i] >= 0) ? over.push(i) : under.push(i);
       if (match?.[i] && this.topicOf[i] >= 0) this.inTopic[this.topicOf[i]]++;
     }
