@@ -70,8 +70,8 @@ class _Calls:
             "/facets", asked, lambda answer: {name: _rows(counts) for name, counts in answer["facets"].items()}
         )
 
-    def _topics(self) -> _Call:
-        return self._get("/topics", {}, lambda answer: answer)
+    def _topics(self, path: str = "", **fields: Any) -> _Call:
+        return self._get(f"/topics{path}", fields, lambda answer: answer)
 
     def _post(self, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> _Call:
         return _Call("POST", path, {"json": self._given(fields)}, read)
@@ -172,6 +172,18 @@ class Client(_Calls):
         """The newest topics of the table, and what changed."""
         return self._asked(self._topics())
 
+    def topic(self, topic: int, examples: int = 5) -> dict[str, Any]:
+        """One of them: words, typical documents, its size in each version and what happened to it."""
+        return self._asked(self._topics(f"/{topic}", examples=examples))
+
+    def topics_over(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """How many documents of each topic fall into each interval of a column of times or whole numbers."""
+        return self._asked(self._topics("/over", column=column, bins=bins))
+
+    def topics_by(self, column: str, most: int = 20) -> dict[str, Any]:
+        """The most frequent values of a column, each with its topics: count, share, lift."""
+        return self._asked(self._topics("/by", column=column, most=most))
+
     def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):
             try:
@@ -231,6 +243,18 @@ class AsyncClient(_Calls):
     async def topics(self) -> dict[str, Any]:
         """As `Client.topics`."""
         return await self._asked(self._topics())
+
+    async def topic(self, topic: int, examples: int = 5) -> dict[str, Any]:
+        """As `Client.topic`."""
+        return await self._asked(self._topics(f"/{topic}", examples=examples))
+
+    async def topics_over(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """As `Client.topics_over`."""
+        return await self._asked(self._topics("/over", column=column, bins=bins))
+
+    async def topics_by(self, column: str, most: int = 20) -> dict[str, Any]:
+        """As `Client.topics_by`."""
+        return await self._asked(self._topics("/by", column=column, most=most))
 
     async def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):
