@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "Client", "ServiceError"]
 
 _TRIES: Final = 4
-_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.ACCEPTED)
 _BATCH: Final = 64
 """Queries in one request of `search_many`."""
 
@@ -72,8 +72,8 @@ class _Calls:
             "/facets", asked, lambda answer: {name: _rows(counts) for name, counts in answer["facets"].items()}
         )
 
-    def _topics(self) -> _Call:
-        return self._get("/topics", {}, lambda answer: answer)
+    def _topics(self, path: str = "", **fields: Any) -> _Call:
+        return self._get(f"/topics{path}", fields, lambda answer: answer)
 
     def _map(self, points: int | None) -> _Call:
         return _Call("GET", "/map", {"params": self._given({"points": points})}, _points)
@@ -110,7 +110,7 @@ def _read(answer: httpx2.Response, call: _Call) -> Any:
     Raises:
         UsageError, NotInTableError, ServiceError: as the problem is.
     """
-    if answer.is_success:
+    if answer.is_success and answer.status_code != HTTPStatus.ACCEPTED:
         return call.read(answer)
     try:
         detail = str(answer.json()["detail"])
@@ -122,9 +122,9 @@ def _read(answer: httpx2.Response, call: _Call) -> Any:
 
 def _seconds_to_wait(answer: httpx2.Response, tries: int) -> float | None:
     """Before a busy service is asked again; None: it is not."""
-    after = answer.headers.get("retry-after")
-    if answer.status_code not in _BUSY or after is None or tries == _TRIES:
+    if answer.status_code not in _BUSY or tries == _TRIES:
         return None
+    after = answer.headers.get("retry-after", "1")
     return float(after) if after.isdecimal() else 1.0
 
 
@@ -195,6 +195,18 @@ class Client(_Calls):
         """
         return self._asked(self._map(points))
 
+    def topic(self, topic: int, examples: int = 5) -> dict[str, Any]:
+        """One of them: words, typical documents, its size in each version and what happened to it."""
+        return self._asked(self._topics(f"/{topic}", examples=examples))
+
+    def topics_over(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """How many documents of each topic fall into each interval of a column of times or whole numbers."""
+        return self._asked(self._topics("/over", column=column, bins=bins))
+
+    def topics_by(self, column: str, most: int = 20) -> dict[str, Any]:
+        """The most frequent values of a column, each with its topics: count, share, lift."""
+        return self._asked(self._topics("/by", column=column, most=most))
+
     def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):
             try:
@@ -258,6 +270,18 @@ class AsyncClient(_Calls):
     async def map(self, points: int | None = None) -> pa.Table:
         """As `Client.map`."""
         return await self._asked(self._map(points))
+
+    async def topic(self, topic: int, examples: int = 5) -> dict[str, Any]:
+        """As `Client.topic`."""
+        return await self._asked(self._topics(f"/{topic}", examples=examples))
+
+    async def topics_over(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """As `Client.topics_over`."""
+        return await self._asked(self._topics("/over", column=column, bins=bins))
+
+    async def topics_by(self, column: str, most: int = 20) -> dict[str, Any]:
+        """As `Client.topics_by`."""
+        return await self._asked(self._topics("/by", column=column, most=most))
 
     async def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):

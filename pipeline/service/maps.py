@@ -17,8 +17,10 @@ import gzip
 import json
 import logging
 import os
+import subprocess
 import sys
 from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -114,7 +116,7 @@ class ServedMap:
 
 @dataclass(slots=True)
 class _Kept:
-    drawing: asyncio.Task[PackedMap]
+    drawing: Future[PackedMap]
     is_late: bool = False
     version: int = -1
     """Of the table that `served` is about."""
@@ -130,7 +132,8 @@ class Maps:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str, int], _Kept] = OrderedDict()
-        self._turn = asyncio.Lock()
+        self._one_by_one = ThreadPoolExecutor(1, "map")
+        self._process: subprocess.Popen[bytes] | None = None
 
     async def get(self, served: ServedTable, points: int, run: Callable[..., asyncio.Future[Any]]) -> ServedMap:
         """The map of a table's newest topics with up to `points` documents; `run` calls a function in a thread.
@@ -142,59 +145,52 @@ class Maps:
         """
         token, version, dataset = await run(_newest, served.table)
         kept = self._entry((served.name, token, points), served.table, version)
-        if not (await asyncio.wait({kept.drawing}, timeout=PATIENCE))[0]:
+        drawing = asyncio.wrap_future(kept.drawing)
+        drawing.add_done_callback(lambda done: done.cancelled() or done.exception())  # it is told to who asks next
+        if not (await asyncio.wait({drawing}, timeout=PATIENCE))[0]:
             if not kept.is_late:
-                logger.warning(
-                    "%s: its map has no layout yet, which takes long; moee topics map keeps one", served.name
-                )
+                logger.warning("%s: no layout of its map is kept, a new one takes long: moee topics map", served.name)
             kept.is_late = True
             raise StillDrawingError
-        drawn = kept.drawing.result()
+        drawn = drawing.result()
         if kept.version != dataset.version:
             kept.served, kept.version = await run(_as_sent, drawn, dataset), dataset.version
         return kept.served
 
     def close(self) -> None:
         """Stop drawing."""
-        for kept in self._kept.values():
-            kept.drawing.cancel()
+        self._one_by_one.shutdown(wait=False, cancel_futures=True)
+        if self._process is not None:
+            self._process.kill()
 
     def _entry(self, key: tuple[str, str, int], table: VectorTable, version: int) -> _Kept:
         if key not in self._kept or self._kept[key].has_failed:
-            self._kept[key] = _Kept(asyncio.create_task(self._draw(table, version, key[-1])))
+            place = table.location
+            asked = {"directory": place.directory, "name": place.name, "options": dict(place.options)}
+            asked |= {"version": version, "points": key[-1]}
+            self._kept[key] = _Kept(self._one_by_one.submit(self._draw, asked))
         self._kept.move_to_end(key)
         while len(self._kept) > MAX_MAPS:
-            _, oldest = self._kept.popitem(last=False)
-            oldest.drawing.cancel()
+            self._kept.popitem(last=False)[1].drawing.cancel()
         return self._kept[key]
 
-    async def _draw(self, table: VectorTable, version: int, points: int) -> PackedMap:
-        place = table.location
-        asked = {"directory": place.directory, "name": place.name, "options": dict(place.options)}
-        async with self._turn:
-            return PackedMap.of(await _in_process({**asked, "version": version, "points": points}))
-
-
-async def _in_process(asked: dict[str, Any]) -> bytes:
-    """What `draw` answers in a process of its own, which ends with this call."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", _COMMAND, os.pathsep.join(sys.path)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=None if logger.isEnabledFor(logging.DEBUG) else asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C on the terminal is for the service
-    )
-    try:
-        answer, _ = await process.communicate(json.dumps(asked).encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-    if process.returncode == 0:
-        return answer
-    if process.returncode == MoeeError.exit_code:
-        told = json.loads(answer)
-        raise getattr(errors, told["kind"])(told["message"])
-    raise RunError(f"the map cannot be drawn: its process ended with status {process.returncode}")
+    def _draw(self, asked: dict[str, Any]) -> PackedMap:
+        """What `draw` answers in a process of its own."""
+        with subprocess.Popen(  # noqa: S603 — nothing of it comes from outside
+            [sys.executable, "-c", _COMMAND, os.pathsep.join(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C on the terminal is for the service
+        ) as self._process:
+            answer, _ = self._process.communicate(json.dumps(asked).encode())
+        status, self._process = self._process.returncode, None
+        if status == 0:
+            return PackedMap.of(answer)
+        if status == MoeeError.exit_code and answer:
+            told = json.loads(answer)
+            raise getattr(errors, told["kind"])(told["message"])
+        raise RunError(f"the map cannot be drawn: its process ended with status {status}")
 
 
 def draw() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.service.maps import Maps
+from pipeline.service.topics import KeptAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,14 @@ class State:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     maps: Maps = field(default_factory=Maps)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "search"))
+    answers: KeptAnswers = field(default_factory=KeptAnswers)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
         """Call a function in a thread."""
         return asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments))
+
+    def close(self) -> None:
+        """End the threads, and what is being drawn."""
+        self.maps.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.answers.close()

@@ -3,22 +3,21 @@
 
 import { $, button, count, el } from "./dom.js";
 import { ask, get } from "./service.js";
-import { showTopic } from "./topics.js";
 
 const REST = 150; // milliseconds on a point before its text is asked for
 const LETTERS = 240;
+const AGAIN = 5000; // milliseconds until a map that is being drawn is asked for again
 
 let map = null;
-let asked = null; // { table, hits, open }: what the page shows
+let asked = null; // { table, hits, topic, open, choose }: what the page shows, and how another document or topic is chosen
 let shown = null; // { table, ids, places, head }: what the map shows
-let chosen = null; // a topic
+let selected = -1; // the position of a topic
 let begun = null; // the loading of what it takes
 let resting = 0;
 
-export function showMap(table, hits, open) {
+export function showMap(table, hits, topic, { open, choose }) {
   if (asked === null) $("map").open = matchMedia("(min-width: 1200px)").matches;
-  if (asked?.table !== table) chosen = null;
-  asked = { table, hits, open };
+  asked = { table, hits, topic, open, choose };
   follow();
 }
 
@@ -28,6 +27,7 @@ async function follow() {
   try {
     const readMap = await begun;
     if (shown?.table !== asked.table) await load(asked.table, readMap);
+    if (shown?.table !== asked.table) return; // another table was chosen meanwhile
     light();
     select();
   } catch (error) {
@@ -50,12 +50,12 @@ async function prepare() {
   const [{ DocumentMap, readMap }, { listen, moveByKey }] = await Promise.all([
     import("./canvas.js"), import("./gestures.js"), style("canvas.css"), style("map.css")]);
   map = new DocumentMap(room, {
-    onPoint: showTip, onPress: openPoint, onTopic: chooseTopic,
+    onPoint: showTip, onPress: openPoint, onTopic: (index) => asked.choose(map.topics[index].topic),
     reserved: () => [{ left: tools.offsetLeft, top: tools.offsetTop, width: tools.offsetWidth, height: tools.offsetHeight }],
   });
   listen(map);
   canvas.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") map.hover >= 0 ? map.point(-1) : choose(null);
+    if (event.key === "Escape") map.point(-1);
     else moveByKey(map, event);
   });
   return readMap;
@@ -67,24 +67,23 @@ const style = (name) => new Promise((done, failed) => {
 
 async function load(table, readMap) {
   const bytes = await drawn(table);
+  if (table !== asked.table) return;
   const size = new DataView(bytes).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 4, size)));
-  if (table !== asked.table) return;
   shown = { table, head, ids: head.ids, places: new Map(head.ids.map((id, place) => [id, place])) };
+  selected = -1;
   map.show(readMap(head, bytes, 4 + size));
   map.canvas.setAttribute("aria-label", `Map of ${count(head.shown, "document")}, each a point in the colour of its topic. `
     + "Arrow keys move, plus and minus zoom, 0 shows all. Results and topics are in the lists.");
 }
 
 async function drawn(table) {
-  try {
-    return await ask(`/map?${new URLSearchParams({ table })}`, { read: (answer) => answer.arrayBuffer() });
-  } catch (error) {
-    if (error.status !== 503 || table !== asked.table) throw error;
-    $("map-facts").textContent = "The map is being drawn…";
-    await new Promise((done) => { setTimeout(done, 5000); });
-    return drawn(table);
-  }
+  const read = (answer) => (answer.status === 202 ? null : answer.arrayBuffer());
+  const bytes = await ask(`/map?${new URLSearchParams({ table })}`, { read });
+  if (bytes !== null || table !== asked.table) return bytes;
+  $("map-facts").textContent = "The map is being drawn…";
+  await new Promise((done) => { setTimeout(done, AGAIN); });
+  return drawn(table);
 }
 
 function light() {
@@ -96,21 +95,11 @@ function light() {
 }
 
 function select() {
-  const index = chosen === null ? -1 : map.topics.findIndex(({ topic }) => topic === chosen);
-  if (index < 0) return map.match && map.select(null);
-  map.select(new Uint8Array(map.count).map((_, i) => map.topicOf[i] === index));
-  return map.flyTo(index);
-}
-
-function choose(topic) {
-  chosen = topic;
-  if (map && shown) select();
-}
-
-function chooseTopic(index) {
-  const { topic } = map.topics[index];
-  if ($("topics").open) showTopic(shown.table, topic, asked.open);
-  else choose(topic === chosen ? null : topic);
+  const index = map.topics.findIndex(({ topic }) => topic === asked.topic);
+  if (index === selected) return;
+  selected = index;
+  map.select(index < 0 ? null : new Uint8Array(map.count).map((_, i) => map.topicOf[i] === index));
+  if (index >= 0) map.flyTo(index);
 }
 
 function openPoint(i) {
@@ -137,4 +126,3 @@ async function quote(i) {
 }
 
 $("map").addEventListener("toggle", follow);
-document.addEventListener("topic", (event) => choose(event.detail));

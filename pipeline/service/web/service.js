@@ -29,10 +29,13 @@ export async function ask(path, { body, signal, read = (answer) => answer.json()
   throw new Refused(answer.status, problem.detail || answer.statusText || `status ${answer.status}`);
 }
 
-export const get = (path, fields = {}) => {
-  const given = Object.entries(fields).filter(([, value]) => value !== null && value !== undefined);
-  return ask(`${path}?${new URLSearchParams(given)}`);
-};
+export function get(path, fields = {}) {
+  const given = new URLSearchParams();
+  for (const [name, value] of Object.entries(fields)) {
+    for (const one of [value].flat()) if (one !== null && one !== undefined) given.append(name, one);
+  }
+  return ask(given.size ? `${path}?${given}` : path);
+}
 
 function newToken(wasWrong) {
   asking ??= new Promise((done) => {
