@@ -71,6 +71,7 @@ bench-search: $(READY)
 bench-service: $(READY)
 	@test -n "$(TABLE)" || { echo "Say which table: make bench-service TABLE=demo/docstrings (make demo makes it)"; exit 1; }
 	$(BIN)/python tests/bench/service.py $(TABLE)
+	$(BIN)/python tests/bench/map_frames.py $(TABLE)
 
 explore: $(READY)
 	$(BIN)/python tests/bench/orders.py $(EXPLORE)

@@ -1,10 +1,10 @@
-"""``python tests/bench/map_frames.py TABLE``: how smoothly the page moves a map of 50,000 points, and how soon it shows it.
+"""``python tests/bench/map_frames.py TABLE``: how smoothly the page moves 50,000 points, and how soon it shows them.
 
-The page of a table that has topics is opened in a headless Chromium without a graphics card, in a window of 1280 pixels.
-In the place of the table's own map there is a larger one: 50,000 points of 200 topics. A pointer drags it and a wheel
-zooms it while Chromium traces. The time of a frame is all that the page's main thread does between two begins of a
-frame: script, style, layout, paint, input. First paint is counted from the last byte of the map to the frame that shows
-it. Writes ``tests/bench/results/map_frames-DATE.json``.
+The page of a table with topics is opened in a headless Chromium without a graphics card, in a window of 1280 pixels. In
+the place of the table's own map there is a larger one: 50,000 points of 200 topics. A pointer drags it and a wheel
+zooms it while Chromium traces. The time of a frame is all that the page's main thread does between two commits: script,
+style, layout, paint, input. First paint is counted from the last byte of the map to the frame that shows it. Writes
+``tests/bench/results/map_frames-DATE.json``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ SEEN = """
 new MutationObserver((_, observer) => {
   if (!document.querySelector('[data-drawn]')) return;
   observer.disconnect();
-  requestAnimationFrame(() => { const c = new MessageChannel(); c.port1.onmessage = () => { window.seen = performance.now(); }; c.port2.postMessage(0); });
+  const channel = new MessageChannel();
+  channel.port1.onmessage = () => { window.seen = performance.now(); };
+  requestAnimationFrame(() => channel.port2.postMessage(0));
 }).observe(document, { subtree: true, attributes: true, attributeFilter: ['data-drawn'] });
 """
 

@@ -10,6 +10,8 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const NONE = { label: "in no topic", light: "#9a9da3", dark: "#6d727b" };
 const MAX_ZOOM = 60;
 const STEPS = 65535; // of a coordinate
+const MANY = 20_000; // points, of which every other one is drawn while the map moves
+const PAUSE = 120; // milliseconds after which it has come to rest
 
 // What a map shows: topics and regions as the head has them, and from `bytes` x and y as uint16, then topics as int16.
 export function readMap({ topics, regions, shown }, bytes, offset = 0) {
@@ -31,7 +33,7 @@ export class DocumentMap {
   // onPoint(i, isPinned): a point is under the pointer, -1: none. onPress(i): it is clicked. onTopic(index): a label is.
   // room(): the part of the element to fill. reserved(): boxes without labels. textOf(i): what a point says from near.
   constructor(root, { onPoint, onPress, onTopic, room, reserved = () => [], textOf }) {
-    Object.assign(this, { root, onPoint, onPress, count: 0, width: 0, height: 0, frame: 0, flight: 0 });
+    Object.assign(this, { root, onPoint, onPress, count: 0, width: 0, height: 0, frame: 0, flight: 0, resting: 0, inks: null });
     Object.assign(this, { match: null, inTopic: null, matches: 0, lit: [], hover: -1, isPinned: false });
     this.room = room ?? (() => ({ left: 0, top: 0, width: this.width, height: this.height }));
     this.canvas = root.querySelector("canvas");
@@ -39,12 +41,12 @@ export class DocumentMap {
     this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
     this.labels = new Labels(this, root.querySelector(".labels"), { onTopic, textOf, reserved });
     this.view = { x: 0.5, y: 0.5, zoom: 1 };
-    dark.addEventListener("change", () => this.redraw());
+    dark.addEventListener("change", () => { this.inks = null; this.redraw(); });
     new ResizeObserver(() => this.resize()).observe(root);
   }
 
   show(data) {
-    Object.assign(this, data, { lit: [], hover: -1 });
+    Object.assign(this, data, { lit: [], hover: -1, inks: null });
     this.measure();
     this.resize();
     this.labels.make();
@@ -103,29 +105,41 @@ export class DocumentMap {
     this.frame ||= requestAnimationFrame(() => this.draw());
   }
 
+  move() { // draws what is enough for the eye at once, and all of it when it rests
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => { this.resting = 0; this.redraw(); }, PAUSE);
+    this.redraw();
+  }
+
   draw() {
     this.frame = 0;
     const ratio = devicePixelRatio || 1;
     if (!this.count || !this.fitCanvas(Math.round(this.width * ratio), Math.round(this.height * ratio))) return;
     const css = this.frameOf(), scale = css.scale * ratio;
     const at = { scale, left: css.left * ratio - this.view.x * scale, top: css.top * ratio - this.view.y * scale };
-    const style = getComputedStyle(this.root), ink = (name) => packedColour(style.getPropertyValue(name).trim());
     const size = Math.min(4, Math.max(0.9, 0.15 * Math.sqrt(this.width * this.height / this.count)));
     const radius = ratio * Math.min(size * this.view.zoom ** 0.35, 7);
-    const inks = Uint32Array.from([NONE, ...this.topics], (topic) => packedColour(colourOf(topic)));
-    this.image.pixels.fill(ink("--paper"));
+    const { paper, edges, inks, greys } = (this.inks ??= this.mixInks());
+    const step = this.resting && this.count > MANY ? 2 : 1;
+    this.image.pixels.fill(paper);
     for (const { points, factor, opacity, isGrey } of this.layers)
-      splat(this.image, at, this, points, disc(radius * factor, opacity), isGrey ? inks.map(() => inks[0]) : inks);
+      splat(this.image, at, this, points, disc(radius * factor, opacity), isGrey ? greys : inks, step);
     const lit = Math.max(4 * ratio, radius * 1.4);
-    const [ring, inside, edge] = [disc(lit + 2 * ratio, 1), disc(lit, 1), inks.map(() => ink("--ink"))];
+    const ring = disc(lit + 2 * ratio, 1), inside = disc(lit, 1);
     for (const i of this.lit) { // one after the other, so that each keeps its ring
-      splat(this.image, at, this, [i], ring, edge);
+      splat(this.image, at, this, [i], ring, edges);
       splat(this.image, at, this, [i], inside, inks);
     }
     this.context.putImageData(this.image.data, 0, 0);
     this.labels.place(css);
     this.placeRing(css);
     this.root.dataset.drawn = String(this.count);
+  }
+
+  mixInks() {
+    const style = getComputedStyle(this.root), page = (name) => packedColour(style.getPropertyValue(name).trim());
+    const inks = Uint32Array.from([NONE, ...this.topics], (topic) => packedColour(colourOf(topic)));
+    return { paper: page("--paper"), edges: inks.map(() => page("--ink")), inks, greys: inks.map(() => inks[0]) };
   }
 
   fitCanvas(width, height) { // whether there is anything to draw on
@@ -190,7 +204,7 @@ export class DocumentMap {
     this.view.zoom = Math.min(MAX_ZOOM, Math.max(0.6, this.view.zoom * factor));
     const now = this.frameOf();
     [this.view.x, this.view.y] = [x - (px - now.left) / now.scale, y - (py - now.top) / now.scale];
-    this.redraw();
+    this.move();
   }
 
   zoomBy(factor) {
@@ -202,7 +216,7 @@ export class DocumentMap {
     const { scale } = this.frameOf();
     this.view.x -= dx / scale;
     this.view.y -= dy / scale;
-    this.redraw();
+    this.move();
   }
 
   fly(x, y, zoom) {

@@ -14,11 +14,11 @@ export function disc(radius, opacity) {
 }
 
 // A disc at each of `points`, places in xs and ys, in the ink of its topic; inks[0] is for points in none.
-export function splat({ pixels, width, height }, { scale, left, top }, { xs, ys, topicOf }, points, { reach, cells }, inks) {
+export function splat({ pixels, width, height }, { scale, left, top }, { xs, ys, topicOf }, points, { reach, cells }, inks, step = 1) {
   const offsets = Int32Array.from(cells, ({ dx, dy }) => dx + dy * width);
   const alphas = Int32Array.from(cells, ({ alpha }) => alpha);
   const right = width - reach, bottom = height - reach, size = offsets.length;
-  for (let n = 0; n < points.length; n++) {
+  for (let n = 0; n < points.length; n += step) {
     const i = points[n];
     const px = left + xs[i] * scale + 0.5 | 0, py = top + ys[i] * scale + 0.5 | 0;
     if (px < reach || py < reach || px >= right || py >= bottom) continue;
