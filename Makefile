@@ -7,7 +7,7 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service explore soak clean
+.PHONY: setup demo test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan explore soak clean
 
 setup: $(READY)
 
@@ -72,6 +72,10 @@ bench-service: $(READY)
 	@test -n "$(TABLE)" || { echo "Say which table: make bench-service TABLE=demo/docstrings (make demo makes it)"; exit 1; }
 	$(BIN)/python tests/bench/service.py $(TABLE)
 	$(BIN)/python tests/bench/map_frames.py $(TABLE)
+
+bench-plan: $(READY)
+	@test -n "$(NEWSGROUPS)$(OPENSTAX)" || { echo "Say which corpora: make bench-plan NEWSGROUPS=FILE OPENSTAX=FILE"; exit 1; }
+	$(BIN)/python tests/bench/plan.py $(NEWSGROUPS) $(OPENSTAX)
 
 explore: $(READY)
 	$(BIN)/python tests/bench/orders.py $(EXPLORE)

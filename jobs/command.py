@@ -34,6 +34,7 @@ __all__ = [
     "Command",
     "Output",
     "command_group",
+    "parse_command",
     "parse_pairs",
     "printable",
     "run_command",
@@ -89,10 +90,7 @@ class Command:
 
 def run_command(command: Command, arguments: Sequence[str] | None = None, *, program: str | None = None) -> int:
     """Parse, run, and turn errors into one line and an exit status: 0 done, 2 wrong usage, 1 any other error."""
-    parser = _Parser(prog=program or f"moee {command.name}", **_described(command))
-    command.configure(parser)
-    _common_options(parser)
-    given = parser.parse_args(arguments)
+    given = parse_command(command, arguments, program=program)
     output = Output(
         people=Console(stderr=given.json, highlight=False, emoji=False, soft_wrap=True),
         progress=Console(stderr=True, highlight=False, emoji=False, soft_wrap=True),
@@ -118,6 +116,16 @@ def run_command(command: Command, arguments: Sequence[str] | None = None, *, pro
         output.progress.print(line, style="red", markup=False)
         return 1
     return 0
+
+
+def parse_command(
+    command: Command, arguments: Sequence[str] | None = None, *, program: str | None = None
+) -> argparse.Namespace:
+    """The arguments of a command. A wrong call ends the process with status 2, after one line on stderr."""
+    parser = _Parser(prog=program or f"moee {command.name}", **_described(command))
+    command.configure(parser)
+    _common_options(parser)
+    return parser.parse_args(arguments)
 
 
 def command_group(name: str, description: str, actions: Sequence[Command], examples: Sequence[str] = ()) -> Command:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.models import Checkpoint
     from pipeline.spec import Meaning
 
-__all__ = ["embed", "plan_embed"]
+__all__ = ["Task", "embed", "plan_embed", "prepare"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,14 +73,14 @@ def embed(
     chosen, listener, totals = EmbedOptions(**options), listener or Quiet(), Totals()
     location = TableLocation.parse(table, chosen.storage_options)
     run = new_run()
-    task = _prepare(source, location, spec, chosen, listener)
+    task = prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
         tidy_if_needed(location, run)
         return report(task.existing, task.work, totals)
     with Lease(location, run, wait=chosen.wait) as lease:
         collected = tidy(location, run)
         pruned = prune(location, _gone(source, location, chosen))
-        task = _prepare(source, location, spec, chosen, listener)
+        task = prepare(source, location, spec, chosen, listener)
         if task.existing is not None and task.work.units.is_empty:
             return report(task.existing, task.work, totals, pruned=pruned)
         engine, why = choose_engine(task.options)
@@ -93,7 +93,7 @@ def embed(
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
     """What a call of `embed` comes down to, seen from the table as it is now."""
 
     existing: VectorTable | None
@@ -103,13 +103,18 @@ class _Task:
     work: Work
 
 
-def _prepare(
+def prepare(
     source: Source | Sequence[Source],
     location: TableLocation,
     spec: EmbeddingSpec | str | Mapping[str, Any] | None,
     options: EmbedOptions,
     listener: Listener,
-) -> _Task:
+) -> Task:
+    """What is to be done, seen from the table and the sources as they are now; nothing is changed.
+
+    Raises:
+        See `embed`.
+    """
     existing = open_if_there(location)
     resolved, meaning, checkpoint = resolve_spec(_asked(spec, existing))
     if existing is None:
@@ -119,7 +124,7 @@ def _prepare(
         _refuse_other(existing, meaning, options)
         options = options.fixed_by(existing)
     listener.phase("listing")
-    return _Task(existing, resolved, meaning, options, _plan(source, location, existing, options))
+    return Task(existing, resolved, meaning, options, _plan(source, location, existing, options))
 
 
 def _gone(source: Source | Sequence[Source], location: TableLocation, options: EmbedOptions) -> tuple[str, ...]:

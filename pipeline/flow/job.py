@@ -52,12 +52,28 @@ if TYPE_CHECKING:
     from pipeline.table.changes.pruning import Pruned
     from pipeline.table.companions.lease import Lease
 
-__all__ = ["Job"]
+__all__ = ["Job", "read_stage"]
 
 logger = logging.getLogger(__name__)
 
 QUICK_BYTES: Final = 256 << 20
 """Weights with which a CPU, too, embeds a thousand documents in a minute."""
+
+
+def read_stage(spec: EmbeddingSpec, options: EmbedOptions, work: Work, plan: Plan | None = None) -> ReadStage:
+    """The stage that reads what `work` has planned, or another `plan` of the same sources."""
+    plan = plan or work.units
+    return ReadStage(
+        spec=spec,
+        options=work.options,
+        keep=work.keep,
+        done=plan.done,
+        storage_options=options.storage_options,
+        max_rows=plan.max_rows,
+        max_bytes=plan.max_bytes,
+        chunking=options.chunk,
+        retry=work.retry,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,18 +242,7 @@ class Job:
         return EncoderPlan(self.spec, self.meaning, self.options.device, self.engine.pool.threads, calibration)
 
     def _read_stage(self, work: Work, plan: Plan | None = None) -> ReadStage:
-        plan = plan or work.units
-        return ReadStage(
-            spec=self.spec,
-            options=work.options,
-            keep=work.keep,
-            done=plan.done,
-            storage_options=self.options.storage_options,
-            max_rows=plan.max_rows,
-            max_bytes=plan.max_bytes,
-            chunking=self.options.chunk,
-            retry=work.retry,
-        )
+        return read_stage(self.spec, self.options, work, plan)
 
     def _committer(self, work: Work) -> Committer:
         return Committer(

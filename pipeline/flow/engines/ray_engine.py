@@ -13,7 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.flow.encoder import Calibrated, calibrate
 from pipeline.flow.engines.base import Pool, Replicas
-from pipeline.flow.engines.cluster import cluster, light_cpus, quiet_data, replica_resources, unwrapped
+from pipeline.flow.engines.cluster import await_resources, cluster, light_cpus, quiet_data, replica_resources, unwrapped
 from pipeline.flow.engines.feed import Feed
 from pipeline.flow.parcel import Parcel
 from pipeline.flow.poison.tracker import Tracker
@@ -69,12 +69,13 @@ class RayEngine:
     Args:
         replicas: how many; None: one for each GPU of the cluster, or a single one on CPUs.
         device: as in `embed`.
+        start_minutes: for which the cluster may take to give the replicas their room.
     """
 
     name = "Ray"
 
-    def __init__(self, replicas: Replicas | None = None, device: str = "auto") -> None:
-        self._asked, self._device = replicas, device
+    def __init__(self, replicas: Replicas | None = None, device: str = "auto", start_minutes: float = 15.0) -> None:
+        self._asked, self._device, self._start_minutes = replicas, device, start_minutes
         self._open = ExitStack()
         self._pool: Pool | None = None
         self._resources: dict[str, Any] = {}
@@ -91,6 +92,7 @@ class RayEngine:
         try:
             self._open.enter_context(quiet_data())
             replicas, self._resources, threads = replica_resources(self._asked, self._device)
+            await_resources(replicas, self._resources, self._start_minutes)
             self._pool = Pool(replicas, threads, on_gpus="num_gpus" in self._resources)
         except BaseException:
             self._open.close()

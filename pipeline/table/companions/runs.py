@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ended_well",
     "finish_run",
+    "is_secret_name",
     "mark_interrupted",
     "new_run",
     "read_runs",
@@ -114,10 +115,15 @@ def read_runs(location: TableLocation) -> pa.Table:
     return runs.set_column(runs.schema.get_field_index("status"), RUNS.field("status"), status)
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a setting of this name holds a secret."""
+    return _SECRET.search(name) is not None
+
+
 def without_secrets(value: Any) -> Any:
     """`value` as JSON can hold it, without credentials: by the name of their key, or as part of a URL."""
     if isinstance(value, dict):
-        return {str(key): without_secrets(item) for key, item in value.items() if not _SECRET.search(str(key))}
+        return {str(key): without_secrets(item) for key, item in value.items() if not is_secret_name(str(key))}
     if isinstance(value, list | tuple):
         return [without_secrets(item) for item in value]
     if isinstance(value, int | float | bool) or value is None:
