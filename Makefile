@@ -82,6 +82,7 @@ bench-search: $(READY)
 bench-service: $(READY)
 	@test -n "$(TABLE)" || { echo "Say which table: make bench-service TABLE=demo/docstrings (make demo makes it)"; exit 1; }
 	$(BIN)/python tests/bench/service.py $(TABLE)
+	$(BIN)/python tests/bench/map_frames.py $(TABLE)
 
 bench-plan: $(READY)
 	@test -n "$(NEWSGROUPS)$(OPENSTAX)" || { echo "Say which corpora: make bench-plan NEWSGROUPS=FILE OPENSTAX=FILE"; exit 1; }

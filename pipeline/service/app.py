@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from pipeline.errors import UsageError
@@ -51,7 +52,7 @@ def create_app(settings: ServiceSettings, *, warm: bool = False) -> Guard:
         async with nullcontext() if assistants is None else assistants.running():
             with suppress(asyncio.CancelledError):  # a server that ends and does not wait
                 yield
-        state.threads.shutdown(wait=False, cancel_futures=True)
+        state.close()
 
     app = FastAPI(
         title="MoEE search",
@@ -62,6 +63,7 @@ def create_app(settings: ServiceSettings, *, warm: bool = False) -> Guard:
         redirect_slashes=False,
     )
     app.state.service = state
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.include_router(router)
     app.include_router(page_router)
     assistants = _assistants(app, settings, tables) if settings.mcp else None

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
+from pipeline.service.maps import PackedMap
 from pipeline.service.models import MAX_BATCH_HITS
 from pipeline.values import as_json
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "Client", "ServiceError"]
 
 _TRIES: Final = 4
+_BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.ACCEPTED)
 _LONGEST_WAIT: Final = 10.0
 """Seconds before another try, whatever an answer asks for."""
 
@@ -49,7 +51,7 @@ class _Call:
     method: str
     path: str
     content: dict[str, Any]
-    read: Callable[[dict[str, Any]], Any]
+    read: Callable[[httpx2.Response], Any]
 
 
 class _Calls:
@@ -90,15 +92,18 @@ class _Calls:
             "/facets", asked, lambda answer: {name: _rows(counts) for name, counts in answer["facets"].items()}
         )
 
-    def _topics(self) -> _Call:
-        return self._get("/topics", {}, lambda answer: answer)
+    def _topics(self, path: str = "", **fields: Any) -> _Call:
+        return self._get(f"/topics{path}", fields, lambda answer: answer)
+
+    def _map(self, points: int | None) -> _Call:
+        return _Call("GET", "/map", {"params": self._given({"points": points})}, _points)
 
     def _post(self, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> _Call:
         body = {"content": _json(self._given(fields)), "headers": {"content-type": "application/json"}}
-        return _Call("POST", path, body, read)
+        return _Call("POST", path, body, lambda answer: read(answer.json()))
 
     def _get(self, path: str, fields: dict[str, Any], read: Callable[[dict[str, Any]], Any]) -> _Call:
-        return _Call("GET", path, {"params": self._given(fields)}, read)
+        return _Call("GET", path, {"params": self._given(fields)}, lambda answer: read(answer.json()))
 
     def _given(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in {"table": self._table, **fields}.items() if value is not None}
@@ -127,14 +132,21 @@ def _rows(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows)
 
 
+def _points(answer: httpx2.Response) -> pa.Table:
+    drawn = PackedMap.of(answer.content)
+    x, y = drawn.xy / np.float32(65_535)
+    topics = np.array([*(topic["topic"] for topic in drawn.head["topics"]), -1], np.int64)
+    return pa.table({"id": drawn.head["ids"], "x": x, "y": y, "topic": topics[drawn.topic]})
+
+
 def _read(answer: httpx2.Response, call: _Call) -> Any:
     """What an answer says.
 
     Raises:
         UsageError, NotInTableError, ServiceError: as the problem is.
     """
-    if answer.is_success:
-        return call.read(answer.json())
+    if answer.is_success and answer.status_code != HTTPStatus.ACCEPTED:
+        return call.read(answer)
     try:
         detail = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
@@ -146,7 +158,7 @@ def _read(answer: httpx2.Response, call: _Call) -> Any:
 def _seconds_to_wait(answer: httpx2.Response, tries: int) -> float | None:
     """Before a service is asked again that is busy, or says when it is there again; None: it is not asked."""
     after = answer.headers.get("retry-after", "")
-    busy = answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    busy = answer.status_code in _BUSY
     back_soon = answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE and after
     if tries == _TRIES or not (busy or back_soon):
         return None
@@ -222,6 +234,29 @@ class Client(_Calls):
         """The newest topics of the table, and what changed."""
         return self._asked(self._topics())
 
+    def map(self, points: int | None = None) -> pa.Table:
+        """The map of the newest topics, a row for each document that it shows.
+
+        Args:
+            points: how many documents at most; None: as many as the service shows.
+
+        Returns:
+            ``id`` string; ``x`` and ``y`` float32, both in [0, 1]; ``topic`` int64, -1 for documents in none.
+        """
+        return self._asked(self._map(points))
+
+    def topic(self, topic: int, examples: int = 5) -> dict[str, Any]:
+        """One of them: words, typical documents, its size in each version and what happened to it."""
+        return self._asked(self._topics(f"/{topic}", examples=examples))
+
+    def topics_over(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """How many documents of each topic fall into each interval of a column of times or whole numbers."""
+        return self._asked(self._topics("/over", column=column, bins=bins))
+
+    def topics_by(self, column: str, most: int = 20) -> dict[str, Any]:
+        """The most frequent values of a column, each with its topics: count, share, lift."""
+        return self._asked(self._topics("/by", column=column, most=most))
+
     def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):
             try:
@@ -291,6 +326,22 @@ class AsyncClient(_Calls):
     async def topics(self) -> dict[str, Any]:
         """As `Client.topics`."""
         return await self._asked(self._topics())
+
+    async def map(self, points: int | None = None) -> pa.Table:
+        """As `Client.map`."""
+        return await self._asked(self._map(points))
+
+    async def topic(self, topic: int, examples: int = 5) -> dict[str, Any]:
+        """As `Client.topic`."""
+        return await self._asked(self._topics(f"/{topic}", examples=examples))
+
+    async def topics_over(self, column: str, bins: int = 20) -> dict[str, Any]:
+        """As `Client.topics_over`."""
+        return await self._asked(self._topics("/over", column=column, bins=bins))
+
+    async def topics_by(self, column: str, most: int = 20) -> dict[str, Any]:
+        """As `Client.topics_by`."""
+        return await self._asked(self._topics("/by", column=column, most=most))
 
     async def _asked(self, call: _Call) -> Any:
         for tries in range(1, _TRIES + 1):
