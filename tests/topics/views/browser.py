@@ -10,8 +10,12 @@ import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
+
+AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
+"""What checks a page for accessibility; ``npm ci --prefix tests`` fetches it."""
 
 OFFLINE = [
     "--headless",
@@ -98,9 +102,7 @@ class Browser:
     def visit(self, address, *, width=1280, height=900, dark=False, scale=1):
         """Load an address in a window of this size."""
         self.requests.clear(), self.errors.clear(), self.dialogs.clear()
-        self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
-        )
+        self.resize(width, height, scale)
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -108,6 +110,12 @@ class Browser:
         self._call("Emulation.setEmulatedMedia", features=features)
         self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=address)
+
+    def resize(self, width, height=900, scale=1):
+        """Give the window this size."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
+        )
 
     def run(self, script):
         """The value of a JavaScript expression."""
