@@ -7,7 +7,10 @@ READY := .venv/.ready
 # CUDA; where those are wanted, or another build is at hand, say so: make test-lowest TORCH=2.11.0
 TORCH ?= 2.13.0
 
-.PHONY: setup demo test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan bench-metrics dashboards explore soak dist clean
+# What the pages are checked with for accessibility comes from npm; those checks are skipped where there is none.
+AXE := tests/node_modules/axe-core/package.json
+
+.PHONY: setup demo screenshots test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan bench-metrics dashboards explore soak dist clean
 
 setup: $(READY)
 
@@ -21,8 +24,15 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/moee demo
 
-test: $(READY)
+$(AXE): tests/package-lock.json
+	-@command -v npm >/dev/null && npm ci --prefix tests --ignore-scripts --no-audit --no-fund --silent && touch $@
+
+test: $(READY) $(AXE)
 	$(BIN)/python -m pytest
+
+# Of the page, for the README; another table: make screenshots TABLE=lake/docs
+screenshots: $(READY)
+	$(BIN)/python tests/screenshots.py $(or $(TABLE),demo/docstrings)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

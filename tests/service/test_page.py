@@ -166,16 +166,6 @@ def test_what_is_not_found_and_what_is_refused_is_told(opened):
     browser.errors.clear()
 
 
-def test_everything_that_can_be_used_has_a_name(opened):
-    browser = opened("?q=oven&doc=d/0&like=d/2")
-    nameless = browser.run(
-        "[...document.querySelectorAll('button, input, select, dialog')].filter((e) => "
-        "!(e.textContent.trim() && e.matches('button')) && !e.ariaLabel && !e.labels?.length"
-        " && !e.getAttribute('aria-labelledby')).map((e) => e.outerHTML)"
-    )
-    assert nameless == []
-
-
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_nothing_lies_beyond_the_window(opened, width):
     browser = opened("?q=oven&mode=hybrid&like=d/0", width=width)

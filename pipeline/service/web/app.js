@@ -25,9 +25,10 @@ function go(change) {
   return show();
 }
 
-async function show() {
+async function show(isOtherAddress = false) {
   document.documentElement.removeAttribute("data-ready");
-  await chooseTable();
+  const isOtherTable = await chooseTable();
+  if (isOtherAddress && !isOtherTable) await filters();
   fillForm();
   await Promise.all([search(), showDocument(table, state.doc), showView(table, state, { open, choose })]);
   showMap(table.table, hits, state.topic, { open, choose });
@@ -36,10 +37,11 @@ async function show() {
 
 async function chooseTable() {
   const wanted = tables.find((each) => each.table === state.table) ?? tables[0];
-  if (wanted === table) return;
+  if (wanted === table) return false;
   table = wanted;
   document.title = $("title").textContent = `Search ${table.table}`;
   await Promise.all([showTopics(table, choose).catch((error) => tell(error.message, true)), filters()]);
+  return true;
 }
 
 const filters = () => showFilters(table, state, (name, condition) => {
@@ -158,7 +160,7 @@ function wire() {
   $("alpha").oninput = () => { $("alpha-value").textContent = Number($("alpha").value).toFixed(1); };
   $("alpha").onchange = () => go({ alpha: Number($("alpha").value) });
   $("table").onchange = () => go({ table: $("table").value, where: {}, like: [], unlike: [], alpha: null, topic: null, over: null, by: null });
-  $("filter-clear").onclick = async () => { await go({ where: {} }); await filters(); $("query").focus(); };
+  $("filter-clear").onclick = async () => { writeAddress({ page: 0, where: {} }); await show(true); $("query").focus(); };
   $("view").onchange = chooseView;
   $("topic-close").onclick = closeView;
   $("before").onclick = () => go({ page: state.page - 1 });
@@ -168,7 +170,7 @@ function wire() {
   $("csv").onclick = () => save("hits.csv", "text/csv", asCsv(hits));
   $("json").onclick = () => save("hits.json", "application/json", JSON.stringify(hits, null, 2));
   addEventListener("keydown", keys);
-  addEventListener("popstate", async () => { readAddress(); if (table) { await chooseTable(); await filters(); } await show(); });
+  addEventListener("popstate", () => { readAddress(); if (table) show(true); });
 }
 
 async function start() {

@@ -19,8 +19,8 @@ function item(hit, marks, kept, { open, like, unlike }) {
       ...bars(hit),
       ...facts.map((name) => el("span", {}, soft(`${name} `), readable(hit[name])))),
     el("div", { className: "actions" },
-      button("More like this", () => like(hit.id), { label: `More like ${hit.id}` }),
-      button("Less like this", () => unlike(hit.id), { label: `Less like ${hit.id}` })));
+      button("More like this", () => like(hit.id), { label: `More like this: ${hit.id}` }),
+      button("Less like this", () => unlike(hit.id), { label: `Less like this: ${hit.id}` })));
 }
 
 function bars(hit) {

@@ -11,8 +11,12 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
+
+AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
+"""What checks a page for accessibility; ``npm ci --prefix tests`` fetches it."""
 
 OFFLINE = [
     "--headless",
@@ -100,9 +104,7 @@ class Browser:
     def visit(self, address, *, width=1280, height=900, dark=False, scale=1):
         """Load an address in a window of this size."""
         self.requests.clear(), self.errors.clear(), self.dialogs.clear()
-        self._call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
-        )
+        self.resize(width, height, scale)
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -110,6 +112,12 @@ class Browser:
         self._call("Emulation.setEmulatedMedia", features=features)
         self._call("Page.navigate", url="about:blank")
         self._call("Page.navigate", url=address)
+
+    def resize(self, width, height=900, scale=1):
+        """Give the window this size."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
+        )
 
     def run(self, script):
         """The value of a JavaScript expression."""
