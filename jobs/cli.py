@@ -27,8 +27,10 @@ COMMANDS: Final = {
     "serve": "search, documents, facets and topics over HTTP",
     "submit": "run a command as a job on a Ray cluster",
     "jobs": "the jobs of a Ray cluster: list, logs, stop, show",
+    "infra": "container files, KubeRay manifests and clusters of machines, from one file of values",
     "models": "which models are supported; what one checkpoint is",
     "evaluate": "how good a model's vectors are, against baselines",
+    "doctor": "what is wrong with this machine, a table's storage, a cluster",
 }
 
 

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ __all__ = [
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 BROKEN_PIPE: Final = 141
+
+MIN_SECRET: Final = 6
+"""Letters; shorter values are words that stand anywhere."""
 
 PATIENCE: Final = 2.0
 """Seconds that a command may take before a log hears of it."""
@@ -103,7 +107,10 @@ def run_command(command: Command, arguments: Sequence[str] | None = None, *, pro
         with _stopped_by_sigterm(terminated):
             command.run(given, output)
     except MoeeError as error:
-        return _failed(error, output, debug=given.debug)
+        if given.debug:
+            output.progress.print(_traceback(error, given), markup=False)
+        output.progress.print(f"error: {error}", style="red", markup=False)
+        return error.exit_code
     except KeyboardInterrupt:
         output.progress.print("interrupted; what was committed stays, and the same command goes on from there")
         return TERMINATED if terminated.is_set() else INTERRUPTED
@@ -254,11 +261,16 @@ def _stopped_by_sigterm(terminated: threading.Event) -> Generator[None]:
         signal.signal(signal.SIGTERM, kept)
 
 
-def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
-    if debug:
-        output.progress.print_exception()
-    output.progress.print(f"error: {error}", style="red", markup=False)
-    return error.exit_code
+def _traceback(error: MoeeError, given: argparse.Namespace) -> str:
+    """With the answers of storages and services in it, which may repeat what they were given: that is taken out."""
+    from pipeline.table.companions.runs import is_secret_name
+
+    pairs: list[str] = getattr(given, "storage_option", [])
+    text = "".join(traceback.format_exception(error))
+    for name, value in [*os.environ.items(), *(pair.partition("=")[::2] for pair in pairs)]:
+        if is_secret_name(name) and len(value) >= MIN_SECRET:
+            text = text.replace(value, "…")
+    return text
 
 
 def _set_up(progress: Console, *, debug: bool) -> None:

@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
 
     _step(output, 3, "Search")
     table = VectorTable.open(name)
+    with output.following("indexing"):
+        table.index()  # also words, which the page of the service searches, too
     searches = {}
     for query in QUERIES:
         hits = table.search(query, k=3, columns=["id", "package", "text"])

@@ -116,7 +116,9 @@ def _submitted(jobs: Jobs, submission: Submission) -> tuple[Job, bool]:
         number = 1 + max((int(each) for each in numbers if each.isdecimal()), default=0)
         try:
             id = f"{submission.prefix}{number}"  # noqa: A001
-            jobs.submit(id, submission.entrypoint, runtime_env=submission.runtime_env, metadata=metadata)
+            with submission.modules() as modules:
+                environment = {**submission.runtime_env, **modules}
+                jobs.submit(id, submission.entrypoint, runtime_env=environment, metadata=metadata)
             return jobs.get(id), True
         except JobExistsError:
             pass

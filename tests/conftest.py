@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import logging
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -27,6 +29,23 @@ os.environ["MOEE_CACHE"] = _CACHE.name  # no test sees what other code has compu
 # How long an example takes says how busy the machine is.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+
+SCREENSHOTS = TESTS.parent / "build" / "screenshots"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where a test with a browser fails, what that shows is kept, and the report says where."""
+    report = yield
+    browser = getattr(item, "funcargs", {}).get("browser")
+    if browser is not None and report.when == "call" and report.failed:
+        with contextlib.suppress(AssertionError, OSError):  # there may be no browser any more
+            picture = SCREENSHOTS / f"{re.sub('[^a-z0-9]+', '-', item.name.lower())}.png"
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            picture.write_bytes(browser.png())
+            report.sections.append(("screenshot", str(picture)))
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,11 @@ def anchors(page):
 
 
 def commands(page):
-    """The lines of shell blocks that call `moee`, without their comments."""
+    """The lines of shell blocks that call `moee`, without their comments and where their output goes."""
     blocks = re.findall(r"```(?:sh)?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"moee [a-z]", line)]
+    words = [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"moee [a-z]", line)]
+    return [list(takewhile(lambda word: word not in {">", "|"}, given)) for given in words]
 
 
 @pages

@@ -22,7 +22,12 @@ from pipeline.errors import ClusterError, UsageError, first_line
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Mapping
 
-logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # Ray sets it to INFO
+for _loud in (
+    "ray.dashboard.modules.job.sdk",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray._private.runtime_env.packaging",
+):
+    logging.getLogger(_loud).setLevel(logging.ERROR)  # they say what our own lines say
 
 __all__ = ["DEFAULT_ADDRESS", "Job", "JobExistsError", "Jobs", "connect", "job_address"]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import tempfile
+import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from importlib.metadata import version
@@ -17,7 +20,7 @@ from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
 __all__ = ["COMMAND_KEY", "Submission"]
 
@@ -46,7 +49,7 @@ class Submission:
     python: str = "python"
     """The interpreter on the cluster's machines."""
     wheel: str | None = None
-    """Of this package, for machines whose image has its dependencies only."""
+    """Of this package, for machines that have what it depends on, but not itself or another version."""
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Variables for the job."""
 
@@ -80,8 +83,21 @@ class Submission:
         # Messages of Ray's core, which its log files have too, would come between the lines of the command.
         quiet = {"NO_COLOR": "1", "RAY_BACKEND_LOG_LEVEL": "fatal"}
         ours = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1"}
-        modules = {} if self.wheel is None else {"py_modules": [self.wheel]}
-        return {"env_vars": {**quiet, **self.environment, **ours}, **modules}
+        return {"env_vars": {**quiet, **self.environment, **ours}}
+
+    @contextmanager
+    def modules(self) -> Generator[dict[str, Any]]:
+        """The part of the runtime environment that brings the wheel, unpacked while the context lasts.
+
+        Ray would install a wheel with all that it depends on, anew on every node: gigabytes, and other versions than
+        those of the image.
+        """
+        if self.wheel is None:
+            yield {}
+            return
+        with tempfile.TemporaryDirectory(prefix="moee-wheel-") as folder, zipfile.ZipFile(self.wheel) as wheel:
+            wheel.extractall(folder)
+            yield {"py_modules": sorted(str(part) for part in Path(folder).iterdir())}
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext
+import asyncio
+from contextlib import asynccontextmanager, nullcontext, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
 from pipeline.errors import UsageError
@@ -31,14 +33,16 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(settings: ServiceSettings) -> Guard:
-    """The service as an ASGI application; its replicas are loaded while it starts.
+def create_app(settings: ServiceSettings, *, warm: bool = False) -> Guard:
+    """The service as an ASGI application; its replicas are loaded here, if it is to be `warm`, or while it starts.
 
     Raises:
-        UsageError, TableError: a table cannot be served.
+        UsageError, TableError, ModelError, FingerprintError: a table cannot be served.
     """
     metrics = Metrics()
     tables = ServedTables(settings, metrics.batches.observe)
+    if warm:
+        tables.warm_up()
     state = State(settings, tables, metrics)
 
     @asynccontextmanager
@@ -46,8 +50,9 @@ def create_app(settings: ServiceSettings) -> Guard:
         await state.run(tables.warm_up)
         state.ready.set()
         async with nullcontext() if assistants is None else assistants.running():
-            yield
-        state.threads.shutdown(wait=False, cancel_futures=True)
+            with suppress(asyncio.CancelledError):  # a server that ends and does not wait
+                yield
+        state.close()
 
     app = FastAPI(
         title="MoEE search",
@@ -58,6 +63,7 @@ def create_app(settings: ServiceSettings) -> Guard:
         redirect_slashes=False,
     )
     app.state.service = state
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)
     app.include_router(router)
     app.include_router(page_router)
     assistants = _assistants(app, settings, tables) if settings.mcp else None
@@ -91,7 +97,12 @@ def _invalid(_: Request, error: Exception) -> Response:
 
 def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem_response(Problem(error.status_code, HTTPStatus(error.status_code).description))
+    if isinstance(error.__cause__, Problem):  # of the guard, met by FastAPI while it read the body
+        return problem_response(error.__cause__)
+    said = HTTPStatus(error.status_code).description
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        said = "body: it cannot be read as JSON"
+    return problem_response(Problem(error.status_code, said, error.headers))
 
 
 def _unexpected(_: Request, __: Exception) -> Response:

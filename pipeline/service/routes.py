@@ -1,34 +1,43 @@
-"""What a service answers. Every answer is JSON; an error is a problem (`pipeline.service.problems`)."""
+"""What a service answers. Every answer but the map is JSON; an error is a problem (`pipeline.service.problems`)."""
 
 from __future__ import annotations
 
-import asyncio
+import gzip
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
 from pipeline.service.batcher import TooManyWaitingError
+from pipeline.service.maps import MAX_POINTS, StillDrawingError
 from pipeline.service.metrics import CONTENT_TYPE
-from pipeline.service.models import BatchRequest, SearchRequest
+from pipeline.service.models import MAX_BATCH_HITS, BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
+from pipeline.service.topics import by_column, current_model, over_column, overview, topic_detail
+from pipeline.table.kept import kept_columns
 from pipeline.table.query.grammar import parse_conditions, parse_version
 from pipeline.table.query.passages import passage, words_of
 from pipeline.table.query.question import Question
 from pipeline.table.schema import PASSAGE
+from pipeline.topics.versions.load import load_topics
+from pipeline.topics.views.axes import axes
+from pipeline.topics.views.over import DEFAULT_BINS
 from pipeline.values import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pyarrow as pa
+    from lance import LanceDataset
 
+    from pipeline.service.maps import ServedMap
     from pipeline.service.state import State
     from pipeline.service.tables import ServedTable
+    from pipeline.topics.versions.load import Topics
 
 __all__ = ["router"]
 
@@ -60,7 +69,7 @@ async def search_by_address(
     """Hits, best first."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=parse_version(at)
         )
@@ -71,16 +80,16 @@ async def search_by_address(
 
 @router.post("/search/batch", summary="Many queries in words at once")
 async def search_batch(request: Request, asked: BatchRequest) -> JSONResponse:
-    """The hits of each query, in their order."""
+    """The hits of each query, in their order, all of one version of the table; or one problem and no hits."""
 
     async def answer(state: State) -> Any:
         most = state.settings.limits.queries
         if len(asked.queries) > most:
             raise UsageError(f"queries: at most {most:,} at once")
-        fields = asked.model_dump(exclude={"queries", "table"})
-        single = [SearchRequest.model_construct(query=query, table=asked.table, **fields) for query in asked.queries]
-        answers = await asyncio.gather(*(_search(state, request, each) for each in single))
-        return {"table": answers[0]["table"], "answers": [each["hits"] for each in answers]}
+        if len(asked.queries) * (asked.k + asked.offset) > MAX_BATCH_HITS:
+            raise UsageError(f"queries times k and offset: at most {MAX_BATCH_HITS:,} in one batch")
+        name, found = await _found(state, request, asked.single())
+        return {"table": name, "answers": [_without_text(state, hits) for hits in found]}
 
     return await _answered(request, _values(asked), answer)
 
@@ -99,7 +108,7 @@ async def similar(
     """Hits, best first, without the document itself."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=parse_version(at)
         )
@@ -113,7 +122,7 @@ async def document(request: Request, id: str, table: Table = None, at: At = None
     """Its row, or its chunks in their order."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         rows = await state.run(served.table.document, id, parse_version(at))
         if not rows.num_rows:
             raise NotInTableError("there is no document of this id")
@@ -134,8 +143,8 @@ async def facets(
     """For each column its most frequent values with their counts, under a condition."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
-        conditions = parse_conditions(where or []) or None
+        served = await _served(state, request, table)
+        conditions = _conditions(request, where)
         _refuse_withheld(state, column, conditions)
         counts = await state.run(
             lambda: served.table.facets(column, conditions, at=parse_version(at), most=most),
@@ -147,36 +156,103 @@ async def facets(
 
 @router.get("/tables", summary="The tables that are served")
 async def tables(request: Request) -> JSONResponse:
-    """Name, rows, version, columns, and the spec of the vectors."""
+    """Name, rows, version, columns, what kept columns hold, the newest topic model, and the spec of the vectors."""
 
     async def answer(state: State) -> Any:
-        return {"tables": [await state.run(_described, state, name) for name in state.tables.names]}
+        return {"tables": [await _described(state, name) for name in state.tables.names]}
 
     return await _answered(request, None, answer)
 
 
 @router.get("/topics", summary="The topics of a table")
-async def topics(request: Request, table: Table = None) -> JSONResponse:
-    """The newest topic model: its topics, largest first, and what changed against the model before."""
-
-    async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
-        return {"table": served.name, **(await state.run(_topics, state, served))}
-
-    return await _answered(request, [table], answer)
-
-
-@router.get("/topics/{topic}", summary="A topic with its words and typical documents")
-async def topic(
-    request: Request, topic: int, examples: Annotated[int, Query(ge=0, le=100)] = 5, table: Table = None
+async def topics(
+    request: Request,
+    words: Annotated[int | None, Query(ge=0, description="at most so many of each topic; all otherwise")] = None,
+    table: Table = None,
 ) -> JSONResponse:
-    """Words by c-TF-IDF and by the embedding model, each with its weight, and the most typical documents."""
+    """The newest topic model: its topics, largest first, and what changed against the model before."""
+    return await _answered(request, [table], lambda state: _of_topics(state, request, table, overview, words))
+
+
+@router.get("/topics/over", summary="Topics over time")
+async def topics_over(
+    request: Request,
+    column: Annotated[str, Query(description="of times, dates or whole numbers", examples=["year"])],
+    bins: Annotated[int, Query(ge=2, le=200, description="at most so many intervals")] = DEFAULT_BINS,
+    table: Table = None,
+) -> JSONResponse:
+    """For each topic how many of its documents fall into each interval; topic -1: documents in none."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
-        return {"table": served.name, **(await state.run(_topic, state, served, topic, examples))}
+        _refuse_withheld(state, [column], None)
+        return await _of_topics(state, request, table, over_column, column, bins)
+
+    return await _answered(request, [column, table], answer)
+
+
+@router.get("/topics/by", summary="Topics by the values of a column")
+async def topics_by(
+    request: Request,
+    column: Annotated[str, Query(description="of texts, whole numbers, dates or truth values", examples=["author"])],
+    most: Annotated[int, Query(ge=1, le=1000, description="at most so many values")] = 20,
+    table: Table = None,
+) -> JSONResponse:
+    """For each of the most frequent values its topics: documents, share, and lift, which is share / usual share."""
+
+    async def answer(state: State) -> Any:
+        _refuse_withheld(state, [column], None)
+        return await _of_topics(state, request, table, by_column, column, most)
+
+    return await _answered(request, [column, table], answer)
+
+
+@router.get("/topics/{topic}", summary="A topic with its words, typical documents and history")
+async def topic(
+    request: Request,
+    topic: Annotated[int, Path(ge=-1, lt=1 << 31, examples=[0])],
+    examples: Annotated[int, Query(ge=0, le=100)] = 5,
+    table: Table = None,
+) -> JSONResponse:
+    """Words by c-TF-IDF and by the embedding model, the most typical documents, and its size in each version."""
+
+    async def answer(state: State) -> Any:
+        found = await _of_topics(state, request, table, topic_detail, topic, examples)
+        if state.settings.with_texts:
+            return found
+        return {**found, "examples": [{"id": example["id"]} for example in found["examples"]]}
 
     return await _answered(request, [table], answer)
+
+
+@router.get(
+    "/map",
+    summary="The topics of a table as a map: a point for each document",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        202: {"description": "it is being drawn: ask again after Retry-After seconds"},
+        304: {"description": "not changed"},
+    },
+)
+async def topic_map(
+    request: Request, table: Table = None, points: Annotated[int, Query(ge=1, le=MAX_POINTS)] = MAX_POINTS
+) -> Response:
+    """Bytes: the length of the head (uint32), the head as JSON, x and y as uint16, topics as int16; little-endian.
+
+    The head has the table's counts, its topics with their labels and colours, regions, and the ids of the points.
+    """
+
+    async def answer(state: State) -> Any:
+        return await state.maps.get(await state.run(state.tables.get, table), points, state.run)
+
+    found: ServedMap = await _told(request, [table], answer)
+    if found.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=found.headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        packed, headers = found.compressed, {**found.headers, "content-encoding": "gzip"}
+    else:
+        packed, headers = gzip.decompress(found.compressed), found.headers
+    return Response(packed, headers=headers, media_type="application/octet-stream")
 
 
 @router.get("/healthz", summary="Whether the service lives", include_in_schema=False)
@@ -212,37 +288,76 @@ async def metrics(request: Request) -> Response:
 
 
 async def _answered(request: Request, sent: Any, answer: Callable[[State], Any]) -> JSONResponse:
-    """The answer as JSON, or a problem that repeats nothing of what was `sent`."""
+    """The answer as JSON, or a problem."""
+    told = await _told(request, sent, answer)
+    state: State = request.app.state.service
+    return await state.run(lambda: JSONResponse(as_json(told)))  # ten thousand hits take half a second
+
+
+async def _told(request: Request, sent: Any, answer: Callable[[State], Any]) -> Any:
+    """What `answer` gives, or a problem that repeats nothing of what was `sent`."""
     state: State = request.app.state.service
     try:
-        return JSONResponse(await answer(state))
+        return await answer(state)
     except TooManyWaitingError as error:
         raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many queries wait", {"retry-after": "1"}) from error
+    except StillDrawingError as error:
+        raise Problem(HTTPStatus.ACCEPTED, "the map is being drawn", {"retry-after": "5"}) from error
     except MoeeError as error:
         message = state.tables.by_name(str(error))
-        raise Problem(status_of(error), without_input(message, sent)) from error
+        told = without_input(message, [sent, getattr(request.state, "conditions", None)])
+        raise Problem(status_of(error), told) from error
+
+
+def _conditions(request: Request, where: list[str] | None) -> list[dict[str, Any]] | None:
+    """The conditions of an address, whose parts no message is to repeat."""
+    request.state.conditions = parse_conditions(where or []) or None
+    return request.state.conditions
 
 
 def _values(asked: SearchRequest | BatchRequest) -> list[Any]:
-    """What was sent, without the names of the fields."""
-    return list(asked.model_dump().values())
+    """What was sent, without the names of the fields, and without the mode, which is one of three words."""
+    return list(asked.model_dump(exclude={"mode"}).values())
 
 
 async def _search(state: State, request: Request, asked: SearchRequest) -> dict[str, Any]:
+    name, (hits,) = await _found(state, request, [asked])
+    shown = _without_text(state, hits)
+    return {"table": name, "hits": shown, **_marks(asked.query, shown)}
+
+
+async def _found(state: State, request: Request, asked: Sequence[SearchRequest]) -> tuple[str, list[pa.Table]]:
+    """The table's name, and the hits of searches that differ in query and alpha only."""
+    for each in asked:
+        _check(state, each)
+    served = await _served(state, request, asked[0].table)
+    hits, together = await served.search([_question(each) for each in asked], state.run)
+    counted = {"queries": len(asked), "batch": together, "hits": sum(each.num_rows for each in hits)}
+    request.state.told.update(counted)
+    return served.name, hits
+
+
+async def _served(state: State, request: Request, name: str | None) -> ServedTable:
+    """The table that is asked, which the log of requests is told."""
+    served: ServedTable = await state.run(state.tables.get, name)
+    request.state.told = {"table": served.name}
+    return served
+
+
+def _check(state: State, asked: SearchRequest) -> None:
     limits = state.settings.limits
     if asked.k + asked.offset > limits.k:
         raise UsageError(f"k and offset: at most {limits.k:,} together")
     if isinstance(asked.query, str) and len(asked.query) > limits.query_letters:
         raise UsageError(f"the query: at most {limits.query_letters:,} characters")
     _refuse_withheld(state, [asked.group_by], asked.where)
-    served: ServedTable = await state.run(state.tables.get, asked.table)
+
+
+def _question(asked: SearchRequest) -> Question:
     fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__ if hasattr(asked, name)}
     if isinstance(asked.query, list):
         fields["query"] = np.asarray(asked.query, np.float32)
-    hits = await served.search(Question.of(**fields), state.run)
-    request.state.told = {"table": served.name, "hits": hits.num_rows}
-    shown = _without_text(state, hits)
-    return {"table": served.name, "hits": as_json(shown), **_marks(asked.query, shown)}
+    return Question.of(**fields)
 
 
 def _marks(query: str | list[float] | None, hits: pa.Table) -> dict[str, Any]:
@@ -273,36 +388,35 @@ def _without_text(state: State, rows: pa.Table) -> pa.Table:
     return rows.drop_columns([name for name in ("text", PASSAGE) if name in rows.column_names])
 
 
-def _described(state: State, name: str) -> dict[str, Any]:
-    served = state.tables.get(name)
+async def _described(state: State, name: str) -> dict[str, Any]:
+    served: ServedTable = await state.run(state.tables.get, name)
     dataset = served.table.dataset()
+    kept = await state.answers.get((name, dataset.version, "kept"), lambda: _kept(dataset))
+    model = await state.run(current_model, served.table)
     return {
         "table": name,
         "rows": dataset.count_rows(),
         "version": dataset.version,
         "columns": {field.name: str(field.type) for field in dataset.schema},
+        "kept": kept,
+        "topics": None if model is None else {"version": model.version, "count": model.topics},
         "spec": served.table.spec.model_dump(mode="json"),
     }
 
 
-def _topics(state: State, served: ServedTable) -> dict[str, Any]:
-    from pipeline.topics import load_topics
-
-    found = load_topics(served.table)
-    model = found.model
-    views = [_view(state, view) for view in found.overview(examples=0)]
-    figures = {"version": model.version, "documents": model.documents, "outliers": model.outliers}
-    return {**figures, "created": as_json(model.created), "topics": views, "events": as_json(found.events())}
+def _kept(dataset: LanceDataset) -> list[dict[str, Any]]:
+    over, by = axes(dataset)
+    return [
+        {**asdict(column), "over": column.name in over, "by": column.name in by}
+        for column in kept_columns(dataset.schema)
+    ]
 
 
-def _topic(state: State, served: ServedTable, topic: int, examples: int) -> dict[str, Any]:
-    from pipeline.topics import load_topics
-
-    return _view(state, load_topics(served.table).show(topic, examples))
-
-
-def _view(state: State, view: Any) -> dict[str, Any]:
-    shown = asdict(view)
-    if not state.settings.with_texts:
-        shown["examples"] = [{"id": example["id"]} for example in shown["examples"]]
-    return as_json(shown)
+async def _of_topics(
+    state: State, request: Request, table: str | None, view: Callable[..., Any], *asked: Any
+) -> dict[str, Any]:
+    """What `view` says of a table's newest topics; kept until the table or its topics change."""
+    served = await _served(state, request, table)
+    found: Topics = await state.run(load_topics, served.table)
+    key = (served.name, served.table.dataset().version, found.model.model, view.__name__, *asked)
+    return {"table": served.name, **(await state.answers.get(key, lambda: view(found, *asked)))}

@@ -1,4 +1,4 @@
-"""What the routes of one application share: settings, tables, what is counted, threads."""
+"""What the routes of one application share: settings, tables, what is counted, maps, threads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.service.maps import Maps
+from pipeline.service.topics import KeptAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +32,16 @@ class State:
     tables: ServedTables
     metrics: Metrics
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    maps: Maps = field(default_factory=Maps)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "search"))
+    answers: KeptAnswers = field(default_factory=KeptAnswers)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
         """Call a function in a thread."""
         return asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments))
+
+    def close(self) -> None:
+        """End the threads, and what is being drawn."""
+        self.maps.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        self.answers.close()

@@ -4,48 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
-import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import uvicorn
 
-from pipeline.service import page, routes
+from pipeline.service import page
 from pipeline.service.app import create_app
 from pipeline.service.settings import ServiceSettings
 from pipeline.tokens import new_token, token_hash
 
 
 @pytest.fixture(scope="module")
-def browser(load, tmp_path_factory):
-    module = load("topics/views/browser.py")
-    if module.executable() is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    browser = module.Browser(tmp_path_factory.mktemp("chromium"))
-    yield browser
-    browser.close()
-
-
-def serving(app):
-    """Serve in a thread: the server, and its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    while not server.started:
-        assert thread.is_alive()
-        time.sleep(0.02)
-    return server, thread, f"http://127.0.0.1:{listening.getsockname()[1]}/"
-
-
-@pytest.fixture(scope="module")
-def address(table):
-    server, thread, address = serving(create_app(ServiceSettings(tables=(str(table.location),))))
-    yield address
-    server.should_exit = True
-    thread.join(20)
+def address(table, serve):
+    with serve(create_app(ServiceSettings(tables=(str(table.location),)))) as address:
+        yield address
 
 
 @pytest.fixture
@@ -59,8 +31,7 @@ def opened(browser, address):
 
     yield opened
     assert all(url.startswith((address, "about:", "data:", "blob:")) for url in browser.requests), browser.requests
-    # Where a table has no topics, the service's answer to whether it has some is 404.
-    assert not [error for error in browser.errors if "404" not in str(error)]
+    assert not browser.errors
 
 
 def is_ready(browser):
@@ -150,22 +121,6 @@ def test_a_document_opens_and_the_way_back_closes_it(opened):
     assert ids(browser) == before
 
 
-def test_topics_are_browsed_down_to_a_document(opened, monkeypatch):
-    view = {"topic": 3, "label": "motors", "size": 10, "words": [["motor", 0.9], ["engine", 0.5]], "examples": []}
-    events = [{"event": "born", "topic": 3, "other": None}]
-    monkeypatch.setattr(routes, "_topics", lambda *_: {"documents": 30, "topics": [view], "events": events})
-    monkeypatch.setattr(routes, "_topic", lambda *_: view | {"examples": [{"id": "d/4", "text": "motor engine"}]})
-    browser = opened()
-    assert all_of(browser, "#topic-list li") == ["motors10"]
-    assert all_of(browser, "#events li") == ["born: motors"]
-    browser.click_on("#topic-list button")
-    browser.wait("!document.querySelector('#topic-shown').hidden")
-    assert all_of(browser, "#topic-shown p") == ["motor, engine"]
-    browser.click_on("#topic-shown li button")
-    browser.wait("document.querySelector('#document').open")
-    assert asked(browser) == {"doc": ["d/4"]}
-
-
 def test_an_address_that_is_shared_shows_the_same(opened):
     browser = opened("?q=rocket&mode=hybrid&alpha=2&page=1&where=%7B%22theme%22%3A%5B%22space%22%2C%22food%22%5D%7D")
     first = ids(browser), all_of(browser, "#status")
@@ -211,16 +166,6 @@ def test_what_is_not_found_and_what_is_refused_is_told(opened):
     browser.errors.clear()
 
 
-def test_everything_that_can_be_used_has_a_name(opened):
-    browser = opened("?q=oven&doc=d/0&like=d/2")
-    nameless = browser.run(
-        "[...document.querySelectorAll('button, input, select, dialog')].filter((e) => "
-        "!(e.textContent.trim() && e.matches('button')) && !e.ariaLabel && !e.labels?.length"
-        " && !e.getAttribute('aria-labelledby')).map((e) => e.outerHTML)"
-    )
-    assert nameless == []
-
-
 @pytest.mark.parametrize("width", [360, 768, 1280])
 def test_nothing_lies_beyond_the_window(opened, width):
     browser = opened("?q=oven&mode=hybrid&like=d/0", width=width)
@@ -234,14 +179,13 @@ def test_dark_is_dark(opened):
     assert opened().picture()[-5, 5].mean() > 200
 
 
-def test_texts_are_shown_as_text(browser, make_table, tmp_path):
+def test_texts_are_shown_as_text(browser, serve, make_table, tmp_path):
     evil = "<img src=x onerror=alert(1)> oven"
     hostile = make_table(str(tmp_path / "evil"), [evil])
     hostile.index()
     token = new_token()
     settings = ServiceSettings(tables=(str(hostile.location),), token_hash=token_hash(token))
-    server, thread, address = serving(create_app(settings))
-    try:
+    with serve(create_app(settings)) as address:
         browser.visit(address + "?q=oven&mode=text&doc=d/0")
         browser.wait("document.querySelector('#token-dialog')?.open")
         browser.type("#token", token)
@@ -252,9 +196,6 @@ def test_texts_are_shown_as_text(browser, make_table, tmp_path):
         assert not browser.run("document.querySelectorAll('img').length")
         assert not browser.dialogs
         assert token not in browser.run("location.href + JSON.stringify({...sessionStorage, ...localStorage})")
-    finally:
-        server.should_exit = True
-        thread.join(20)
 
 
 def test_no_file_of_the_page_names_another_host(served):
@@ -263,8 +204,32 @@ def test_no_file_of_the_page_names_another_host(served):
     for name in names:
         answer = served("GET", f"/web/{name}")
         assert answer.status_code == 200
-        assert not re.search(r"https?:|[\"'(]//", answer.text)
-        assert not re.search(r"\son\w+=|style=|innerHTML|<script>|<style>", answer.text)
+        text = answer.text.replace("http://www.w3.org/2000/svg", "a name, from which nothing is fetched")
+        assert not re.search(r"https?:|[\"'(]//", text)
+        assert not re.search(r"\son\w+=|style=|innerHTML|<script>|<style>", text)
     assert served("GET", "/").text == served("GET", "/web/index.html").text
     assert served("GET", "/web/app.py").status_code == 404
     assert served("GET", "/web/..%2Fapp.py").status_code == 404
+
+
+def test_files_are_fetched_once_and_together_and_are_small(served):
+    files = page._files()
+    first = served("GET", "/web/app.js")
+    assert first.headers["cache-control"] == "no-cache"
+    again = served("GET", "/web/app.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    imported = {name for file in files if file.endswith(".js") for name in imports(files[file][0].decode())}
+    loaded = set(re.findall(r'="/web/(\w+\.js)"', files["index.html"][0].decode()))
+    at_once, found = {"app.js"}, {"app.js"}
+    while found:
+        found = {name for file in found for name in imports(files[file][0].decode())} - at_once
+        at_once |= found
+    assert loaded == at_once
+    assert imported | {"app.js", "topic.js"} == {name for name in files if name.endswith(".js")}
+    sizes = [served("GET", f"/web/{name}").num_bytes_downloaded for name in [*at_once, "index.html", "style.css"]]
+    assert sum(sizes) < 20_000
+
+
+def imports(script):
+    """The modules that a module needs before it runs."""
+    return set(re.findall(r'from "\./(\w+\.js)"', script))

@@ -19,6 +19,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 
 from pipeline.errors import MoeeError, RunError, UsageError, first_line
 from pipeline.flow.engines.base import Replicas
+from pipeline.flow.engines.ray_token import send_token, token_for_own_cluster
 from pipeline.logs import FORMAT_VARIABLE, wants_json
 from pipeline.threads import SPIN_BRIEFLY
 
@@ -96,11 +97,13 @@ def _connect(address: str | None) -> None:
     verbose = logger.isEnabledFor(logging.DEBUG)
     quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
     if address:
+        send_token()
         logs = {FORMAT_VARIABLE: "json"} if wants_json() else {}
         ray.init(address=address, runtime_env={"env_vars": {**WORKER_ENVIRONMENT, **logs}}, **quiet)
         return
     for name, value in {**WORKER_ENVIRONMENT, **LOCAL_ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
+    token_for_own_cluster()
     with warnings.catch_warnings():
         # lance and lancedb warn of every fork; Ray's children replace themselves by exec at once.
         warnings.filterwarnings("ignore", message=r".*(fork-safe|fork support)")

@@ -1,11 +1,13 @@
 // The page: what people do changes the address, and the address says what is asked and shown.
 
-import { $, button, count, el, shown } from "./dom.js";
-import { keptNames, showFilters } from "./filters.js";
+import { showDocument } from "./document.js";
+import { $, button, count, el } from "./dom.js";
+import { showFilters } from "./filters.js";
 import { asCsv, save, showHits } from "./hits.js";
+import { showMap } from "./map.js";
 import { ask, get } from "./service.js";
 import { question, readAddress, state, writeAddress } from "./state.js";
-import { showTopics } from "./topics.js";
+import { markTopic, showTopics, showView } from "./topics.js";
 
 let tables = [];
 let table = null;
@@ -23,20 +25,23 @@ function go(change) {
   return show();
 }
 
-async function show() {
+async function show(isOtherAddress = false) {
   document.documentElement.removeAttribute("data-ready");
-  await chooseTable();
+  const isOtherTable = await chooseTable();
+  if (isOtherAddress && !isOtherTable) await filters();
   fillForm();
-  await Promise.all([search(), showDocument()]);
+  await Promise.all([search(), showDocument(table, state.doc), showView(table, state, { open, choose })]);
+  showMap(table.table, hits, state.topic, { open, choose });
   document.documentElement.dataset.ready = "yes";
 }
 
 async function chooseTable() {
   const wanted = tables.find((each) => each.table === state.table) ?? tables[0];
-  if (wanted === table) return;
+  if (wanted === table) return false;
   table = wanted;
-  document.title = `Search ${table.table}`;
-  await Promise.all([showTopics(table.table, open), filters()]);
+  document.title = $("title").textContent = `Search ${table.table}`;
+  await Promise.all([showTopics(table, choose).catch((error) => tell(error.message, true)), filters()]);
+  return true;
 }
 
 const filters = () => showFilters(table, state, (name, condition) => {
@@ -48,6 +53,8 @@ const filters = () => showFilters(table, state, (name, condition) => {
 function fillForm() {
   state.table = tables.length > 1 ? table.table : null;
   const { combine, alpha } = table.spec;
+  markTopic(state);
+  $("filter-clear").hidden = Object.keys(state.where).length === 0;
   $("table").value = table.table;
   $("query").value = state.q;
   $("mode").value = state.mode;
@@ -78,7 +85,7 @@ async function search() {
   try {
     const answer = await ask("/search", { body: asked, signal: mine.signal });
     hits = answer.hits;
-    showHits(hits, answer.marks, keptNames(table.columns), { open, like, unlike });
+    showHits(hits, answer.marks, table.kept.map(({ name }) => name), { open, like, unlike });
     answered = asking;
     tell(hits.length ? `Results ${asked.offset + 1} to ${asked.offset + hits.length}` : nothing());
   } catch (error) {
@@ -106,24 +113,21 @@ const unlike = (id) => go({
   unlike: [...new Set([...state.unlike, id])],
 });
 
-async function showDocument() {
-  if (state.doc === null) {
-    $("document").close();
-    return;
-  }
-  const path = `/documents/${encodeURIComponent(state.doc)}`;
-  try {
-    const { rows } = await get(path, { table: table.table });
-    $("document-facts").replaceChildren(...keptNames(table.columns).concat("source")
-      .filter((name) => rows[0][name] !== null && rows[0][name] !== undefined)
-      .flatMap((name) => [el("dt", {}, name), el("dd", {}, shown(rows[0][name]))]));
-    $("document-text").replaceChildren(...rows.map((row) => el("p", {}, row.text ?? "The text is not served.")));
-  } catch (error) {
-    $("document-facts").replaceChildren();
-    $("document-text").replaceChildren(el("p", { className: "error" }, error.message));
-  }
-  $("document-name").textContent = state.doc;
-  if (!$("document").open) $("document").showModal();
+async function choose(topic) {
+  await go({ topic, page: state.page });
+  $("topic-name").focus();
+}
+
+// First the topic, then the view of all; the focus goes back to where the topic was found.
+async function closeView() {
+  const left = state.topic;
+  await go(left === null ? { over: null, by: null, page: state.page } : { topic: null, page: state.page });
+  ($("topic-list").querySelector(`[data-topic="${left}"]`) ?? $("query")).focus();
+}
+
+function chooseView() {
+  const [kind, ...column] = $("view").value.split(":");
+  go({ over: null, by: null, page: state.page, ...(kind && { [kind]: column.join(":") }) });
 }
 
 function keys(event) {
@@ -155,7 +159,10 @@ function wire() {
   $("k").onchange = () => go({ k: Number($("k").value) });
   $("alpha").oninput = () => { $("alpha-value").textContent = Number($("alpha").value).toFixed(1); };
   $("alpha").onchange = () => go({ alpha: Number($("alpha").value) });
-  $("table").onchange = () => go({ table: $("table").value, where: {}, like: [], unlike: [], alpha: null });
+  $("table").onchange = () => go({ table: $("table").value, where: {}, like: [], unlike: [], alpha: null, topic: null, over: null, by: null });
+  $("filter-clear").onclick = async () => { writeAddress({ page: 0, where: {} }); await show(true); $("query").focus(); };
+  $("view").onchange = chooseView;
+  $("topic-close").onclick = closeView;
   $("before").onclick = () => go({ page: state.page - 1 });
   $("after").onclick = () => go({ page: state.page + 1 });
   $("close").onclick = () => go({ doc: null, page: state.page });
@@ -163,7 +170,7 @@ function wire() {
   $("csv").onclick = () => save("hits.csv", "text/csv", asCsv(hits));
   $("json").onclick = () => save("hits.json", "application/json", JSON.stringify(hits, null, 2));
   addEventListener("keydown", keys);
-  addEventListener("popstate", async () => { readAddress(); if (table) { await chooseTable(); await filters(); } await show(); });
+  addEventListener("popstate", () => { readAddress(); if (table) show(true); });
 }
 
 async function start() {

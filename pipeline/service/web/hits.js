@@ -1,6 +1,7 @@
 // The list of hits.
 
-import { $, button, el, shown } from "./dom.js";
+import { bar } from "./charts.js";
+import { $, button, el, readable, shown, soft } from "./dom.js";
 
 const COSINES = [["_cos_h", "hidden state"], ["_cos_r", "routing"]];
 
@@ -16,19 +17,15 @@ function item(hit, marks, kept, { open, like, unlike }) {
     text ? el("p", { className: "passage" }, ...marked(text, marks)) : null,
     el("div", { className: "facts" },
       ...bars(hit),
-      ...facts.map((name) => el("span", {}, el("span", { className: "soft" }, `${name} `), shown(hit[name])))),
+      ...facts.map((name) => el("span", {}, soft(`${name} `), readable(hit[name])))),
     el("div", { className: "actions" },
-      button("More like this", () => like(hit.id), { label: `More like ${hit.id}` }),
-      button("Less like this", () => unlike(hit.id), { label: `Less like ${hit.id}` })));
+      button("More like this", () => like(hit.id), { label: `More like this: ${hit.id}` }),
+      button("Less like this", () => unlike(hit.id), { label: `Less like this: ${hit.id}` })));
 }
 
 function bars(hit) {
-  return COSINES.filter(([name]) => typeof hit[name] === "number").map(([name, label]) => {
-    const value = hit[name];
-    const bar = el("span", { className: "bar" }, el("span"));
-    bar.firstChild.style.width = `${Math.round(100 * Math.min(1, Math.max(0, value)))}%`;
-    return el("span", { className: "cosine" }, `${label} `, bar, ` ${value.toFixed(2)}`);
-  });
+  return COSINES.filter(([name]) => typeof hit[name] === "number").map(([name, label]) =>
+    el("span", { className: "cosine" }, `${label} `, bar(hit[name]), ` ${hit[name].toFixed(2)}`));
 }
 
 // Marks count characters, as Python does, not UTF-16 units.

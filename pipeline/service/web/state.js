@@ -1,6 +1,7 @@
 // What is asked, as an address that can be shared.
 
-const EMPTY = { table: null, q: "", mode: "vector", alpha: null, k: 10, page: 0, like: [], unlike: [], where: {}, doc: null };
+const EMPTY = { table: null, q: "", mode: "vector", alpha: null, k: 10, page: 0, like: [], unlike: [], where: {},
+  topic: null, over: null, by: null, doc: null };
 
 export const state = structuredClone(EMPTY);
 
@@ -16,6 +17,9 @@ export function readAddress() {
     like: given.getAll("like"),
     unlike: given.getAll("unlike"),
     where: conditions(given.get("where")),
+    topic: /^\d+$/.test(given.get("topic")) ? Number(given.get("topic")) : null,
+    over: given.get("over"),
+    by: given.has("over") ? null : given.get("by"),
     doc: given.get("doc"),
   });
 }

@@ -161,7 +161,7 @@ class TopicTables:
         Raises:
             TopicError: the table is gone.
         """
-        dataset = self._of_model(kind, model)
+        dataset = self.of_model(kind, model)
         with storage_errors("read", self.location.sibling(kind)):
             return dataset.to_table(columns=columns, filter=written_by(model.version, model.model))
 
@@ -171,7 +171,7 @@ class TopicTables:
         Raises:
             TableError: nothing can be written there.
         """
-        dataset = self._of_model("topics", model)
+        dataset = self.of_model("topics", model)
         rows = self.read("topics", model)
         points = [coordinates.get(topic, (None, None)) for topic in rows.column("topic").to_pylist()]
         for axis, name in enumerate(("x", "y")):
@@ -186,11 +186,16 @@ class TopicTables:
         Raises:
             TopicError: the table is gone.
         """
-        dataset = self._of_model("topic_assignments", model)
+        dataset = self.of_model("topic_assignments", model)
         with storage_errors("read", self.location.sibling("topic_assignments")):
             yield from current_rows(dataset, self.version_range(model), columns)
 
-    def _of_model(self, kind: Companion, model: TopicModel) -> lance.LanceDataset:
+    def of_model(self, kind: Companion, model: TopicModel) -> lance.LanceDataset:
+        """The table that holds the rows of a model.
+
+        Raises:
+            TopicError: it is gone.
+        """
         dataset = self.open(kind)
         if dataset is None:
             raise TopicError(f"{self.location.sibling(kind)} is gone, and with it model {model.version}: fit again")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.topics.versions.load import Topics
 
-__all__ = ["DEFAULT_BINS", "topics_over"]
+__all__ = ["DEFAULT_BINS", "microseconds", "topics_over"]
 
 DEFAULT_BINS: Final = 20
 MAX_BINS: Final = 1_000
@@ -77,13 +77,13 @@ def _is_number(topics: Topics, column: str) -> bool:
 def _values(topics: Topics, index: TopicIndex, column: str) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Numbers, or microseconds since 1970, and topics of the documents that have both, both int64 [> 0]."""
     for values, found in stream_column(topics, index, column):
-        numbers = values if pa.types.is_integer(values.type) else _microseconds(values)
+        numbers = values if pa.types.is_integer(values.type) else microseconds(values)
         present = numbers.is_valid().to_numpy(zero_copy_only=False)
         if present.any():
             yield numbers.drop_null().cast(pa.int64()).to_numpy(), found[present]
 
 
-def _microseconds(values: pa.Array) -> pa.Array:
+def microseconds(values: pa.Array) -> pa.Array:
     """Microseconds since 1970, int64; null where a value is no time."""
     if pa.types.is_temporal(values.type):
         return values.cast(pa.timestamp("us"), safe=False).cast(pa.int64())

@@ -19,8 +19,10 @@ def wait_for(true, seconds=180):
         time.sleep(0.5)
 
 
-def jobs_of(cluster):
-    return json.loads(cluster("jobs", "list", "--json").stdout)["jobs"]
+def jobs_of(cluster, table):
+    """The jobs that embed into a table."""
+    known = json.loads(cluster("jobs", "list", "--json").stdout)["jobs"]
+    return [job for job in known if str(table) in job["command"]]
 
 
 def corpus(lab, folder, count):
@@ -40,7 +42,7 @@ def test_two_that_submit_the_same_get_one_job_over_connections_that_break(nodes,
     folder, table = corpus(lab, tmp_path / "docs", 40), tmp_path / "lake" / "docs"
     command = ("submit", "--", "embed", folder, "--table", table, *EMBED, "--then", "index,topics")
     both = [nodes.start(*command, address=way.address) for _ in range(2)]
-    wait_for(lambda: len(jobs_of(nodes)) == 1 and jobs_of(nodes)[0]["status"] == "running")
+    wait_for(lambda: [job["status"] for job in jobs_of(nodes, table)] == ["running"])
     for _ in range(4):
         time.sleep(4)
         way.cut()
@@ -50,24 +52,24 @@ def test_two_that_submit_the_same_get_one_job_over_connections_that_break(nodes,
         assert out.count("320 documents (") == 1, out
         assert "connection lost" in err
         assert len({line for line in out.splitlines() if "documents (" in line}) == 1
-    assert len(jobs_of(nodes)) == 1
+    assert len(jobs_of(nodes, table)) == 1
     assert sum("attached to" in err for _, err in outs) == 1
     assert len(lab.stored(table)) == 320
 
 
 def test_a_run_that_is_stopped_goes_on_later_and_outlives_a_worker(nodes, heads, lab, tmp_path):
-    folder, table = corpus(lab, tmp_path / "docs", 4000), tmp_path / "lake" / "docs"
+    folder, table = corpus(lab, tmp_path / "docs", 5000), tmp_path / "lake" / "docs"
     command = ("submit", "--", "embed", folder, "--table", table, *EMBED)
     first = nodes.start(*command)
     wait_for(lambda: lab.rows_in(table) > 0)
-    name = next(job["job"] for job in jobs_of(nodes) if job["status"] == "running")
+    (name,) = (job["job"] for job in jobs_of(nodes, table))
     stopped = nodes("jobs", "stop", name)
     assert "stopped" in stopped.stdout, stopped
     out, err = first.communicate(timeout=60)
     assert first.returncode == 143, err
     assert "interrupted; what was committed stays" in out
     before = lab.rows_in(table)
-    assert 0 < before < 32000
+    assert 0 < before < 40_000
 
     second = nodes.start(*command)
     wait_for(lambda: lab.rows_in(table) > before)
@@ -75,7 +77,7 @@ def test_a_run_that_is_stopped_goes_on_later_and_outlives_a_worker(nodes, heads,
     nodes.head.add_worker()
     out, err = second.communicate(timeout=600)
     assert second.returncode == 0, out + err
-    assert len(lab.stored(table)) == 32000
+    assert len(lab.stored(table)) == 40_000
 
 
 def test_a_cluster_without_gpus_is_told_in_one_line(nodes, lab, tmp_path):
