@@ -10,7 +10,7 @@ TORCH ?= 2.13.0
 # What the pages are checked with for accessibility comes from npm; those checks are skipped where there is none.
 AXE := tests/node_modules/axe-core/package.json
 
-.PHONY: setup demo screenshots test test-slow test-lowest fuzz lint format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service explore soak clean
+.PHONY: setup demo screenshots test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan bench-metrics dashboards explore soak dist clean
 
 setup: $(READY)
 
@@ -52,6 +52,17 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
+# Asks api.osv.dev about every version of constraints.txt, so it is no part of lint; the auditor has an environment of its own.
+audit: .venv-audit/.ready
+	@.venv-audit/bin/pip-audit --vulnerability-service osv --requirement constraints.txt --no-deps --disable-pip 2> .venv-audit/log || \
+		{ if grep -q ConnectionError .venv-audit/log; then echo "audit: api.osv.dev cannot be reached from here; nothing was checked"; \
+		else cat .venv-audit/log; fi; exit 1; }
+
+.venv-audit/.ready:
+	test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'
+	@touch $@
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -81,6 +92,17 @@ bench-search: $(READY)
 bench-service: $(READY)
 	@test -n "$(TABLE)" || { echo "Say which table: make bench-service TABLE=demo/docstrings (make demo makes it)"; exit 1; }
 	$(BIN)/python tests/bench/service.py $(TABLE)
+	$(BIN)/python tests/bench/map_frames.py $(TABLE)
+
+bench-plan: $(READY)
+	@test -n "$(NEWSGROUPS)$(OPENSTAX)" || { echo "Say which corpora: make bench-plan NEWSGROUPS=FILE OPENSTAX=FILE"; exit 1; }
+	$(BIN)/python tests/bench/plan.py $(NEWSGROUPS) $(OPENSTAX)
+
+bench-metrics: $(READY)
+	$(BIN)/python tests/bench/metrics.py
+
+dashboards: $(READY)
+	$(BIN)/python -m jobs.dashboards.render infra
 
 explore: $(READY)
 	$(BIN)/python tests/bench/orders.py $(EXPLORE)
@@ -91,6 +113,16 @@ soak: $(READY)
 fuzz: $(READY)
 	$(BIN)/python tests/soak/fuzz.py $(FUZZ)
 
+# A release: wheel and sdist, and the wheel tried in an environment that has nothing else.
+dist: $(READY)
+	rm -rf dist build/dist && mkdir -p build/dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(PYTHON) -m venv --clear .venv-dist
+	.venv-dist/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt dist/*.whl
+	cd build/dist && ../../.venv-dist/bin/moee demo && ../../.venv-dist/bin/moee infra render
+	diff --recursive infra build/dist/infra
+	@ls dist
+
 clean:
-	rm -rf .venv .venv-lowest build dist .pytest_cache .ruff_cache .hypothesis demo
+	rm -rf .venv .venv-lowest .venv-dist .venv-audit build dist .pytest_cache .ruff_cache .hypothesis demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,7 +12,9 @@ from jobs.command import run_command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
+    from jobs.command import Command
+
+__all__ = ["COMMANDS", "command_of", "main"]
 
 COMMANDS: Final = {
     "demo": "the whole pipeline, offline, on text found on this machine",
@@ -23,8 +25,12 @@ COMMANDS: Final = {
     "delete": "remove documents for good",
     "inspect": "what a table holds: spec, rows, rejects, runs, topics",
     "serve": "search, documents, facets and topics over HTTP",
+    "submit": "run a command as a job on a Ray cluster",
+    "jobs": "the jobs of a Ray cluster: list, logs, stop, show",
+    "infra": "container files, KubeRay manifests and clusters of machines, from one file of values",
     "models": "which models are supported; what one checkpoint is",
     "evaluate": "how good a model's vectors are, against baselines",
+    "doctor": "what is wrong with this machine, a table's storage, a cluster",
 }
 
 
@@ -41,9 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: there is no command {name!r} (moee --help lists them)", file=sys.stderr)
         return 2
-    status = run_command(import_module(f"jobs.{name}").COMMAND, rest)
+    status = run_command(command_of(name), rest)
     sys.stdout.flush()
     return status
+
+
+def command_of(name: str) -> Command:
+    """The command of a name in `COMMANDS`."""
+    return import_module(f"jobs.{name}").COMMAND
 
 
 def _help() -> str:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from rich.text import Text
 
 from pipeline.errors import MoeeError, UsageError, first_line
 from pipeline.garbage import collect_rarely
+from pipeline.logs import JsonLines, log_json, wants_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -34,6 +36,7 @@ __all__ = [
     "Command",
     "Output",
     "command_group",
+    "parse_command",
     "parse_pairs",
     "printable",
     "run_command",
@@ -46,6 +49,9 @@ __all__ = [
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143
 BROKEN_PIPE: Final = 141
+
+MIN_SECRET: Final = 6
+"""Letters; shorter values are words that stand anywhere."""
 
 PATIENCE: Final = 2.0
 """Seconds that a command may take before a log hears of it."""
@@ -89,22 +95,22 @@ class Command:
 
 def run_command(command: Command, arguments: Sequence[str] | None = None, *, program: str | None = None) -> int:
     """Parse, run, and turn errors into one line and an exit status: 0 done, 2 wrong usage, 1 any other error."""
-    parser = _Parser(prog=program or f"moee {command.name}", **_described(command))
-    command.configure(parser)
-    _common_options(parser)
-    given = parser.parse_args(arguments)
-    output = Output(
-        people=Console(stderr=given.json, highlight=False, emoji=False, soft_wrap=True),
-        progress=Console(stderr=True, highlight=False, emoji=False, soft_wrap=True),
-        json=given.json,
-    )
+    given = parse_command(command, arguments, program=program)
+    try:
+        output = _output(as_json=given.json, logs_json=wants_json())
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     _set_up(output.progress, debug=given.debug)
     terminated = threading.Event()
     try:
         with _stopped_by_sigterm(terminated):
             command.run(given, output)
     except MoeeError as error:
-        return _failed(error, output, debug=given.debug)
+        if given.debug:
+            output.progress.print(_traceback(error, given), markup=False)
+        output.progress.print(f"error: {error}", style="red", markup=False)
+        return error.exit_code
     except KeyboardInterrupt:
         output.progress.print("interrupted; what was committed stays, and the same command goes on from there")
         return TERMINATED if terminated.is_set() else INTERRUPTED
@@ -118,6 +124,16 @@ def run_command(command: Command, arguments: Sequence[str] | None = None, *, pro
         output.progress.print(line, style="red", markup=False)
         return 1
     return 0
+
+
+def parse_command(
+    command: Command, arguments: Sequence[str] | None = None, *, program: str | None = None
+) -> argparse.Namespace:
+    """The arguments of a command. A wrong call ends the process with status 2, after one line on stderr."""
+    parser = _Parser(prog=program or f"moee {command.name}", **_described(command))
+    command.configure(parser)
+    _common_options(parser)
+    return parser.parse_args(arguments)
 
 
 def command_group(name: str, description: str, actions: Sequence[Command], examples: Sequence[str] = ()) -> Command:
@@ -186,6 +202,13 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def _output(*, as_json: bool, logs_json: bool) -> Output:
+    plain: dict[str, Any] = {"highlight": False, "emoji": False, "soft_wrap": True}
+    lines: Any = JsonLines(sys.stderr)
+    progress = Console(file=lines, **plain) if logs_json else Console(stderr=True, **plain)
+    return Output(people=progress if as_json else Console(**plain), progress=progress, json=as_json)
+
+
 def _described(command: Command) -> dict[str, Any]:
     return {
         "description": command.help,
@@ -238,20 +261,28 @@ def _stopped_by_sigterm(terminated: threading.Event) -> Generator[None]:
         signal.signal(signal.SIGTERM, kept)
 
 
-def _failed(error: MoeeError, output: Output, *, debug: bool) -> int:
-    if debug:
-        output.progress.print_exception()
-    output.progress.print(f"error: {error}", style="red", markup=False)
-    return error.exit_code
+def _traceback(error: MoeeError, given: argparse.Namespace) -> str:
+    """With the answers of storages and services in it, which may repeat what they were given: that is taken out."""
+    from pipeline.table.companions.runs import is_secret_name
+
+    pairs: list[str] = getattr(given, "storage_option", [])
+    text = "".join(traceback.format_exception(error))
+    for name, value in [*os.environ.items(), *(pair.partition("=")[::2] for pair in pairs)]:
+        if is_secret_name(name) and len(value) >= MIN_SECRET:
+            text = text.replace(value, "…")
+    return text
 
 
 def _set_up(progress: Console, *, debug: bool) -> None:
     collect_rarely()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("LANCE_INCLUDE_VECTOR_CENTROIDS", "false")  # not used; unset, Lance warns on stderr
-    handler = _ConsoleHandler(progress)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    if wants_json():
+        log_json(logging.WARNING)
+    else:
+        handler = _ConsoleHandler(progress)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s" if debug else "%(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("pipeline", "jobs"):
         logging.getLogger(ours).setLevel(logging.DEBUG if debug else logging.WARNING)
     if not debug:

@@ -8,7 +8,7 @@ import sys
 from typing import Any, Final
 
 from jobs.command import Command, Output, printable, run_command, storage_argument, storage_options
-from pipeline.wording import counted
+from jobs.embed_plan import plan_arguments, show_plan
 
 __all__ = ["COMMAND"]
 
@@ -55,7 +55,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drop-duplicates", action="store_true", help="do not store a text again either: later copies are rejects"
     )
-    parser.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument("--replicas", metavar="N|MIN:MAX", help="model replicas (default: one a GPU, or one on CPUs)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument(
@@ -63,6 +62,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="auto",
         choices=["auto", "ray", "local"],
         help="what executes: Ray, or processes of this machine; auto: Ray on a cluster and for several GPUs",
+    )
+    parser.add_argument(
+        "--start-minutes", type=float, default=15.0, metavar="N", help="for which a cluster may take to make room (15)"
     )
     parser.add_argument(
         "--no-index",
@@ -73,9 +75,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     storage_argument(parser)
     parser.add_argument(
         "--then",
-        choices=["topics"],
-        help="when the embedding has committed: fit topics or, where the table has grown enough, refresh them",
+        type=_steps,
+        default=(),
+        metavar="index,topics",
+        help="when the embedding has committed: build all indexes; fit topics or, where enough is new, refresh them",
     )
+    plan_arguments(parser)
     spec = parser.add_argument_group("what the vectors mean (fixed when the table is made)")
     spec.add_argument("--model", help="hub id, directory, or mini (built in; the default)")
     spec.add_argument("--revision", help="commit or branch of a hub model")
@@ -95,25 +100,31 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     from pipeline.errors import RunError
     from pipeline.flow.embed import embed
     from pipeline.flow.progress import TerminalProgress
-    from pipeline.spec import EmbeddingSpec
 
-    options = _options(arguments)
+    options, spec = _options(arguments), _spec(arguments)
     if arguments.plan:
-        _show_plan(arguments, options, output)
+        show_plan(arguments, spec, options, output)
         return
-    spec = {name: value for name in EmbeddingSpec.model_fields if (value := getattr(arguments, name, None)) is not None}
     # Ray announces the death of a worker on the driver's stdout, which belongs to the result.
     with contextlib.redirect_stdout(sys.stderr), TerminalProgress(output.progress) as progress:
         report = embed(arguments.source, arguments.table, spec, listener=progress, **options)
-    for line in [*report.notes(), report.summary()]:
-        output.people.print(printable(line), markup=False)
-    topics = {"topics": _then_topics(arguments, output)} if arguments.then and not report.failed else {}
-    output.result({**report.to_json(), **topics})
+    for line in [*report.notes(), report.summary(), report.bottleneck()]:
+        if line:
+            output.people.print(printable(line), markup=False)
+    steps = () if report.failed else arguments.then
+    output.result({**report.to_json(), **{step: _STEPS[step](arguments, output) for step in steps}})
     if report.failed:
         raise RunError(
             f"nothing of what was read could be stored in {report.table}; see why with: "
             f"moee inspect {report.table} --rejects"
         )
+
+
+def _spec(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the spec that were given."""
+    from pipeline.spec import EmbeddingSpec
+
+    return {name: value for name in EmbeddingSpec.model_fields if (value := getattr(arguments, name, None)) is not None}
 
 
 def _options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -129,34 +140,27 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: given[name] for name in EmbedOptions.model_fields if name in given}
 
 
-def _show_plan(arguments: argparse.Namespace, options: dict[str, Any], output: Output) -> None:
-    from pipeline.corpus.passed_over import described
-    from pipeline.flow.embed import plan_embed
-    from pipeline.flow.options import EmbedOptions
-
-    plan = plan_embed(arguments.source, arguments.table, EmbedOptions(**options)).to_json()
-    rows = "an unknown number of rows" if plan["rows"] is None else counted(plan["rows"], "row")
-    files, units = counted(plan["files"], "file"), counted(plan["units"], "work unit")
-    ids = "derived" if plan["id"] is None else f"from {plan['id']!r}"
-    output.people.print(
-        f"{files} ({plan['bytes'] / 1e6:,.1f} MB), {plan['finished_files']:,} of them finished: "
-        f"{rows} left in {units}; text from {plan['text']!r}, id {ids}",
-        markup=False,
-    )
-    for kind, uris in (("changed, its rows will be exchanged", "changed_files"), ("gone, to be pruned", "gone_files")):
-        for uri in plan[uris]:
-            output.people.print(f"{kind}: {uri}", markup=False)
-    for how, count in plan["dialects"].items():
-        output.people.print(f"{counted(count, 'file')} to be read with {how}", markup=False)
-    if plan["passed_over"]:
-        output.people.print(f"not read: {described(plan['passed_over'])}", markup=False)
-    output.result(plan)
-
-
 def _then_topics(arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
     from jobs.topics.then import topics_if_grown
 
     return topics_if_grown(arguments.table, output, storage_options=storage_options(arguments))
+
+
+def _then_index(arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
+    from jobs.index import build_indexes
+    from pipeline.table import VectorTable
+
+    return build_indexes(VectorTable.open(arguments.table, storage_options(arguments)), output)
+
+
+_STEPS: Final = {"index": _then_index, "topics": _then_topics}
+
+
+def _steps(text: str) -> tuple[str, ...]:
+    steps = tuple(text.split(","))
+    if unknown := [step for step in steps if step not in _STEPS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_STEPS)}")
+    return tuple(dict.fromkeys(steps))
 
 
 def _positive(text: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jobs.command import Command, Output, run_command, storage_options, table_arguments
 from jobs.index_check import check_table
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.table import VectorTable
     from pipeline.table.indexes.listing import IndexInfo
 
-__all__ = ["COMMAND", "index_line"]
+__all__ = ["COMMAND", "build_indexes", "index_line"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     """Build, and list what there is."""
     from pipeline.errors import UsageError
     from pipeline.table import VectorTable
-    from pipeline.table.indexes.choice import choose_indexes
     from pipeline.table.upkeep import MAX_DAYS
 
     if arguments.clean is not None and not 0 <= arguments.clean <= MAX_DAYS:
@@ -64,21 +63,7 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.check:
         check_table(table, output)
         return
-    with output.following("indexing"):
-        indexes = table.index(rebuild=arguments.rebuild)
-    choices = choose_indexes(table.schema, table.count_rows())
-    there = {index.column for index in indexes}
-    without = {name: choice.why_not for name, choice in choices.items() if choice.kind is None and name not in there}
-    for index in indexes:
-        output.people.print(index_line(index), markup=False, highlight=False)
-    for why in dict.fromkeys(without.values()):
-        names = ", ".join(name for name, reason in without.items() if reason == why)
-        output.people.print(f"{names:12} none: {why}", markup=False, highlight=False)
-    found: dict[str, object] = {
-        "table": str(table.location),
-        "indexes": [asdict(index) for index in indexes],
-        "without": without,
-    }
+    found = build_indexes(table, output, rebuild=arguments.rebuild)
     if arguments.register is not None:
         found["registered"] = _register(table, arguments.register, output)
     if arguments.clean is not None:
@@ -88,6 +73,23 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         output.people.print(f"{versions} dropped, {cleaned.bytes / 1e6:,.1f} MB freed", highlight=False)
         found["cleaned"] = asdict(cleaned)
     output.result(found)
+
+
+def build_indexes(table: VectorTable, output: Output, *, rebuild: bool = False) -> dict[str, Any]:
+    """Build all indexes, tell people of each, and return what goes into ``--json``."""
+    from pipeline.table.indexes.choice import choose_indexes
+
+    with output.following("indexing"):
+        indexes = table.index(rebuild=rebuild)
+    choices = choose_indexes(table.schema, table.count_rows())
+    there = {index.column for index in indexes}
+    without = {name: choice.why_not for name, choice in choices.items() if choice.kind is None and name not in there}
+    for index in indexes:
+        output.people.print(index_line(index), markup=False, highlight=False)
+    for why in dict.fromkeys(without.values()):
+        names = ", ".join(name for name, reason in without.items() if reason == why)
+        output.people.print(f"{names:12} none: {why}", markup=False, highlight=False)
+    return {"table": str(table.location), "indexes": [asdict(index) for index in indexes], "without": without}
 
 
 def index_line(index: IndexInfo) -> str:

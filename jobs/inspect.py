@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
 from jobs.index import index_line
+from jobs.inspect_runs import show_runs, watch_run
 from pipeline.errors import TopicError
 from pipeline.wording import counted
 
@@ -29,21 +30,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     table_arguments(parser)
     parser.add_argument("--rejects", action="store_true", help="list the rejected documents, each with its reason")
     parser.add_argument("--reason", metavar="REASON", help="list the rejects of this reason only")
-    parser.add_argument("-n", type=int, default=50, help="how many rejects to list (50)")
+    parser.add_argument(
+        "--runs", action="store_true", help="list the runs: what each did, and which stage it waited for"
+    )
+    parser.add_argument(
+        "--watch", action="store_true", help="follow the run that is at work, on whatever machine, until it ends"
+    )
+    parser.add_argument("-n", type=int, default=50, help="how many rejects or runs to list (50)")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Look into the table and show it."""
-    from pipeline.table import VectorTable
+    from pipeline.table import TableLocation, VectorTable
     from pipeline.table.companions.rejects import list_rejects
     from pipeline.values import as_json
 
+    if arguments.watch:
+        output.result(watch_run(TableLocation.parse(arguments.table, storage_options(arguments)), output))
+        return
     table = VectorTable.open(arguments.table, storage_options(arguments))
     info: dict[str, Any] = {**table.info(), "topics": _topics(table)}
     if arguments.rejects or arguments.reason is not None:
         listed = as_json(list_rejects(table.location, arguments.n, arguments.reason))
         info["listed_rejects"] = listed
         _show_rejects(output.people, listed, info["rejects"], arguments.reason)
+    elif arguments.runs:
+        show_runs(output.people, info["runs"][-arguments.n :])
     else:
         _show(output.people, info)
     output.result(info)
@@ -150,7 +162,7 @@ COMMAND: Final = Command(
     help="Show what a table holds: spec, rows, versions, rejects, runs, indexes, topics.",
     configure=configure,
     run=run,
-    examples=("moee inspect lake/docs", "moee inspect lake/docs --rejects"),
+    examples=("moee inspect lake/docs", "moee inspect lake/docs --rejects", "moee inspect lake/docs --watch"),
 )
 
 if __name__ == "__main__":

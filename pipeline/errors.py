@@ -12,7 +12,9 @@
     │   ├── LeaseError            another driver is at work on the table
     │   └── CommitError           a commit that lost its race more often than is plausible
     ├── TopicError                topics that cannot be fitted, read or shown
-    └── RunError                  a job that went wrong as a whole
+    ├── RunError                  a job that went wrong as a whole
+    └── ClusterError              a Ray cluster that cannot be reached, or refuses
+        └── JobError              a job on a cluster that did not end well; with its own exit status
 
 A single bad document raises nothing: it goes to the rejects with its reason (`pipeline.corpus.document_checks`).
 """
@@ -20,8 +22,10 @@ A single bad document raises nothing: it goes to the rejects with its reason (`p
 from __future__ import annotations
 
 __all__ = [
+    "ClusterError",
     "CommitError",
     "FingerprintError",
+    "JobError",
     "LeaseError",
     "ModelError",
     "MoeeError",
@@ -91,6 +95,18 @@ class TopicError(MoeeError):
 
 class RunError(MoeeError):
     """A job failed as a whole."""
+
+
+class ClusterError(MoeeError):
+    """A Ray cluster cannot be reached, or refuses."""
+
+
+class JobError(ClusterError):
+    """A job on a cluster did not end well; `status` is the exit status of its command."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = status
 
 
 def first_line(error: BaseException) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "UNREADABLE",
     "WHOLE_SLICE",
     "as_of_run",
+    "count_reasons",
     "rejects",
     "slice_rejects",
 ]
@@ -143,6 +144,13 @@ def as_of_run(rejected: pa.Table, run: str) -> pa.Table:
     """`rejected` (REJECTS) as rejects of `run`."""
     at = REJECTS.get_field_index("run")
     return rejected.set_column(at, REJECTS.field(at), _each(run, rejected.num_rows))
+
+
+def count_reasons(reasons: pa.Array | pa.ChunkedArray) -> dict[str, int]:
+    """Reason → how often it is among `reasons`, most frequent first; all copies are counted as `COPIES`."""
+    counted = pc.if_else(pc.starts_with(reasons, COPY), COPIES, reasons).value_counts()
+    counts = {each["values"].as_py(): each["counts"].as_py() for each in counted}
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _each(value: str | pa.Array | pa.ChunkedArray | None, count: int) -> pa.Array | pa.ChunkedArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import re
 import secrets
 from hashlib import sha256
@@ -10,7 +11,7 @@ from typing import Final
 
 from pipeline.errors import UsageError
 
-__all__ = ["TOKEN_LETTERS", "new_token", "parse_token_hash", "token_hash", "token_matches"]
+__all__ = ["TOKEN_LETTERS", "hash_from_environment", "new_token", "parse_token_hash", "token_hash", "token_matches"]
 
 TOKEN_LETTERS: Final = 24
 """A token has so many letters at least."""
@@ -44,6 +45,18 @@ def parse_token_hash(text: str) -> str:
     if found is None:
         raise UsageError("a token's hash is 64 hexadecimal digits: the token itself must not be given here")
     return found[1]
+
+
+def hash_from_environment() -> str | None:
+    """The hash in MOEE_SERVE_TOKEN_HASH, or of the token in MOEE_SERVE_TOKEN; None where neither is set.
+
+    Raises:
+        UsageError: it is no hash, or the token could be guessed.
+    """
+    if kept := os.environ.get("MOEE_SERVE_TOKEN_HASH"):
+        return parse_token_hash(kept)
+    token = os.environ.get("MOEE_SERVE_TOKEN")
+    return token_hash(token) if token else None
 
 
 def token_matches(token: str, kept: str) -> bool:

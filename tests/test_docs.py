@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import shlex
-from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from jobs.cli import COMMANDS
+from jobs.cli import COMMANDS, command_of
+from jobs.cluster.submission import Submission
+from jobs.command import parse_command
 from pipeline import rejects
 from pipeline.table.location import COMPANIONS
 
@@ -27,10 +28,11 @@ def anchors(page):
 
 
 def commands(page):
-    """The lines of shell blocks that call `moee`, without their comments."""
+    """The lines of shell blocks that call `moee`, without their comments and where their output goes."""
     blocks = re.findall(r"```(?:sh)?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"moee [a-z]", line)]
+    lines = [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    words = [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"moee [a-z]", line)]
+    return [list(takewhile(lambda word: word not in {">", "|"}, given)) for given in words]
 
 
 @pages
@@ -57,10 +59,10 @@ def test_paths_that_are_named_are_there(page):
 def test_commands_that_are_shown_can_be_given(page):
     for name, *rest in commands(page):
         assert name in COMMANDS
-        parser = argparse.ArgumentParser()
-        import_module(f"jobs.{name}").COMMAND.configure(parser)
-        parser.add_argument("--json", action="store_true")
-        parser.parse_args([word.replace("…", "more") for word in rest])
+        words = [word.replace("…", "more") for word in rest]
+        given = parse_command(command_of(name), words)
+        if name == "submit" and given.command[1:] != ["COMMANDmore"]:
+            Submission(tuple(given.command[1:]))
 
 
 def test_the_readme_is_no_manual():

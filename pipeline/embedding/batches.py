@@ -1,7 +1,8 @@
-"""The batcher: which texts go through the replica together, under a budget of tokens. Pure."""
+"""The batcher: which texts go through the replica together, under a budget of tokens."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -9,10 +10,26 @@ import numpy as np
 if TYPE_CHECKING:
     from pipeline.replica.forward.packing import Layout
 
-__all__ = ["MIN_BATCH_TOKENS", "plan_batches"]
+__all__ = ["MIN_BATCH_TOKENS", "BatchCounts", "plan_batches"]
 
 MIN_BATCH_TOKENS: Final = 1024
 """A smaller batch is not worth its overhead on a CPU. Chosen, not measured."""
+
+
+@dataclass(slots=True)
+class BatchCounts:
+    """The batches that an encoder has computed so far."""
+
+    batches: int = 0
+    tokens: int = 0
+    room: int = 0
+    """Tokens for which they had room, padding left aside."""
+
+    def count(self, tokens: int, budget: int) -> None:
+        """Another batch; a text longer than the budget fills one."""
+        self.batches += 1
+        self.tokens += tokens
+        self.room += max(tokens, budget)
 
 
 def plan_batches(lengths: np.ndarray, budget: int, layout: Layout = "packed", parallel: int = 1) -> list[np.ndarray]:

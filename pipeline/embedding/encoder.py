@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, overload
 import numpy as np
 import torch
 
-from pipeline.embedding.batches import plan_batches
+from pipeline.embedding.batches import BatchCounts, plan_batches
 from pipeline.embedding.bertopic_backend import BertopicBackend
 from pipeline.embedding.calibration import Calibration, Halves
 from pipeline.embedding.combine import combine, dimension, reweighted
@@ -57,6 +57,9 @@ class Encoder(BertopicBackend):
         calibration: a table's; None: `calibrate` makes one, and `encode` falls back to the reference texts.
         token_budget: tokens computed in one batch; None: as suits the device.
 
+    Attributes:
+        batches: what was computed so far.
+
     Raises:
         ModelError: the model cannot be loaded, or failed its checks.
         SpecError: the spec does not fit the model.
@@ -90,6 +93,7 @@ class Encoder(BertopicBackend):
             raise SpecError(f"max_tokens={self.spec.max_tokens}: this model's positions end at {positions}")
         self._budget = token_budget or TOKEN_BUDGET.get(self._replica.device.type, TOKEN_BUDGET["cpu"])
         self._calibration = calibration
+        self.batches = BatchCounts()
 
     @property
     def halves(self) -> tuple[int, int]:
@@ -229,6 +233,7 @@ class Encoder(BertopicBackend):
             rows = batches.pop(0)
             try:
                 under_way.append((rows, self._replica.launch(tokens.take(rows), self.spec.pooling or "last")))
+                self.batches.count(int(tokens.lengths[rows].sum()), self._budget)
             except torch.OutOfMemoryError:
                 if len(rows) == 1:
                     raise

@@ -41,7 +41,7 @@ def embed_documents(
         the other chunks of its document go too.
     """
     shared = share(documents.column("text"), known)
-    made, reasons, details = _make(encoder, _some(Tokens.from_arrow(tokens), shared.first))
+    made, reasons, details = _make(encoder, Tokens.from_arrow(tokens).some(shared.first))
     made = pa.concat_tables([made, shared.found.cast(made.schema)]) if shared.found.num_rows else made
     none = np.full(shared.found.num_rows, "", dtype=object)
     reasons, details = (np.concatenate([part, none])[shared.place] for part in (reasons, details))
@@ -84,11 +84,6 @@ def _make(encoder: Encoder, tokens: Tokens) -> tuple[pa.Table, np.ndarray, np.nd
     return made_table(vectors), reasons, details
 
 
-def _some(tokens: Tokens, rows: np.ndarray) -> Tokens:
-    batch = tokens.take(rows)
-    return Tokens(batch.ids, batch.lengths, batch.starts, batch.stops, tokens.truncated[rows])
-
-
 def _rows(documents: pa.Table, made: pa.Table, good: np.ndarray, *, with_text: bool) -> pa.Table:
     """The rows of `documents` where `good` is true, of each of which `made` has one row."""
     columns = documents if with_text else documents.drop_columns(["text"])
@@ -124,7 +119,7 @@ def _one_by_one(encoder: Encoder, tokens: Tokens, reasons: np.ndarray, details: 
     norms = np.zeros((2, count), np.float32)
     for row in range(count):
         try:
-            made = encoder.vectors_of(_some(tokens, np.array([row])))
+            made = encoder.vectors_of(tokens.some(np.array([row])))
         except MoeeError:
             raise
         except Exception as error:

@@ -73,6 +73,11 @@ class Tokens:
         where = np.repeat(offsets[rows] - (np.cumsum(lengths) - lengths), lengths) + np.arange(lengths.sum())
         return TokenBatch(self.ids[where], lengths, self.starts[rows], self.stops[rows])
 
+    def some(self, rows: np.ndarray) -> Tokens:
+        """The prompts at `rows`, in that order."""
+        batch = self.take(rows)
+        return Tokens(batch.ids, batch.lengths, batch.starts, batch.stops, self.truncated[rows])
+
     def to_arrow(self) -> pa.Table:
         """One row a prompt: tokens list<int32>, start, stop int32, truncated bool."""
         offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)

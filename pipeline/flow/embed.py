@@ -12,8 +12,11 @@ from pipeline.flow.engines.choice import choose_engine
 from pipeline.flow.job import Job
 from pipeline.flow.options import EmbedOptions
 from pipeline.flow.progress import Listener, Quiet
-from pipeline.flow.report import Totals, report
+from pipeline.flow.report import report
+from pipeline.flow.watching.status import Status
+from pipeline.flow.watching.totals import Totals
 from pipeline.flow.work import Work, open_if_there, plan_gone, plan_work
+from pipeline.logs import at_work_on
 from pipeline.models import resolve_spec
 from pipeline.spec import EmbeddingSpec
 from pipeline.table import TableLocation, VectorTable
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from pipeline.models import Checkpoint
     from pipeline.spec import Meaning
 
-__all__ = ["embed", "plan_embed"]
+__all__ = ["Task", "embed", "plan_embed", "prepare"]
 
 logger = logging.getLogger(__name__)
 
@@ -70,22 +73,25 @@ def embed(
         RunError: the job failed as a whole; what was committed stays, and the next run goes on from there.
         LeaseError: another driver is at work on the table.
     """
-    chosen, listener, totals = EmbedOptions(**options), listener or Quiet(), Totals()
+    chosen, totals = EmbedOptions(**options), Totals()
+    status = listener = Status(listener or Quiet(), totals)
     location = TableLocation.parse(table, chosen.storage_options)
     run = new_run()
-    task = _prepare(source, location, spec, chosen, listener)
+    at_work_on(run=run)
+    task = prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
         tidy_if_needed(location, run)
         return report(task.existing, task.work, totals)
-    with Lease(location, run, wait=chosen.wait) as lease:
+    with Lease(location, run, wait=chosen.wait, progress=status.to_json) as lease:
         collected = tidy(location, run)
         pruned = prune(location, _gone(source, location, chosen))
-        task = _prepare(source, location, spec, chosen, listener)
+        task = prepare(source, location, spec, chosen, listener)
         if task.existing is not None and task.work.units.is_empty:
             return report(task.existing, task.work, totals, pruned=pruned)
         engine, why = choose_engine(task.options)
         listener.phase(f"starting the {engine.name} engine" + (f" ({why})" if why else ""))
         with engine:
+            status.engine = engine
             job = Job(run, lease, location, task.spec, task.meaning, task.options, engine, listener, totals)
             done = job.run(task.work, task.existing, pruned)
         record_collected(location, run, collected + tidy(location, run))
@@ -93,7 +99,7 @@ def embed(
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class Task:
     """What a call of `embed` comes down to, seen from the table as it is now."""
 
     existing: VectorTable | None
@@ -103,13 +109,18 @@ class _Task:
     work: Work
 
 
-def _prepare(
+def prepare(
     source: Source | Sequence[Source],
     location: TableLocation,
     spec: EmbeddingSpec | str | Mapping[str, Any] | None,
     options: EmbedOptions,
     listener: Listener,
-) -> _Task:
+) -> Task:
+    """What is to be done, seen from the table and the sources as they are now; nothing is changed.
+
+    Raises:
+        See `embed`.
+    """
     existing = open_if_there(location)
     resolved, meaning, checkpoint = resolve_spec(_asked(spec, existing))
     if existing is None:
@@ -119,7 +130,7 @@ def _prepare(
         _refuse_other(existing, meaning, options)
         options = options.fixed_by(existing)
     listener.phase("listing")
-    return _Task(existing, resolved, meaning, options, _plan(source, location, existing, options))
+    return Task(existing, resolved, meaning, options, _plan(source, location, existing, options))
 
 
 def _gone(source: Source | Sequence[Source], location: TableLocation, options: EmbedOptions) -> tuple[str, ...]:

@@ -10,19 +10,24 @@ written fragments, keys of rows, and rejects. What is committed stays; running t
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version as package_version
 from typing import TYPE_CHECKING, Final, Literal
 
 import pyarrow.compute as pc
 
 from pipeline.columns import from_ipc, to_ipc
 from pipeline.embedding.calibration import Calibration
-from pipeline.errors import RunError, TableError
+from pipeline.errors import RunError, TableError, first_line
 from pipeline.flow.encoder import EncoderPlan
 from pipeline.flow.plan import SizedPlan
-from pipeline.flow.report import Totals, misfit_notes, report
+from pipeline.flow.report import misfit_notes, report
 from pipeline.flow.stages import ReadStage, Stages, WriteStage
+from pipeline.flow.watching.metric_values import metric_values
+from pipeline.flow.watching.record import figures_of
+from pipeline.flow.watching.totals import Totals
 from pipeline.flow.work import moved_work, slices_of
 from pipeline.models import locate
 from pipeline.table import Committer, Staged, VectorTable
@@ -30,7 +35,7 @@ from pipeline.table.changes.pruning import forget_table
 from pipeline.table.changes.retry import missing_originals
 from pipeline.table.companions.files import begin_files, unfinished
 from pipeline.table.companions.journal import forget_files
-from pipeline.table.companions.runs import finish_run, start_run
+from pipeline.table.companions.runs import finish_run, start_run, without_secrets
 from pipeline.table.indexes.upkeep import refresh_indexes
 from pipeline.table.store import existing_dataset
 from pipeline.table.swap import begin_epoch
@@ -52,12 +57,28 @@ if TYPE_CHECKING:
     from pipeline.table.changes.pruning import Pruned
     from pipeline.table.companions.lease import Lease
 
-__all__ = ["Job"]
+__all__ = ["Job", "read_stage"]
 
 logger = logging.getLogger(__name__)
 
 QUICK_BYTES: Final = 256 << 20
 """Weights with which a CPU, too, embeds a thousand documents in a minute."""
+
+
+def read_stage(spec: EmbeddingSpec, options: EmbedOptions, work: Work, plan: Plan | None = None) -> ReadStage:
+    """The stage that reads what `work` has planned, or another `plan` of the same sources."""
+    plan = plan or work.units
+    return ReadStage(
+        spec=spec,
+        options=work.options,
+        keep=work.keep,
+        done=plan.done,
+        storage_options=options.storage_options,
+        max_rows=plan.max_rows,
+        max_bytes=plan.max_bytes,
+        chunking=options.chunk,
+        retry=work.retry,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +105,7 @@ class Job:
         """
         self.engine.track(self.location, self.run_name, forgive=self.options.retry_rejects)
         table, stages = self._create(work) if existing is None else (existing, self._stages(existing, work))
-        command = {"sources": [file.uri for file in work.files[:20]], "files": len(work.files)}
-        start_run(self.location, self.run_name, command)
+        self._record_start(work, None if existing is None else existing.dataset().version)
         status: Literal["finished", "failed", "interrupted"] = "failed"
         try:
             self._pass(work, stages)
@@ -99,7 +119,8 @@ class Job:
             raise
         finally:
             self._record_end(status, work.keep)
-        done = report(table, work, self.totals, run=self.run_name, pruned=pruned)
+        waited_for = self.totals.bottleneck(self.engine.pool)
+        done = report(table, work, self.totals, run=self.run_name, pruned=pruned, waited_for=waited_for)
         if self.options.limit:
             return done
         return replace(done, unfinished_files=tuple(unfinished(self.location, work.units.files)))
@@ -126,9 +147,23 @@ class Job:
         except TableError as error:
             logger.warning("indexes are not up to date, try moee index %s: %s", self.location, error)
 
+    def _record_start(self, work: Work, version: int | None) -> None:
+        pool = self.engine.pool
+        start_run(
+            self.location,
+            self.run_name,
+            {"sources": [file.uri for file in work.files[:20]], "files": len(work.files)},
+            spec=self.spec.model_dump_json(exclude_none=True),
+            code_version=package_version("moee-pipeline"),
+            engine=self.engine.name.lower(),
+            replicas=pool.replicas.most,
+            on_gpus=pool.on_gpus,
+            version_before=version,
+        )
+
     def _record_end(self, status: Literal["finished", "failed", "interrupted"], keep: pa.Schema) -> None:
-        totals = self.totals
-        seconds, settled = time.monotonic() - totals.started, totals.settled_version
+        totals, error = self.totals, None if status == "finished" else sys.exception()
+        self.engine.show(metric_values(totals, self.engine), last=True)
         notes = misfit_notes(totals.misfits, keep)
         if totals.index_seconds:
             notes += (f"{totals.index_seconds:.1f} s for indexes",)
@@ -137,10 +172,11 @@ class Job:
                 self.location,
                 self.run_name,
                 status,
-                seconds=seconds,
-                settled_version=settled,
+                seconds=time.monotonic() - totals.started,
                 notes=notes,
-                **totals.figures(),
+                version_after=existing_dataset(self.location).version,
+                error=None if error is None else without_secrets(first_line(error)),
+                **figures_of(totals, self.engine),
             )
         except TableError as error:
             if status == "finished":
@@ -159,6 +195,7 @@ class Job:
             sized = SizedPlan.of(work.units, pool.replicas.most, quick=quick)
             read = replace(stages.read, max_rows=sized.plan.max_rows, max_bytes=sized.plan.max_bytes)
             self.listener.phase("loading replicas")
+            self.totals.stream(sized.rows)
             self._commit(self.engine.parcels(sized, replace(stages, read=read)), committer, sized.rows)
 
     def _commit(self, parcels: Iterator[Parcel], committer: Committer, rows: int | None) -> None:
@@ -168,8 +205,10 @@ class Job:
             if at == 0:
                 totals.replica_began(parcel.begun)
                 self.listener.start(rows)
+            began = time.perf_counter()
             committer.add(Staged.from_table(parcel.rows), parcel.rejects, parcel.files)
-            totals.count(parcel)
+            totals.count(parcel, time.perf_counter() - began)
+            self.engine.show(metric_values(totals, self.engine))
             self.listener.advance(parcel.n_read, parcel.n_tokens, parcel.rejects.num_rows)
             self.lease.check()
             most.check(totals.rejected_so_far, totals.read, self.location)
@@ -226,18 +265,7 @@ class Job:
         return EncoderPlan(self.spec, self.meaning, self.options.device, self.engine.pool.threads, calibration)
 
     def _read_stage(self, work: Work, plan: Plan | None = None) -> ReadStage:
-        plan = plan or work.units
-        return ReadStage(
-            spec=self.spec,
-            options=work.options,
-            keep=work.keep,
-            done=plan.done,
-            storage_options=self.options.storage_options,
-            max_rows=plan.max_rows,
-            max_bytes=plan.max_bytes,
-            chunking=self.options.chunk,
-            retry=work.retry,
-        )
+        return read_stage(self.spec, self.options, work, plan)
 
     def _committer(self, work: Work) -> Committer:
         return Committer(

@@ -69,6 +69,8 @@ class EmbedOptions(BaseModel):
     replicas: Annotated[Replicas | None, BeforeValidator(Replicas.parse)] = None
     """``N``, ``MIN:MAX``; None: one for each GPU, or a single one on CPUs."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    start_minutes: float = Field(15.0, ge=0)
+    """For which a cluster may take to give the replicas their room."""
     with_text: bool = True
     """Store the texts."""
     storage_options: Mapping[str, Any] | None = Field(None, repr=False)
@@ -142,6 +144,7 @@ class EmbedOptions(BaseModel):
 _WORDS: Final = {
     "limit": "at least one row",
     "wait": "seconds, at least 0",
+    "start_minutes": "minutes, at least 0",
     "device": "auto, cpu, cuda or cuda:N",
 }
 """What can be meant, where pydantic's own words would not say it well."""

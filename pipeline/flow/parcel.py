@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.columns import from_ipc, is_among, to_ipc
 from pipeline.corpus import FileRecord
+from pipeline.flow.watching.effort import Effort
 from pipeline.rejects import PLACE, REJECTS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _SCHEMA = pa.schema(
         ("n_tokens", pa.int64()),
         ("begun", pa.float64()),
         ("misfits", pa.string()),
+        ("effort", pa.string()),
     ]
 )
 
@@ -60,6 +62,8 @@ class Parcel:
     """When a replica took it up, in seconds since 1970; infinite until then."""
     misfits: Mapping[str, int] = field(default_factory=dict[str, int])
     """Metadata column → how many of its values were left out because they did not fit."""
+    effort: Effort = field(default_factory=Effort)
+    """What it took so far."""
 
     def to_block(self) -> pa.Table:
         """One row of a dataset."""
@@ -74,6 +78,7 @@ class Parcel:
                 "n_tokens": [self.n_tokens],
                 "begun": [self.begun],
                 "misfits": [json.dumps(self.misfits)],
+                "effort": [json.dumps(asdict(self.effort))],
             },
             schema=_SCHEMA,
         )
@@ -94,9 +99,10 @@ class Parcel:
                 n_tokens=row["n_tokens"].as_py(),
                 begun=row["begun"].as_py(),
                 misfits=json.loads(row["misfits"].as_py()),
+                effort=Effort(**json.loads(row["effort"].as_py())),
             )
 
-    def embedded(self, rows: pa.Table, rejects: pa.Table, begun: float) -> Parcel:
+    def embedded(self, rows: pa.Table, rejects: pa.Table, begun: float, effort: Effort) -> Parcel:
         """The parcel with table rows in place of its documents and tokens."""
         return replace(
             self,
@@ -105,6 +111,7 @@ class Parcel:
             tokens=None,
             n_tokens=pc.sum(rows.column("n_tokens")).as_py() or 0,
             begun=begun,
+            effort=self.effort + effort,
         )
 
     def take(self, rows: Sequence[int]) -> Parcel:
@@ -120,9 +127,9 @@ class Parcel:
         kept = self.rows.filter(pa.array(~is_among(self.rows, rejects, PLACE)))
         return replace(self, rows=kept, rejects=pa.concat_tables([self.rejects, rejects]))
 
-    def written(self, description: pa.Table) -> Parcel:
+    def written(self, description: pa.Table, effort: Effort) -> Parcel:
         """The parcel with the description of written fragments in place of its rows."""
-        return replace(self, rows=description)
+        return replace(self, rows=description, effort=self.effort + effort)
 
 
 def concat(parcels: Sequence[Parcel]) -> Parcel:
@@ -138,4 +145,5 @@ def concat(parcels: Sequence[Parcel]) -> Parcel:
         n_tokens=sum(parcel.n_tokens for parcel in parcels),
         begun=min(parcel.begun for parcel in parcels),
         misfits=sum((Counter(parcel.misfits) for parcel in parcels), Counter[str]()),
+        effort=Effort.total(parcel.effort for parcel in parcels),
     )

@@ -1,9 +1,8 @@
-"""What a run did: counted while it goes on, told in figures and in a line when it is done."""
+"""What a run did, told in figures and in a line when it is done."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,74 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.corpus import ReaderOptions
-    from pipeline.flow.parcel import Parcel
+    from pipeline.flow.watching.bottleneck import Bottleneck
+    from pipeline.flow.watching.totals import Totals
     from pipeline.flow.work import Work
     from pipeline.table import Committer, TableLocation, VectorTable
 
-__all__ = ["EmbedReport", "Totals", "report"]
+__all__ = ["EmbedReport", "report"]
 
 MIN_RATE_SECONDS: Final = 1.0
 """A rate over less time says nothing."""
 
 MAX_FAILED_FILES: Final = 10
 """Files of which nothing could be stored that are named; the others are counted."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """What a run has done so far."""
-
-    started: float = field(default_factory=time.monotonic)
-    """When `embed` was called, on the monotonic clock."""
-    ready: float | None = None
-    """When a replica first took up a parcel, on the same clock."""
-    read: int = 0
-    """Rows of input."""
-    tokens: int = 0
-    """Embedded."""
-    rejected: int = 0
-    """In the parcels that have come out of the engine."""
-    misfits: Counter[str] = field(default_factory=Counter[str])
-    """Metadata column → values left out, in the parcels that have come out of the engine."""
-    retried: int = 0
-    """Rejects that this run has itself written before it tried them again."""
-    index_seconds: float = 0.0
-    """Spent on the table's indexes."""
-    settled_version: int | None = None
-    """The table's version in which no duplicate lacks its original; None: not found out."""
-    committers: list[Committer] = field(default_factory=list["Committer"])
-    """One for each pass."""
-
-    @property
-    def documents(self) -> int:
-        """Added so far."""
-        return sum(committer.totals.documents for committer in self.committers)
-
-    @property
-    def rejects(self) -> int:
-        """Added so far, less those that were tried again."""
-        return sum(committer.totals.rejects for committer in self.committers) - self.retried
-
-    @property
-    def rejected_so_far(self) -> int:
-        """Rejects that are known of, committed or not."""
-        return max(self.rejected, self.rejects)
-
-    def figures(self) -> dict[str, int]:
-        """What the record of the run keeps."""
-        return {"documents": self.documents, "tokens": self.tokens, "rejects": self.rejects}
-
-    def count(self, parcel: Parcel) -> None:
-        """Add a parcel that has come out of the engine."""
-        self.tokens += parcel.n_tokens
-        self.read += parcel.n_read
-        self.rejected += parcel.rejects.num_rows
-        self.misfits.update(parcel.misfits)
-
-    def replica_began(self, when: float) -> None:
-        """A replica took up its first parcel, in seconds since 1970; infinite: it had none."""
-        if self.ready is None:
-            self.ready = max(time.monotonic() - max(time.time() - when, 0.0), self.started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +100,8 @@ class EmbedReport:
     """The same in words, with the type."""
     duplicate_files: tuple[str, ...] = ()
     """Those most of whose rows this run rejected because other documents have their ids."""
+    waited_for: Bottleneck | None = None
+    """The stage that bounded the rate; None: none did."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -205,6 +150,12 @@ class EmbedReport:
             done += f", {self.index_seconds:.1f} s of it for indexes"
         return "; ".join([done, *self._changes(), *self.misfit_notes, *self._hints(), holds])
 
+    def bottleneck(self) -> str | None:
+        """The last line for people: what was waited for, and what to change; None: the run was too short to say."""
+        if self.waited_for is None or self._embedding_seconds < MIN_RATE_SECONDS:
+            return None
+        return str(self.waited_for)
+
     def _changes(self) -> list[str]:
         """What became of files that are not what they were."""
         lines: list[str] = []
@@ -250,7 +201,13 @@ class EmbedReport:
 
 
 def report(
-    table: VectorTable, work: Work, totals: Totals, *, run: str = "", pruned: Pruned | None = None
+    table: VectorTable,
+    work: Work,
+    totals: Totals,
+    *,
+    run: str = "",
+    pruned: Pruned | None = None,
+    waited_for: Bottleneck | None = None,
 ) -> EmbedReport:
     """The report of a run, or without `run` of a call that found nothing to do."""
     reasons = reject_counts(table.location)
@@ -290,6 +247,7 @@ def report(
         misfits=dict(totals.misfits),
         misfit_notes=misfit_notes(totals.misfits, work.keep),
         duplicate_files=_duplicate_files(table.location, run) if run and work.options.id is not None else (),
+        waited_for=waited_for,
     )
 
 

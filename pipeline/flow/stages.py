@@ -31,6 +31,7 @@ from pipeline.embedding.tokens import Tokenizer
 from pipeline.flow.encoder import EncoderPlan, build_watched
 from pipeline.flow.parcel import Parcel, concat
 from pipeline.flow.poison.items import READ, CarefulReader, carefully, items_of, killed, one_by_one
+from pipeline.flow.watching.effort import Effort, Turns, timed
 from pipeline.models import locate
 from pipeline.rejects import REJECTS
 
@@ -106,10 +107,10 @@ class ReadStage:
         careful = self.watch.begin(name, READ, unit.slices, streams)
         parcel: Parcel | None = None
         try:
-            for batch in self._batches(unit, name, careful=careful):
+            for batch, seconds in timed(self._batches(unit, name, careful=careful)):
                 if parcel is not None:
                     yield parcel
-                parcel = self._parcel(batch, name if careful else None)
+                parcel = self._parcel(batch, seconds, name if careful else None)
         finally:
             self.watch.end(name)
         yield replace(parcel or self._nothing(), n_units=1)
@@ -137,9 +138,13 @@ class ReadStage:
             batches = read_unit(unit, self.options, done=self.done, max_rows=self.max_rows, max_bytes=most, **reading)
         yield from without_changed_files(batches, unit, self.storage_options)
 
-    def _parcel(self, batch: DocumentBatch, careful_unit: str | None) -> Parcel:
-        """The batch with its tokens; `careful_unit`: the name of a unit that is taken document by document."""
+    def _parcel(self, batch: DocumentBatch, reading: float, careful_unit: str | None) -> Parcel:
+        """The batch, read in so many seconds, with its tokens.
+
+        `careful_unit`: the name of a unit that is taken document by document.
+        """
         documents, rejects = batch.documents, batch.rejects
+        began = time.perf_counter()
         if careful_unit is None:
             rows, tokens = self.tokenize(documents)
         else:
@@ -154,7 +159,13 @@ class ReadStage:
         n_read = batch.documents.num_rows + batch.rejects.num_rows
         misfits = Counter(batch.misfits.column("column").to_pylist())
         return Parcel(
-            rows=rows, rejects=rejects, files=batch.finished_files, tokens=tokens, n_read=n_read, misfits=misfits
+            rows=rows,
+            rejects=rejects,
+            files=batch.finished_files,
+            tokens=tokens,
+            n_read=n_read,
+            misfits=misfits,
+            effort=Effort(reading=reading, tokenizing=time.perf_counter() - began),
         )
 
     def _nothing(self) -> Parcel:
@@ -190,13 +201,16 @@ class EmbedStage:
         self._encoder = build_watched(encoder, self._watch) if isinstance(encoder, EncoderPlan) else encoder
         self._stored = None if reuse is None else _texts_of(reuse)
         self._known = self._stored if sample is None else KnownRows(from_ipc(sample), self._stored)
+        self._turns = Turns(self._encoder.batches)
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
         """Yields one block for each parcel."""
         for parcel in Parcel.from_block(block):
             begun = time.time()
+            self._turns.begin()
             rows, rejects = self._watched(parcel) if parcel.rows.num_rows else self._embed(parcel)
-            yield parcel.embedded(rows, rejects, begun).to_block()
+            yield parcel.embedded(rows, rejects, begun, self._turns.end()).to_block()
+            self._turns.taken()
 
     def _watched(self, parcel: Parcel) -> tuple[pa.Table, pa.Table]:
         name = _name(EMBED, parcel.rows)
@@ -234,14 +248,21 @@ class WriteStage:
     def __call__(self, block: pa.Table) -> pa.Table:
         """Takes any number of parcels, gives one."""
         parcel = concat(list(Parcel.from_block(block)))
-        if not parcel.rows.num_rows:
-            return parcel.written(self.write(parcel.rows).to_table()).to_block()
+        began = time.perf_counter()
+        if parcel.rows.num_rows:
+            parcel, written = self._watched(parcel)
+        else:
+            written = self.write(parcel.rows)
+        effort = Effort(staging=time.perf_counter() - began, staged_bytes=written.n_bytes)
+        return parcel.written(written.to_table(), effort).to_block()
+
+    def _watched(self, parcel: Parcel) -> tuple[Parcel, Staged]:
         name = _name(COMMIT, parcel.rows)
         if self.watch.begin(name, COMMIT, _slices(parcel.rows)):
             parcel = self._harmless(parcel, name)
         written = self.write(parcel.rows)
         self.watch.end(name)
-        return parcel.written(written.to_table()).to_block()
+        return parcel, written
 
     def write(self, rows: pa.Table) -> Staged:
         """Write some rows."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.spec import Meaning
 
-__all__ = ["MINI", "Checkpoint", "locate", "reference_texts", "resolve_spec"]
+__all__ = ["HUB_FILES", "MINI", "Checkpoint", "local_directory", "locate", "reference_texts", "resolve_spec"]
 
 MINI: Final = "mini"
 """The built-in model; `jobs.train_mini` is its recipe."""
@@ -73,16 +73,8 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
     Raises:
         ModelError: there is no such model, the hub cannot be reached, or the directory holds no checkpoint.
     """
-    commit = None
-    if model == MINI:
-        path = Path(str(resources.files("pipeline.models").joinpath(MINI)))
-    elif Path(model).expanduser().is_dir():
-        path = Path(model).expanduser().resolve()
-    elif model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise ModelError(f"model {model!r}: no such directory, and not a hub id like 'allenai/OLMoE-1B-7B-0924'")
-    else:
-        path = _download(model, revision)
-        commit = path.name
+    local = local_directory(model)
+    path = local or _download(model, revision)
     if not (path / "config.json").is_file():
         raise ModelError(f"model {model!r}: {path} holds no config.json, so it is not a checkpoint directory")
     if not any(path.glob("*.safetensors")):
@@ -90,10 +82,25 @@ def locate(model: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(
         name=model,
         path=path,
-        identity=f"{HUB_PREFIX}{commit}" if commit else f"files:{content_hash(path, WEIGHT_FILES)}",
+        identity=f"files:{content_hash(path, WEIGHT_FILES)}" if local else f"{HUB_PREFIX}{path.name}",
         tokenizer=content_hash(path, TOKENIZER_FILES),
         defaults=_defaults(path),
     )
+
+
+def local_directory(model: str) -> Path | None:
+    """The directory of a model that is on this machine by its name; None: `model` is a hub id.
+
+    Raises:
+        ModelError: it is neither.
+    """
+    if model == MINI:
+        return Path(str(resources.files("pipeline.models").joinpath(MINI)))
+    if Path(model).expanduser().is_dir():
+        return Path(model).expanduser().resolve()
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelError(f"model {model!r}: no such directory, and not a hub id like 'allenai/OLMoE-1B-7B-0924'")
+    return None
 
 
 def resolve_spec(spec: EmbeddingSpec | str | None) -> tuple[EmbeddingSpec, Meaning, Checkpoint]:

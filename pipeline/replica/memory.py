@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import torch
 
 from pipeline.errors import ModelError
+from pipeline.replica.host_memory import host_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +35,7 @@ def available_memory(device: torch.device) -> int | None:
     """Free bytes: of a GPU, else of the host within its cgroup's limit; None: unknown."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    left = [room for room in (_host_memory(), _cgroup_memory()) if room is not None]
-    return min(left) if left else None
+    return host_memory()
 
 
 def refuse_too_large(
@@ -55,27 +54,3 @@ def refuse_too_large(
 
 def _gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
-
-
-def _host_memory() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    return None
-
-
-def _cgroup_memory() -> int | None:
-    """What a container's limit leaves. Cached files count as free, because the kernel gives their memory back."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-        if limit == "max":
-            return None
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-        counts = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
-        return max(int(limit) - used + int(counts.get("inactive_file", 0)) + int(counts.get("active_file", 0)), 0)
-    except (OSError, ValueError):
-        return None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext
+import asyncio
+from contextlib import asynccontextmanager, nullcontext, suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,16 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(settings: ServiceSettings) -> Guard:
-    """The service as an ASGI application; its replicas are loaded while it starts.
+def create_app(settings: ServiceSettings, *, warm: bool = False) -> Guard:
+    """The service as an ASGI application; its replicas are loaded here, if it is to be `warm`, or while it starts.
 
     Raises:
-        UsageError, TableError: a table cannot be served.
+        UsageError, TableError, ModelError, FingerprintError: a table cannot be served.
     """
     metrics = Metrics()
     tables = ServedTables(settings, metrics.batches.observe)
+    if warm:
+        tables.warm_up()
     state = State(settings, tables, metrics)
 
     @asynccontextmanager
@@ -47,7 +50,8 @@ def create_app(settings: ServiceSettings) -> Guard:
         await state.run(tables.warm_up)
         state.ready.set()
         async with nullcontext() if assistants is None else assistants.running():
-            yield
+            with suppress(asyncio.CancelledError):  # a server that ends and does not wait
+                yield
         state.close()
 
     app = FastAPI(
@@ -93,7 +97,12 @@ def _invalid(_: Request, error: Exception) -> Response:
 
 def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem_response(Problem(error.status_code, HTTPStatus(error.status_code).description))
+    if isinstance(error.__cause__, Problem):  # of the guard, met by FastAPI while it read the body
+        return problem_response(error.__cause__)
+    said = HTTPStatus(error.status_code).description
+    if error.status_code == HTTPStatus.BAD_REQUEST:
+        said = "body: it cannot be read as JSON"
+    return problem_response(Problem(error.status_code, said, error.headers))
 
 
 def _unexpected(_: Request, __: Exception) -> Response:

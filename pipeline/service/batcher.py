@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
     import numpy as np
@@ -21,6 +21,12 @@ __all__ = ["Batcher", "TooManyWaitingError"]
 
 class TooManyWaitingError(Exception):
     """So many queries wait that another one would wait too long."""
+
+
+class _Waiting(NamedTuple):
+    text: str
+    encoded: asyncio.Future[tuple[np.ndarray, int]]
+    """Its vector, float32 [D], and how many were encoded together."""
 
 
 class Batcher:
@@ -47,22 +53,24 @@ class Batcher:
     ) -> None:
         self._encode, self._replica, self._executor = encode, replica, executor
         self._most, self._waiting_most, self._observe = most, waiting, observe
-        self._waiting: deque[tuple[str, asyncio.Future[np.ndarray]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
 
-    async def encode(self, text: str) -> np.ndarray:
-        """The vector of a query, float32 [D].
+    async def encode(self, texts: Sequence[str]) -> tuple[list[np.ndarray], int]:
+        """The vectors of queries, each float32 [D], and in how large a batch they were, at most.
 
         Raises:
-            TooManyWaitingError: the queue is full.
+            TooManyWaitingError: the queue has no room for all of them.
         """
-        if len(self._waiting) >= self._waiting_most:
+        if len(self._waiting) + len(texts) > self._waiting_most:
             raise TooManyWaitingError
-        future: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
-        self._waiting.append((text, future))
+        loop = asyncio.get_running_loop()
+        some = [_Waiting(text, loop.create_future()) for text in texts]
+        self._waiting += some
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
-        return await future
+        found = await asyncio.gather(*(each.encoded for each in some))
+        return [vector for vector, _ in found], max((together for _, together in found), default=0)
 
     async def _work(self) -> None:
         """Encode until nothing waits."""
@@ -70,21 +78,21 @@ class Batcher:
             async with self._replica:
                 count = min(self._most, len(self._waiting))
                 batch = [self._waiting.popleft() for _ in range(count)]
-                batch = [(text, future) for text, future in batch if not future.done()]  # a caller may have gone
+                batch = [each for each in batch if not each.encoded.done()]  # a caller may have gone
                 if batch:
                     await self._answer(batch)
 
-    async def _answer(self, batch: list[tuple[str, asyncio.Future[np.ndarray]]]) -> None:
+    async def _answer(self, batch: list[_Waiting]) -> None:
         self._observe(len(batch))
         try:
             loop = asyncio.get_running_loop()
-            vectors = await loop.run_in_executor(self._executor, self._encode, [text for text, _ in batch])
+            vectors = await loop.run_in_executor(self._executor, self._encode, [each.text for each in batch])
             answers = list(zip(vectors, batch, strict=True))
         except Exception as error:  # every caller of the batch is told
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for each in batch:
+                if not each.encoded.done():
+                    each.encoded.set_exception(error)
             return
-        for vector, (_, future) in answers:
-            if not future.done():
-                future.set_result(vector)
+        for vector, each in answers:
+            if not each.encoded.done():
+                each.encoded.set_result((vector, len(batch)))

@@ -82,6 +82,8 @@ class Guard:
             await answer.problem(scope, receive, problem)
         except TimeoutError:
             await answer.problem(scope, receive, Problem(HTTPStatus.REQUEST_TIMEOUT, "the request took too long"))
+        except asyncio.CancelledError:  # by a server that ends and does not wait
+            await answer.problem(scope, receive, Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the service ends"))
         finally:
             self._active -= 1
             self._metrics.active.set(self._active)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["BatchRequest", "SearchRequest"]
+from pipeline.errors import UsageError
 
+__all__ = ["MAX_BATCH_HITS", "BatchRequest", "SearchRequest"]
+
+MAX_BATCH_HITS: Final = 10_000
+"""Of all queries of a batch together, those before `offset` included: as JSON they take a second."""
+
+_Alpha = Annotated[float, Field(ge=0)]
 _Where = Annotated[
     dict[str, Any] | list[dict[str, Any]] | None,
     Field(description="a condition", examples=[{"year": {"gte": 1990, "lt": 2000}, "lang": ["de", "en"]}]),
@@ -20,7 +26,6 @@ class _Common(BaseModel):
     table: str | None = Field(None, description="which table; the only one where there is one")
     k: int = Field(10, ge=1, description="how many hits")
     offset: int = Field(0, ge=0, description="how many better hits to leave out")
-    alpha: float | None = Field(None, ge=0, description="weight of the routing half; the table's own otherwise")
     where: _Where = None
     mode: Literal["vector", "text", "hybrid"] = "vector"
     min_score: float | None = None
@@ -34,6 +39,7 @@ class SearchRequest(_Common):
     """One search."""
 
     query: str | list[float] | None = Field(None, description="words, or a vector in the stored form")
+    alpha: _Alpha | None = Field(None, description="weight of the routing half; the table's own otherwise")
     like: str | list[str] | None = Field(None, description="ids of documents whose neighbours are wanted")
     unlike: str | list[str] | None = Field(None, description="ids of documents to be far from")
 
@@ -51,6 +57,20 @@ class SearchRequest(_Common):
 
 
 class BatchRequest(_Common):
-    """Many searches that differ in the query only."""
+    """Many searches that differ in query and alpha only."""
 
-    queries: list[str] = Field(min_length=1, examples=[["one query", "another"]])
+    queries: list[str | list[float]] = Field(min_length=1, examples=[["one query", "another"]])
+    alpha: _Alpha | list[_Alpha | None] | None = Field(None, description="one for all queries, or one for each")
+
+    def single(self) -> list[SearchRequest]:
+        """Each of them.
+
+        Raises:
+            UsageError: there are more or fewer values of alpha than queries.
+        """
+        alphas = self.alpha if isinstance(self.alpha, list) else [self.alpha] * len(self.queries)
+        if len(alphas) != len(self.queries):
+            raise UsageError(f"{len(self.queries)} queries, but {len(alphas)} values of alpha")
+        common = self.model_dump(exclude={"queries", "alpha"})
+        pairs = zip(self.queries, alphas, strict=True)
+        return [SearchRequest.model_construct(query=query, alpha=alpha, **common) for query, alpha in pairs]

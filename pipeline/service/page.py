@@ -20,6 +20,8 @@ __all__ = ["page_router"]
 
 page_router = APIRouter(include_in_schema=False)
 
+_CANVAS: Final = ("canvas.css", "canvas.js", "gestures.js", "labels.js", "splat.js")
+"""Of the map, which `pipeline.topics.views.page` has too."""
 _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
@@ -45,6 +47,7 @@ async def part(request: Request, name: str) -> Response:
 @cache
 def _files() -> dict[str, tuple[bytes, str]]:
     """Each file by its name: content, and a tag that changes with it."""
-    folder = files("pipeline.service") / "web"
-    contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+    own, canvas = (files("pipeline").joinpath(*folder, "web") for folder in (("service",), ("topics", "views")))
+    page = [file for file in own.iterdir() if file.name.rpartition(".")[2] in _TYPES]
+    contents = {file.name: file.read_bytes() for file in (*page, *map(canvas.joinpath, _CANVAS))}
     return {name: (content, f'W/"{sha256(content).hexdigest()[:16]}"') for name, content in contents.items()}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Problem", "invalid", "problem_response", "status_of", "without_input"]
 
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_VECTOR: Final = re.compile(r"array\(.*", re.DOTALL)
 _COMPARED: Final = re.compile(r"where [^:]*=[^:]*:")
 _SHORTEST: Final = 3
 """Letters of a word of the request that is looked for in a message."""
@@ -68,7 +69,7 @@ def status_of(error: MoeeError) -> int:
 
 def without_input(message: str, sent: Any) -> str:
     """`message` with ``…`` for what it quotes and for every word of `sent`, a request at any depth."""
-    message = _COMPARED.sub("where …:", _QUOTED.sub("…", message))
+    message = _COMPARED.sub("where …:", _VECTOR.sub("…", _QUOTED.sub("…", message)))
     for word in sorted({*_words(sent)}, key=len, reverse=True):
         message = message.replace(word, "…")
     return message

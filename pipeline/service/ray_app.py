@@ -22,6 +22,7 @@ from pipeline.errors import RunError, UsageError, first_line
 from pipeline.service.app import create_app
 from pipeline.service.guard import Guard, log_requests
 from pipeline.service.settings import ServiceSettings
+from pipeline.tokens import hash_from_environment
 
 __all__ = ["RaySettings", "build", "served"]
 
@@ -37,6 +38,8 @@ class RaySettings(ServiceSettings):
     """
 
     host: str = "0.0.0.0"  # noqa: S104  what is assumed of the proxy, which asks for a token
+    token_hash: str | None = Field(default_factory=hash_from_environment, repr=False)
+    """Where the configuration leaves it out, the environment of the nodes holds it."""
     replicas: int = Field(1, ge=1)
     replica_cpus: float = Field(1.0, gt=0)
     """CPUs, and threads, of each replica."""

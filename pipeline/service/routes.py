@@ -1,8 +1,8 @@
-"""What a service answers. Every answer is JSON; an error is a problem (`pipeline.service.problems`)."""
+"""What a service answers. Every answer but the map is JSON; an error is a problem (`pipeline.service.problems`)."""
 
 from __future__ import annotations
 
-import asyncio
+import gzip
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -13,8 +13,9 @@ from fastapi.responses import JSONResponse, Response
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
 from pipeline.service.batcher import TooManyWaitingError
+from pipeline.service.maps import MAX_POINTS, StillDrawingError
 from pipeline.service.metrics import CONTENT_TYPE
-from pipeline.service.models import BatchRequest, SearchRequest
+from pipeline.service.models import MAX_BATCH_HITS, BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
 from pipeline.service.topics import by_column, current_model, over_column, overview, topic_detail
 from pipeline.table.kept import kept_columns
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from lance import LanceDataset
 
+    from pipeline.service.maps import ServedMap
     from pipeline.service.state import State
     from pipeline.service.tables import ServedTable
     from pipeline.topics.versions.load import Topics
@@ -67,7 +69,7 @@ async def search_by_address(
     """Hits, best first."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=parse_version(at)
         )
@@ -78,16 +80,16 @@ async def search_by_address(
 
 @router.post("/search/batch", summary="Many queries in words at once")
 async def search_batch(request: Request, asked: BatchRequest) -> JSONResponse:
-    """The hits of each query, in their order."""
+    """The hits of each query, in their order, all of one version of the table; or one problem and no hits."""
 
     async def answer(state: State) -> Any:
         most = state.settings.limits.queries
         if len(asked.queries) > most:
             raise UsageError(f"queries: at most {most:,} at once")
-        fields = asked.model_dump(exclude={"queries", "table"})
-        single = [SearchRequest.model_construct(query=query, table=asked.table, **fields) for query in asked.queries]
-        answers = await asyncio.gather(*(_search(state, request, each) for each in single))
-        return {"table": answers[0]["table"], "answers": [each["hits"] for each in answers]}
+        if len(asked.queries) * (asked.k + asked.offset) > MAX_BATCH_HITS:
+            raise UsageError(f"queries times k and offset: at most {MAX_BATCH_HITS:,} in one batch")
+        name, found = await _found(state, request, asked.single())
+        return {"table": name, "answers": [_without_text(state, hits) for hits in found]}
 
     return await _answered(request, _values(asked), answer)
 
@@ -106,7 +108,7 @@ async def similar(
     """Hits, best first, without the document itself."""
 
     async def answer(state: State) -> Any:
-        conditions = parse_conditions(where or []) or None
+        conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
             like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=parse_version(at)
         )
@@ -120,7 +122,7 @@ async def document(request: Request, id: str, table: Table = None, at: At = None
     """Its row, or its chunks in their order."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
+        served = await _served(state, request, table)
         rows = await state.run(served.table.document, id, parse_version(at))
         if not rows.num_rows:
             raise NotInTableError("there is no document of this id")
@@ -141,8 +143,8 @@ async def facets(
     """For each column its most frequent values with their counts, under a condition."""
 
     async def answer(state: State) -> Any:
-        served = await state.run(state.tables.get, table)
-        conditions = parse_conditions(where or []) or None
+        served = await _served(state, request, table)
+        conditions = _conditions(request, where)
         _refuse_withheld(state, column, conditions)
         counts = await state.run(
             lambda: served.table.facets(column, conditions, at=parse_version(at), most=most),
@@ -169,7 +171,7 @@ async def topics(
     table: Table = None,
 ) -> JSONResponse:
     """The newest topic model: its topics, largest first, and what changed against the model before."""
-    return await _answered(request, [table], lambda state: _of_topics(state, table, overview, words))
+    return await _answered(request, [table], lambda state: _of_topics(state, request, table, overview, words))
 
 
 @router.get("/topics/over", summary="Topics over time")
@@ -183,7 +185,7 @@ async def topics_over(
 
     async def answer(state: State) -> Any:
         _refuse_withheld(state, [column], None)
-        return await _of_topics(state, table, over_column, column, bins)
+        return await _of_topics(state, request, table, over_column, column, bins)
 
     return await _answered(request, [column, table], answer)
 
@@ -199,7 +201,7 @@ async def topics_by(
 
     async def answer(state: State) -> Any:
         _refuse_withheld(state, [column], None)
-        return await _of_topics(state, table, by_column, column, most)
+        return await _of_topics(state, request, table, by_column, column, most)
 
     return await _answered(request, [column, table], answer)
 
@@ -207,19 +209,50 @@ async def topics_by(
 @router.get("/topics/{topic}", summary="A topic with its words, typical documents and history")
 async def topic(
     request: Request,
-    topic: Annotated[int, Path(examples=[0])],
+    topic: Annotated[int, Path(ge=-1, lt=1 << 31, examples=[0])],
     examples: Annotated[int, Query(ge=0, le=100)] = 5,
     table: Table = None,
 ) -> JSONResponse:
     """Words by c-TF-IDF and by the embedding model, the most typical documents, and its size in each version."""
 
     async def answer(state: State) -> Any:
-        found = await _of_topics(state, table, topic_detail, topic, examples)
+        found = await _of_topics(state, request, table, topic_detail, topic, examples)
         if state.settings.with_texts:
             return found
         return {**found, "examples": [{"id": example["id"]} for example in found["examples"]]}
 
     return await _answered(request, [table], answer)
+
+
+@router.get(
+    "/map",
+    summary="The topics of a table as a map: a point for each document",
+    response_class=Response,
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        202: {"description": "it is being drawn: ask again after Retry-After seconds"},
+        304: {"description": "not changed"},
+    },
+)
+async def topic_map(
+    request: Request, table: Table = None, points: Annotated[int, Query(ge=1, le=MAX_POINTS)] = MAX_POINTS
+) -> Response:
+    """Bytes: the length of the head (uint32), the head as JSON, x and y as uint16, topics as int16; little-endian.
+
+    The head has the table's counts, its topics with their labels and colours, regions, and the ids of the points.
+    """
+
+    async def answer(state: State) -> Any:
+        return await state.maps.get(await state.run(state.tables.get, table), points, state.run)
+
+    found: ServedMap = await _told(request, [table], answer)
+    if found.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=found.headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        packed, headers = found.compressed, {**found.headers, "content-encoding": "gzip"}
+    else:
+        packed, headers = gzip.decompress(found.compressed), found.headers
+    return Response(packed, headers=headers, media_type="application/octet-stream")
 
 
 @router.get("/healthz", summary="Whether the service lives", include_in_schema=False)
@@ -244,50 +277,87 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get("/metrics", summary="What is counted, as Prometheus reads it")
 async def metrics(request: Request) -> Response:
-    """Requests, times, batches, and the version of each table."""
+    """Requests, times, batches, and the version, rows and topics of each table."""
     state: State = request.app.state.service
     for name in state.tables.names:
         try:
-            dataset = (await state.run(state.tables.get, name)).table.dataset()
+            await state.run(state.metrics.observe, (await state.run(state.tables.get, name)).table)
         except MoeeError:
             continue  # /readyz tells of it
-        state.metrics.version.labels(name).set(dataset.version)
-        state.metrics.rows.labels(name).set(dataset.count_rows())
     return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 
 async def _answered(request: Request, sent: Any, answer: Callable[[State], Any]) -> JSONResponse:
-    """The answer as JSON, or a problem that repeats nothing of what was `sent`."""
+    """The answer as JSON, or a problem."""
+    told = await _told(request, sent, answer)
+    state: State = request.app.state.service
+    return await state.run(lambda: JSONResponse(as_json(told)))  # ten thousand hits take half a second
+
+
+async def _told(request: Request, sent: Any, answer: Callable[[State], Any]) -> Any:
+    """What `answer` gives, or a problem that repeats nothing of what was `sent`."""
     state: State = request.app.state.service
     try:
-        return JSONResponse(await answer(state))
+        return await answer(state)
     except TooManyWaitingError as error:
         raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many queries wait", {"retry-after": "1"}) from error
+    except StillDrawingError as error:
+        raise Problem(HTTPStatus.ACCEPTED, "the map is being drawn", {"retry-after": "5"}) from error
     except MoeeError as error:
         message = state.tables.by_name(str(error))
-        raise Problem(status_of(error), without_input(message, sent)) from error
+        told = without_input(message, [sent, getattr(request.state, "conditions", None)])
+        raise Problem(status_of(error), told) from error
+
+
+def _conditions(request: Request, where: list[str] | None) -> list[dict[str, Any]] | None:
+    """The conditions of an address, whose parts no message is to repeat."""
+    request.state.conditions = parse_conditions(where or []) or None
+    return request.state.conditions
 
 
 def _values(asked: SearchRequest | BatchRequest) -> list[Any]:
-    """What was sent, without the names of the fields."""
-    return list(asked.model_dump().values())
+    """What was sent, without the names of the fields, and without the mode, which is one of three words."""
+    return list(asked.model_dump(exclude={"mode"}).values())
 
 
 async def _search(state: State, request: Request, asked: SearchRequest) -> dict[str, Any]:
+    name, (hits,) = await _found(state, request, [asked])
+    shown = _without_text(state, hits)
+    return {"table": name, "hits": shown, **_marks(asked.query, shown)}
+
+
+async def _found(state: State, request: Request, asked: Sequence[SearchRequest]) -> tuple[str, list[pa.Table]]:
+    """The table's name, and the hits of searches that differ in query and alpha only."""
+    for each in asked:
+        _check(state, each)
+    served = await _served(state, request, asked[0].table)
+    hits, together = await served.search([_question(each) for each in asked], state.run)
+    counted = {"queries": len(asked), "batch": together, "hits": sum(each.num_rows for each in hits)}
+    request.state.told.update(counted)
+    return served.name, hits
+
+
+async def _served(state: State, request: Request, name: str | None) -> ServedTable:
+    """The table that is asked, which the log of requests is told."""
+    served: ServedTable = await state.run(state.tables.get, name)
+    request.state.told = {"table": served.name}
+    return served
+
+
+def _check(state: State, asked: SearchRequest) -> None:
     limits = state.settings.limits
     if asked.k + asked.offset > limits.k:
         raise UsageError(f"k and offset: at most {limits.k:,} together")
     if isinstance(asked.query, str) and len(asked.query) > limits.query_letters:
         raise UsageError(f"the query: at most {limits.query_letters:,} characters")
     _refuse_withheld(state, [asked.group_by], asked.where)
-    served: ServedTable = await state.run(state.tables.get, asked.table)
+
+
+def _question(asked: SearchRequest) -> Question:
     fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__ if hasattr(asked, name)}
     if isinstance(asked.query, list):
         fields["query"] = np.asarray(asked.query, np.float32)
-    hits = await served.search(Question.of(**fields), state.run)
-    request.state.told = {"table": served.name, "hits": hits.num_rows}
-    shown = _without_text(state, hits)
-    return {"table": served.name, "hits": as_json(shown), **_marks(asked.query, shown)}
+    return Question.of(**fields)
 
 
 def _marks(query: str | list[float] | None, hits: pa.Table) -> dict[str, Any]:
@@ -342,9 +412,11 @@ def _kept(dataset: LanceDataset) -> list[dict[str, Any]]:
     ]
 
 
-async def _of_topics(state: State, table: str | None, view: Callable[..., Any], *asked: Any) -> dict[str, Any]:
+async def _of_topics(
+    state: State, request: Request, table: str | None, view: Callable[..., Any], *asked: Any
+) -> dict[str, Any]:
     """What `view` says of a table's newest topics; kept until the table or its topics change."""
-    served: ServedTable = await state.run(state.tables.get, table)
+    served = await _served(state, request, table)
     found: Topics = await state.run(load_topics, served.table)
     key = (served.name, served.table.dataset().version, found.model.model, view.__name__, *asked)
     return {"table": served.name, **(await state.answers.get(key, lambda: view(found, *asked)))}

@@ -31,6 +31,8 @@ class Limits(BaseModel):
     """That are being answered; more get status 429."""
     batch: int = Field(32, ge=1)
     """Queries that are encoded together."""
+    cached_bytes: int = Field(256 << 20, ge=1 << 20)
+    """Of indexes, kept in memory for all tables together; of what describes the files, a quarter as much besides."""
 
 
 class ServiceSettings(BaseModel):

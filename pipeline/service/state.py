@@ -1,4 +1,4 @@
-"""What the routes of one application share: settings, tables, what is counted, threads."""
+"""What the routes of one application share: settings, tables, what is counted, maps, threads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.service.maps import Maps
 from pipeline.service.topics import KeptAnswers
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class State:
     tables: ServedTables
     metrics: Metrics
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    maps: Maps = field(default_factory=Maps)
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "search"))
     answers: KeptAnswers = field(default_factory=KeptAnswers)
 
@@ -39,6 +41,7 @@ class State:
         return asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments))
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and what is being drawn."""
+        self.maps.close()
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.answers.close()

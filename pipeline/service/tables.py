@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from pipeline.errors import UsageError
 from pipeline.service.batcher import Batcher
 from pipeline.table import VectorTable
+from pipeline.table.location import TableLocation
 from pipeline.table.schema import metadata_value
+from pipeline.table.store import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ServedTable", "ServedTables"]
 
+_VERSIONS: Final = 100
+"""Of a table, after which its caches are begun anew: they hold the open files of indexes that are no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServedTable:
@@ -34,14 +41,47 @@ class ServedTable:
 
     name: str
     table: VectorTable
+    version: int
+    """The version that was the newest when it was opened."""
     batcher: Batcher
 
-    async def search(self, question: Question, run: Callable[..., asyncio.Future[pa.Table]]) -> pa.Table:
-        """The hits; `run` calls a function in a thread."""
-        if not isinstance(question.query, str) or question.mode == "text":
-            return await run(self.table.answer, question)
-        vector = await self.batcher.encode(question.query)
-        return await run(self.table.answer, question, lambda texts: np.stack([vector] * len(texts)))
+    async def search(
+        self, questions: Sequence[Question], run: Callable[..., asyncio.Future[list[pa.Table]]]
+    ) -> tuple[list[pa.Table], int]:
+        """The hits of questions that differ in query and alpha only, all of one version of the table.
+
+        `run` calls a function in a thread. Beside the hits: how many queries were encoded together; 0: none was.
+        """
+        asked = (question.query for question in questions if question.mode != "text")
+        words = list(dict.fromkeys(query for query in asked if isinstance(query, str)))
+        vectors, together = await self.batcher.encode(words)
+        known = dict(zip(words, vectors, strict=True))
+
+        def answers() -> list[pa.Table]:
+            return list(self.table.answers(questions, lambda texts: np.stack([known[text] for text in texts])))
+
+        return await run(answers), together
+
+
+@dataclass(slots=True, weakref_slot=True)
+class _Replica:
+    """What tables of one meaning share; it goes with the last of them, and with the last request to it."""
+
+    turns: asyncio.Lock = field(default_factory=asyncio.Lock)
+    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "replica"))
+    encoder: Encoder | None = None
+    """Of the table that was asked first, once it is loaded."""
+    loading: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, table: VectorTable) -> Encoder:
+        """The encoder of a table: the shared model, under the table's calibration."""
+        with self.loading:
+            if "encoder" not in table.__dict__:
+                if self.encoder is None:
+                    self.encoder = table.encoder
+                else:
+                    table.__dict__["encoder"] = self.encoder.calibrated_by(table.calibration)
+        return table.encoder
 
 
 class ServedTables:
@@ -53,15 +93,16 @@ class ServedTables:
     """
 
     def __init__(self, settings: ServiceSettings, observe: Callable[[int], None]) -> None:
-        self._settings, self._observe = settings, observe
-        self._replicas: dict[str, tuple[asyncio.Lock, ThreadPoolExecutor, list[Encoder]]] = {}
+        self._limits, self._observe = settings.limits, observe
+        self._cached = settings.limits.cached_bytes // len(settings.tables)
+        self._replicas: WeakValueDictionary[str, _Replica] = WeakValueDictionary()
         self._served: dict[str, ServedTable] = {}
         self._opening = threading.Lock()
         for uri in settings.tables:
-            table = VectorTable.open(uri, settings.storage_options)
-            if table.name in self._served:
-                raise UsageError(f"two tables are called {table.name!r}: serve them apart")
-            self._served[table.name] = self._serve(table)
+            served = self._open(TableLocation.parse(uri, settings.storage_options))
+            if served.name in self._served:
+                raise UsageError(f"two tables are called {served.name!r}: serve them apart")
+            self._served[served.name] = served
 
     @property
     def names(self) -> list[str]:
@@ -71,11 +112,15 @@ class ServedTables:
     def by_name(self, message: str) -> str:
         """`message` with the names of the tables in the place of where they lie."""
         for served in self._served.values():
-            message = message.replace(str(served.table.location), served.name)
+            uri = str(served.table.location)
+            within = re.sub(r"^(\w+://[^/]+)?/", "", uri)  # the path that Lance tells, of a bucket or of the disk
+            message = message.replace(uri, served.name).replace(f"{within}.lance", f"{served.name}.lance")
         return message
 
     def get(self, name: str | None) -> ServedTable:
-        """A table as it is now, opened again where another one was made at its place; None: the only one.
+        """A table as it is now, opened again where another one was made at its place, or after many versions.
+
+        None: the only one.
 
         Raises:
             UsageError: there is no such table, or there are several.
@@ -86,9 +131,11 @@ class ServedTables:
         served = self._served.get(next(iter(self._served)) if name is None else name)
         if served is None:
             raise UsageError(f"there is no such table; there are {', '.join(self._served)}")
-        if metadata_value(served.table.dataset().schema, "fingerprint") != served.table.fingerprint:
+        newest = served.table.dataset()
+        same = metadata_value(newest.schema, "fingerprint") == served.table.fingerprint
+        if not same or newest.version not in range(served.version, served.version + _VERSIONS):
             with self._opening:
-                served = self._serve(VectorTable.open(served.table.location))
+                served = self._open(served.table.location)
                 self._served[served.name] = served
         return served
 
@@ -100,34 +147,22 @@ class ServedTables:
         """
         for served in self._served.values():
             if served.table.meaning.get("checkpoint") and served.table.calibration_hash:
-                self._encoder(served.table)
+                self._replica(served.table).of(served.table)
 
-    def _serve(self, table: VectorTable) -> ServedTable:
-        lock, executor, _ = self._replica(table)
-        limits = self._settings.limits
+    def _open(self, location: TableLocation) -> ServedTable:
+        session = Session(index_cache_size_bytes=self._cached, metadata_cache_size_bytes=self._cached // 4)
+        table = VectorTable.open(location, session=session)
+        replica, limits = self._replica(table), self._limits
         encode = Batcher(
-            lambda texts: self._encoder(table).encode_query(texts),
-            lock,
-            executor,
+            lambda texts: replica.of(table).encode_query(texts),
+            replica.turns,
+            replica.thread,
             most=limits.batch,
             waiting=2 * limits.requests + limits.queries,
             observe=self._observe,
         )
-        return ServedTable(table.name, table, encode)
+        return ServedTable(table.name, table, table.dataset().version, encode)
 
-    def _replica(self, table: VectorTable) -> tuple[asyncio.Lock, ThreadPoolExecutor, list[Encoder]]:
-        """What tables of one meaning share: turns at the replica, a thread for it, the encoder once it is loaded."""
+    def _replica(self, table: VectorTable) -> _Replica:
         meaning = json.dumps(table.meaning, sort_keys=True)
-        if meaning not in self._replicas:
-            self._replicas[meaning] = asyncio.Lock(), ThreadPoolExecutor(1, "replica"), []
-        return self._replicas[meaning]
-
-    def _encoder(self, table: VectorTable) -> Encoder:
-        if "encoder" not in table.__dict__:
-            *_, loaded = self._replica(table)
-            with self._opening:
-                if not loaded:
-                    loaded.append(table.encoder)
-                elif "encoder" not in table.__dict__:
-                    table.__dict__["encoder"] = loaded[0].calibrated_by(table.calibration)
-        return table.encoder
+        return self._replicas.setdefault(meaning, _Replica())

@@ -121,14 +121,45 @@ RUNS: Final = pa.schema(
         pa.field("seconds", pa.float64()),
         pa.field("collected_bytes", pa.int64()),
         pa.field("settled_version", pa.int64()),
+        pa.field("spec", pa.string()),
+        pa.field("code_version", pa.string()),
+        pa.field("engine", pa.string()),
+        pa.field("replicas", pa.int64()),
+        pa.field("on_gpus", pa.bool_()),
+        pa.field("version_before", pa.int64()),
+        pa.field("version_after", pa.int64()),
+        pa.field("rows_read", pa.int64()),
+        pa.field("reject_reasons", pa.string()),
+        pa.field("startup_seconds", pa.float64()),
+        pa.field("index_seconds", pa.float64()),
+        pa.field("stages", pa.string()),
+        pa.field("waited_for", pa.string()),
+        pa.field("advice", pa.string()),
+        pa.field("batches", pa.int64()),
+        pa.field("batch_fill", pa.float64()),
+        pa.field("staged_bytes", pa.int64()),
+        pa.field("commits", pa.int64()),
+        pa.field("commit_seconds", pa.float64()),
+        pa.field("swap_retries", pa.int64()),
+        pa.field("deaths", pa.int64()),
+        pa.field("error", pa.string()),
+        pa.field("estimate", pa.string()),
+        pa.field("cost", pa.float64()),
     ]
 )
-"""One row per run.
+"""One row per run. Columns that a table's older runs lack are null.
 
 ``status`` is running, finished, failed or interrupted; ``command`` is JSON without secrets, with what is noteworthy of
 the end of the run. ``collected_bytes`` is the
 size of the orphans that the run deleted. ``settled_version`` is the version of the table in which every duplicate among
 the rejects had its original; null where nobody looked, or one had not.
+
+``spec``, ``reject_reasons`` (reason → count), ``stages`` and ``estimate`` are JSON. ``version_before`` and
+``version_after`` are the table's when the run began and ended; the former is null where the run made the table.
+``stages`` has for each stage its seconds at work, added up over workers, its load (0 to 1, of the time that passed) and
+the rows of input a second that one worker did; ``waited_for`` is the stage that bounded the rate, ``advice`` what to
+change. ``swap_retries`` counts commits that another writer had won, ``deaths`` those of workers that the run survived.
+``estimate`` is what was expected before the run, ``cost`` what it cost.
 """
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pipeline.table.query.conditions import Where
     from pipeline.table.query.question import Mode, Question
     from pipeline.table.query.request import VectorSpace
+    from pipeline.table.store import Session
 
 __all__ = ["VectorTable"]
 
@@ -67,7 +68,7 @@ class VectorTable:
     def __init__(self, location: TableLocation, dataset: lance.LanceDataset) -> None:
         self.location = location
         self.schema: pa.Schema = dataset.schema
-        self._opened = dataset
+        self._session = dataset.session()
         self.spec = EmbeddingSpec(**json.loads(self._metadata("spec")))
         self.meaning: Meaning = json.loads(self._metadata("meaning"))
         self.fingerprint = self._metadata("fingerprint")
@@ -126,16 +127,25 @@ class VectorTable:
 
     @classmethod
     def open(
-        cls, uri: str | os.PathLike[str] | TableLocation, storage_options: Mapping[str, Any] | None = None
+        cls,
+        uri: str | os.PathLike[str] | TableLocation,
+        storage_options: Mapping[str, Any] | None = None,
+        *,
+        session: Session | None = None,
     ) -> Self:
         """Open a table that `create` made.
+
+        Args:
+            uri: ``DIRECTORY/NAME`` or its URL form.
+            storage_options: for object storage; names of fsspec or of object_store.
+            session: caches to share with other tables, and to bound; None: the table has its own, of Lance's size.
 
         Raises:
             TableNotFoundError: there is none; the message names the tables that are there.
             TableError: it cannot be read, or is a table of something else.
         """
         location = TableLocation.parse(uri, storage_options)
-        dataset = open_dataset(location)
+        dataset = open_dataset(location, session)
         if dataset is None:
             raise TableNotFoundError(f"there is no table {location}; {whats_there(location)}")
         return cls(location, dataset)
@@ -160,7 +170,7 @@ class VectorTable:
 
     def dataset(self) -> lance.LanceDataset:
         """The newest version as a Lance dataset."""
-        return existing_dataset(self.location, self._opened)
+        return existing_dataset(self.location, self._session)
 
     def count_rows(self) -> int:
         """Rows in the newest version."""
@@ -244,14 +254,8 @@ class VectorTable:
         """
         from pipeline.table.query.question import Question
 
-        return self.answer(Question.of(query=query, k=k, alpha=alpha, where=where, mode=mode, **options))
-
-    def answer(self, question: Question, encode: Callable[[Sequence[str]], np.ndarray] | None = None) -> pa.Table:
-        """The hits of a question as `search` gives them, with another way to encode queries than the table's own."""
-        from pipeline.table.query.answer import search_one
-
-        space = self._space if encode is None else replace(self._space, encode=encode)
-        return search_one(space, self.dataset(), question)
+        question = Question.of(query=query, k=k, alpha=alpha, where=where, mode=mode, **options)
+        return next(self.answers([question]))
 
     def search_many(
         self,
@@ -275,7 +279,6 @@ class VectorTable:
         Raises:
             UsageError, TableError, FingerprintError: as `search`, before the first hits.
         """
-        from pipeline.table.query.answer import search_each
         from pipeline.table.query.question import Question, check_list
 
         check_list("queries", queries)
@@ -286,7 +289,21 @@ class VectorTable:
         questions = [
             Question.of(query=query, alpha=weight, **common) for query, weight in zip(queries, alphas, strict=True)
         ]
-        return search_each(self._space, self.dataset(), questions)
+        return self.answers(questions)
+
+    def answers(
+        self, questions: Sequence[Question], encode: Callable[[Sequence[str]], np.ndarray] | None = None
+    ) -> Iterator[pa.Table]:
+        """The hits of each question as `search` gives them, all of one version of the table.
+
+        Args:
+            questions: which differ in query and alpha only.
+            encode: queries in words → their vectors, float32 [n, D]; None: as the table's own encoder does.
+        """
+        from pipeline.table.query.answer import search_each
+
+        space = self._space if encode is None else replace(self._space, encode=encode)
+        return search_each(space, self.dataset(), questions)
 
     def document(self, id: str, at: int | str | None = None) -> pa.Table:  # noqa: A002
         """The row of a document, or its chunks in their order, without vectors; no row where it is not there.

@@ -21,7 +21,9 @@ FLOORS = (
     (
         "pipeline.arrow_types",
         "pipeline.garbage",
+        "pipeline.logs",
         "pipeline.mapper",
+        "pipeline.metrics",
         "pipeline.threads",
         "pipeline.prompts",
         "pipeline.wording",

@@ -19,6 +19,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from pipeline.columns import from_ipc
+from pipeline.embedding.batches import BatchCounts
 from pipeline.embedding.calibration import Calibration
 from pipeline.embedding.vectors import Vectors
 from pipeline.flow.encoder import EncoderPlan
@@ -43,6 +44,7 @@ class StubEncoder:
         pool = np.random.default_rng(5).standard_normal((POOL, self.dimension)).astype(np.float32)
         self._pool = pool / np.linalg.norm(pool, axis=1, keepdims=True)
         self.calibration, self._delay = calibration, delay
+        self.batches = BatchCounts()
 
     def calibrated(self, texts: Sequence[str]) -> Vectors:
         made = np.resize(self._pool, (max(len(texts), 2), self.dimension))
@@ -55,6 +57,7 @@ class StubEncoder:
 
     def vectors_of(self, tokens: Tokens) -> Vectors:
         time.sleep(self._delay * len(tokens))
+        self.batches.count(int(tokens.lengths.sum()), 1 << 16)
         ends = np.cumsum(tokens.lengths)
         sums = np.concatenate([[0], np.cumsum(tokens.ids, dtype=np.int64)])
         numbers = (sums[ends] - sums[ends - tokens.lengths]) % POOL
@@ -136,7 +139,7 @@ class Rigged:
         """Ray's workers cannot import what is not in the package; the local engine's have the driver's path."""
         from ray import cloudpickle
 
-        for name in ("stub", "deadly", "bench_stub"):
+        for name in ("stub", "deadly", "slow_stages", "bench_stub"):
             if name in sys.modules:
                 cloudpickle.register_pickle_by_value(sys.modules[name])
                 self._modules.append(sys.modules[name])

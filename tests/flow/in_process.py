@@ -34,5 +34,11 @@ class InProcessEngine(contextlib.AbstractContextManager):
                 for made in embed(block):
                     yield from Parcel.from_block(write(made))
 
+    def deaths(self):
+        return self.tracker.deaths()
+
+    def show(self, values, *, last=False):
+        self.shown = list(values)
+
     def map(self, function, items):
         return map(function, items)

@@ -96,10 +96,29 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(moee, news, lab, tmp_pa
     outcome = moee("embed", tmp_path / "in", "--table", tmp_path / "lake" / "docs", "--plan")
     assert outcome.status == 0
     assert "1 file (0.0 MB), 0 of them finished: 7 rows left in 1 work unit;" in outcome.out
-    assert outcome.out.endswith("\nnot read: 1 file (no suffix)\n")
+    assert "\nnot read: 1 file (no suffix)\n" in outcome.out
+    told = dict(line.split(maxsplit=1) for line in outcome.out.splitlines()[2:])
+    assert list(told) == ["tokens", "start-up", "calibration", "embedding", "in", "storage"]
+    assert "in 7 rows (from 7 rows)" in told["tokens"]
+    priced = moee(
+        "embed",
+        tmp_path / "in",
+        "--table",
+        tmp_path / "lake" / "docs",
+        "--plan",
+        "--rate",
+        1000,
+        "--price",
+        3,
+        "--json",
+    ).json["estimate"]
+    assert priced["tokens_per_second"] == 1000
+    assert priced["cost"] == pytest.approx(3 * priced["seconds"] / 3600)
     assert not (tmp_path / "lake").exists()
     plan = moee("embed", news.source, "--table", news.table, "--plan", "--json").json
     assert (plan["files"], plan["finished_files"], plan["units"], plan["keep"]) == (1, 1, 0, ["theme"])
+    assert plan["estimate"] is None
+    assert "not a number above 0" in moee("embed", "in", "--table", "t/t", "--plan", "--rate", "0").error
 
 
 def test_another_pooling_is_refused_by_name(moee, news):

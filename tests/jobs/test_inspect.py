@@ -47,3 +47,51 @@ def test_indexes_are_built_and_listed(moee, news, lab, tmp_path):
         hits = moee("search", table, "rocket", "--mode", mode, "-k", 3, "--json").json["hits"]
         assert len(hits) == 3
         assert mode == "hybrid" or all("rocket" in hit["text"] for hit in hits)
+
+
+def test_runs_are_listed_with_what_they_waited_for(moee, news, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    header, run = moee("inspect", news.table, "--runs").out.splitlines()
+    assert header.split()[:3] == ["run", "status", "documents"]
+    assert run.split()[1:3] == ["finished", "90"]
+    (listed,) = moee("inspect", news.table, "--runs", "--json").json["runs"]
+    assert (listed["rows_read"], listed["deaths"], listed["engine"]) == (91, 0, "ray")
+
+
+def test_watching_a_table_at_which_nobody_works_shows_its_last_run(moee, news):
+    outcome = moee("inspect", news.table, "--watch")
+    assert outcome.out.startswith("no run is at work; the last one:\n")
+    assert moee("inspect", news.table, "--watch", "--json").json["run"]["documents"] == 90
+    assert "there is no table" in moee("inspect", f"{news.table}-none", "--watch").error
+
+
+def test_a_run_that_is_under_way_is_watched_until_it_ends(moee, news, monkeypatch, tmp_path):
+    import shutil
+    import threading
+    from pathlib import Path
+
+    from jobs import inspect_runs
+    from pipeline.table import TableLocation
+    from pipeline.table.companions.lease import Lease
+
+    shutil.copytree(Path(news.table).parent, tmp_path / "lake")
+    location = TableLocation.parse(str(tmp_path / "lake" / "news"))
+    monkeypatch.setattr(inspect_runs, "LOG_SECONDS", 0.1)
+    figures = {"planned": 100, "read": 40, "documents": 32, "tokens": 5, "rejects": 1, "rows_per_second": 4.0}
+    told = {"phase": "embedding", "seconds": 9.0, **figures, "seconds_left": 15, "waited_for": "reading"}
+    held = threading.Event()
+
+    def hold():
+        with Lease(location, "20990101T000000-0", progress=lambda: told):
+            held.set()
+            threading.Event().wait(5)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(10)
+    outcome = moee("inspect", location, "--watch")
+    holder.join()
+    assert (
+        ": embedding: 40/100 rows · 32 documents committed · 4.0 rows/s · 1 reject · 0:00:15 left · "
+        "waits mostly for reading"
+    ) in outcome.err

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import numpy as np
 import pytest
 
 from pipeline.errors import NotInTableError, UsageError
 from pipeline.service import AsyncClient, Client
 from pipeline.service.client import ServiceError
+from pipeline.table import VectorTable
 from pipeline.tokens import new_token
 from pipeline.values import as_json
 
@@ -75,9 +81,78 @@ def test_the_client_answers_as_the_table_does(client, table):
     assert len(many) == 80
     assert many[0].column("id").to_pylist() == table.search("rocket", 2).column("id").to_pylist()
     assert as_json(client.document("d/7")) == as_json(table.document("d/7"))
-    assert client.facets(["theme"], ["n<6"])["theme"].column("count").to_pylist() == [2, 2, 2]
+    assert client.facets(["theme"], {"n": {"lt": 6}})["theme"].column("count").to_pylist() == [2, 2, 2]
     vector = table.encoder.encode("bread")
     assert client.search(vector, 1).column("id").to_pylist() == table.search(vector, 1).column("id").to_pylist()
+    for queries, options in [
+        (
+            table.encoder.encode(["bread", "orbit"] * 9),
+            {"alpha": [0.0, 4.0] * 9, "where": {"theme": {"space", "food"}}},
+        ),
+        (["bread", "orbit"], {"mode": "hybrid", "where": [{"n": {"gte": np.int64(3)}}, {"n": {"lt": 20.0}}]}),
+    ]:
+        found = [
+            [hits.column("id").to_pylist() for hits in one.search_many(queries, 3, **options)]
+            for one in (client, table)
+        ]
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("method", ["search", "search_many", "document", "facets"])
+def test_methods_are_called_as_those_of_a_table(kind, method):
+    def parameters(owner):
+        found = inspect.signature(getattr(owner, method)).parameters.values()
+        return [each for each in found if each.name != "where_sql"]
+
+    assert parameters(kind) == parameters(VectorTable)
+
+
+def test_what_json_cannot_hold_is_refused_here(client):
+    with pytest.raises(UsageError, match="no numbers to ask with"):
+        client.search(np.array([np.nan]))
+    with pytest.raises(UsageError, match="2 queries, but 3 values of alpha"):
+        next(client.search_many(["a", "b"], alpha=[1.0, 2.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("first", "asked"),
+    [
+        ((429, "0"), 2),
+        ((429, None), 2),
+        ((503, "0"), 2),
+        ((503, None), 1),
+        ((500, "0"), 1),
+    ],
+)
+def test_a_service_that_is_busy_is_asked_again(first, asked):
+    seen = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            status, after = first if not seen else (200, None)
+            seen.append(status)
+            self.send_response(status)
+            if after is not None:
+                self.send_header("retry-after", after)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            told = nullcontext() if asked == 2 else pytest.raises(ServiceError)
+            with Client(f"http://127.0.0.1:{server.server_port}") as client, told:
+                client.topics()
+        finally:
+            server.shutdown()
+            thread.join()
+    assert len(seen) == asked
 
 
 def test_errors_are_those_of_the_table(client, server):

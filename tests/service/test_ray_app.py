@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -10,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import httpx2
@@ -24,6 +27,7 @@ from pipeline.tokens import new_token, token_hash
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "serve.yaml"
 TOKEN = new_token()
+TEXTS = [f"{what} number {number}" for number in range(10) for what in ("rocket orbit", "motor engine", "bread oven")]
 
 
 def unknown(given, schema):
@@ -112,6 +116,30 @@ def until_ready(process, address):
         time.sleep(0.2)
 
 
+async def by_many(address, clients, requests):
+    """The statuses of so many requests by so many clients at once, and whether each was answered as if alone."""
+    statuses = Counter()
+    numbers = iter(range(requests))
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    limits = httpx2.Limits(max_connections=clients)
+    async with httpx2.AsyncClient(base_url=address, headers=headers, timeout=60, limits=limits) as http:
+
+        async def client():
+            for number in numbers:
+                what = TEXTS[number % len(TEXTS)]
+                answer = await http.post("/search", json={"query": what, "k": 1})
+                statuses[answer.status_code] += 1
+                assert answer.status_code == 429 or answer.json()["hits"][0]["text"] == what
+
+        await asyncio.gather(*(client() for _ in range(clients)))
+    return statuses
+
+
+def batches(http):
+    text = http.get("/metrics").text
+    return [float(re.search(rf"moee_query_batch_size_{name} ([\d.]+)", text)[1]) for name in ("sum", "count")]
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_a_service_on_a_cluster_answers_refuses_follows_its_table_and_ends_well(served, make_table):
@@ -131,6 +159,12 @@ def test_a_service_on_a_cluster_answers_refuses_follows_its_table_and_ends_well(
         assert client.get("/tables", headers={"origin": "http://evil.example"}).status_code == 403
         assert client.post("/search", content=b"x" * (2 << 20)).status_code == 413
         assert client.get("/-/routes").json() == {"/": "moee"}
+
+        statuses = asyncio.run(by_many(address, 50, 1000))
+        assert set(statuses) <= {200, 429}
+        assert statuses[200] > 500
+        encoded, count = batches(client)
+        assert encoded / count > 3  # queries of different requests were encoded together
 
         shutil.rmtree(f"{place}.lance")
         shutil.rmtree(f"{place}.calibration.lance")

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.service.app import create_app
 from pipeline.service.settings import ServiceSettings
 from pipeline.table import VectorTable
 from pipeline.values import as_json
 
 CANARY = "canary7f3a"
+
+
+def in_pieces(piece, count):
+    """A body whose length nobody says beforehand."""
+
+    async def pieces():
+        for _ in range(count):
+            yield piece
+
+    return pieces()
 
 
 def hits_of(answer):
@@ -78,6 +91,52 @@ def test_tables_metrics_and_openapi(served, table):
     assert "where_sql" not in json.dumps(schema)
 
 
+def test_instants_dates_and_lists_in_addresses(encoder, ask, tmp_path):
+    keep = pa.schema([
+        ("at", pa.timestamp("us", "UTC")), ("local", pa.timestamp("ms")), ("day", pa.date32()),
+        ("tags", pa.list_(pa.string())), ("times", pa.list_(pa.timestamp("s", "UTC"))),
+        ("vague", pa.struct([("a", pa.int64())])),
+    ])  # fmt: skip
+    at = [dt.datetime(2020, 1, day, 12, tzinfo=dt.UTC) for day in range(1, 11)]
+    tags = [["a", "b"][: day % 3] for day in range(10)]
+    times = [[each] for each in at]
+    columns = [
+        at,
+        [each.replace(tzinfo=None) for each in at],
+        [each.date() for each in at],
+        tags,
+        times,
+        [{"a": 1}] * 10,
+    ]
+    metadata = pa.table({field.name: pa.array(values, field.type) for field, values in zip(keep, columns, strict=True)})
+    uri = str(tmp_path / "lake" / "t")
+    table = VectorTable.create(uri, spec=encoder.spec, dim=4, keep=keep)
+    table.add([str(day) for day in range(10)], np.ones((10, 4)), texts=["a"] * 10, metadata=metadata)
+    app = create_app(ServiceSettings(tables=(uri,)))
+
+    def found(*where):
+        answer = ask(None, "GET", "/facets", app=app, params={"column": "id", "where": where})
+        return len(answer.json()["facets"]["id"]) if answer.status_code == 200 else answer.json()["detail"]
+
+    assert found("at>=2020-01-04T13:00:00+01:00") == found("at>=2020-01-04T12:00:00Z", "at<2021-01-01T00:00:00Z") == 7
+    assert found("local<2020-01-03T00:00:00", "day>2020-01-01") == 1
+    assert (found("tags=a"), found("tags=a", "tags=b"), found('{"tags": {"has_all": ["a", "b"]}}')) == (6, 6, 3)
+    assert found("times=2020-01-02T12:00:00Z") == 1
+    assert "write 2020-09-13T12:26:40Z" in found("at>=2020-01-04")
+    assert "lists of string" in found("tags>a")
+    params = {"column": ["tags", "at"], "most": 1}
+    assert ask(None, "GET", "/facets", app=app, params=params).json()["facets"] == {
+        "tags": [{"value": "a", "count": 6}],
+        "at": [{"value": "2020-01-01T12:00:00Z", "count": 1}],
+    }
+    refused = ask(None, "GET", "/facets", app=app, params={"column": "vague"})
+    assert (refused.status_code, "cannot be counted" in refused.json()["detail"]) == (422, True)
+
+
+def test_what_a_method_may_be_is_told(served):
+    assert served("DELETE", "/search").headers["allow"] in {"GET", "POST"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "content", "status"),
     [
@@ -111,8 +170,18 @@ def test_tables_metrics_and_openapi(served, table):
         ("DELETE", "/documents/d/1", {}, 405),
         ("PUT", "/search", {"json": {"query": CANARY}}, 405),
         ("GET", f"/topics/{CANARY}", {}, 422),
+        ("GET", "/topics/-99999999999999999999", {}, 422),
+        ("GET", "/facets", {"params": {"column": "n", "where": f"{CANARY}=1"}}, 422),
+        ("GET", "/facets", {"params": {"column": "n", "where": f'{{"not": {{"{CANARY}": 1}}}}'}}, 422),
+        ("GET", "/similar/d/1", {"params": {"where": f"{CANARY}: x is null"}}, 422),
+        ("POST", "/search/batch", {"json": {"queries": ["a", [7.125, 1.0]]}}, 422),
+        ("POST", "/search/batch", {"json": {"queries": ["a", "b"], "alpha": [1.0]}}, 422),
+        ("POST", "/search/batch", {"json": {"queries": ["a"] * 50, "k": 300}}, 422),
+        ("POST", "/search", {"json": {"query": CANARY, "mode": "text", "at": 1}}, 503),
+        ("POST", "/search", {"content": b"[" * 200_000, "headers": {"content-type": "application/json"}}, 400),
         ("GET", "/topics", {}, 404),
         ("POST", "/search", {"content": b"x" * 2_000_000}, 413),
+        ("POST", "/search", {"content": in_pieces(b" " * 60_000, 40)}, 413),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_a_problem_that_repeats_nothing(served, method, path, content, status):
@@ -125,6 +194,7 @@ def test_what_cannot_be_asked_is_a_problem_that_repeats_nothing(served, method, 
     assert problem["status"] == status
     assert problem["detail"]
     assert CANARY not in answer.text
+    assert "7.125" not in answer.text
     assert "/lake" not in answer.text
     assert len(answer.text) < 700
 
@@ -160,8 +230,6 @@ def test_texts_can_be_withheld(ask, table):
 def test_a_table_that_is_made_anew_or_dropped_under_the_service(ask, make_table, tmp_path):
     import shutil
 
-    from pipeline.service.app import create_app
-
     uri = str(tmp_path / "lake" / "t")
     made = make_table(uri)
     app = create_app(ServiceSettings(tables=(uri,)))
@@ -184,8 +252,6 @@ def test_several_tables_share_a_replica_and_are_named(ask, make_table, table, tm
     other = make_table(str(tmp_path / "lake" / "other"), ["bread", "orbit"])
     settings = {"tables": (str(table.location), str(other.location))}
     assert ask(settings, "POST", "/search", json={"query": "a"}).status_code == 422
-    from pipeline.service.app import create_app
-
     app = create_app(ServiceSettings(**settings))
     for name in ("docs", "other"):
         answer = ask(None, "POST", "/search", app=app, json={"query": "orbit", "table": name, "k": 1})

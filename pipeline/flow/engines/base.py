@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from pipeline.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from pipeline.flow.encoder import Calibrated, EncoderPlan
     from pipeline.flow.parcel import Parcel
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.stages import ReadStage, Stages
+    from pipeline.metrics import MetricValue
     from pipeline.table import TableLocation
 
 __all__ = ["Engine", "EngineMapper", "Pool", "Replicas"]
@@ -65,6 +66,10 @@ class Pool:
     threads: int | None
     """CPU threads of each; None: they are on GPUs, or take what torch takes."""
     on_gpus: bool = False
+    readers: int = 1
+    """How many processes read and tokenize at once."""
+    writers: int = 0
+    """How many write at once; 0: the replicas write what they have made."""
 
 
 class Engine(Protocol):
@@ -112,6 +117,17 @@ class Engine(Protocol):
         """Take the plan's units through the stages; parcels as they are done, in any order.
 
         Closing the iterator ends the work. Errors as of `calibrate`.
+        """
+        ...
+
+    def deaths(self) -> int:
+        """How many deaths of its processes the run has survived so far, as far as is known."""
+        ...
+
+    def show(self, values: Iterable[MetricValue], *, last: bool = False) -> None:
+        """Show what the run's metrics stand at, where the engine has a place for that; `last`: nothing will follow.
+
+        May be called as often as one likes: what is not to be shown is not drawn from `values`.
         """
         ...
 

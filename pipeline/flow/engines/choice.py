@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipeline.flow.engines.base import Engine
     from pipeline.flow.options import EmbedOptions
 
-__all__ = ["Choice", "choose_engine"]
+__all__ = ["Choice", "choose_engine", "runs_on_ray"]
 
 MAX_LOCAL_REPLICAS: Final = 4
 """Replicas that one reading process can feed: it reads and tokenizes some 10,000 short documents a second.
@@ -38,10 +38,16 @@ def choose_engine(options: EmbedOptions) -> Choice:
     if asked == "ray" or why:
         from pipeline.flow.engines.ray_engine import RayEngine
 
-        return Choice(RayEngine(options.replicas, options.device), why)
+        return Choice(RayEngine(options.replicas, options.device, options.start_minutes), why)
     from pipeline.flow.engines.local_engine import LocalEngine
 
     return Choice(LocalEngine(options.replicas, options.device), "")
+
+
+def runs_on_ray(options: EmbedOptions) -> bool:
+    """Whether `choose_engine` would take Ray; starts nothing."""
+    asked = options.engine
+    return asked == "ray" or (asked == "auto" and bool(_why_ray(options))) or getattr(asked, "name", "") == "Ray"
 
 
 def _why_ray(options: EmbedOptions) -> str:

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, Final
 import ray
 from ray.data import DataContext
 from ray.exceptions import RayError
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from pipeline.errors import MoeeError, RunError, UsageError, first_line
 from pipeline.flow.engines.base import Replicas
+from pipeline.flow.engines.ray_token import send_token, token_for_own_cluster
+from pipeline.logs import FORMAT_VARIABLE, wants_json
 from pipeline.threads import SPIN_BRIEFLY
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-__all__ = ["cluster", "light_cpus", "quiet_data", "replica_resources", "unwrapped"]
+__all__ = ["await_resources", "cluster", "light_cpus", "quiet_data", "replica_resources", "unwrapped"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ LOCAL_STORE_BYTES: Final = 1 << 30
 
 
 WORKER_ENVIRONMENT: Final[Mapping[str, str]] = {**SPIN_BRIEFLY, "TOKENIZERS_PARALLELISM": "false"}
-"""For all workers."""
+"""For all workers, with the format of the driver's logs."""
 
 LOCAL_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -94,10 +97,13 @@ def _connect(address: str | None) -> None:
     verbose = logger.isEnabledFor(logging.DEBUG)
     quiet: dict[str, Any] = {"logging_level": logging.INFO if verbose else logging.ERROR, "log_to_driver": verbose}
     if address:
-        ray.init(address=address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
+        send_token()
+        logs = {FORMAT_VARIABLE: "json"} if wants_json() else {}
+        ray.init(address=address, runtime_env={"env_vars": {**WORKER_ENVIRONMENT, **logs}}, **quiet)
         return
     for name, value in {**WORKER_ENVIRONMENT, **LOCAL_ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
+    token_for_own_cluster()
     with warnings.catch_warnings():
         # lance and lancedb warn of every fork; Ray's children replace themselves by exec at once.
         warnings.filterwarnings("ignore", message=r".*(fork-safe|fork support)")
@@ -143,9 +149,10 @@ def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas,
     """What each replica asks the cluster for: the pool's bounds, Ray's resources, and threads (None: not on CPUs)."""
     have = ray.cluster_resources()
     gpus, cpus = int(have.get("GPU", 0)), have.get("CPU", 1.0)
-    if device != "cpu" and gpus:
-        pool = replicas or Replicas(gpus, gpus)
-        return pool, {"num_gpus": 1, "num_cpus": min(1.0, cpus / (4 * pool.most))}, None
+    if device.startswith("cuda") or (device != "cpu" and gpus):
+        pool = replicas or Replicas(max(gpus, 1), max(gpus, 1))
+        # Without a GPU yet, the CPUs that stand beside them are not known either.
+        return pool, {"num_gpus": 1, "num_cpus": min(1.0, cpus / (4 * pool.most)) if gpus else 1.0}, None
     pool = replicas or Replicas(1, 1)
     largest_node = _largest_node()
     nodes = max(sum(bool(node["Alive"]) for node in ray.nodes()), 1)
@@ -158,6 +165,31 @@ def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas,
     if share < light / 2:
         raise UsageError(f"replicas={pool.most}: too many for a cluster of {cpus:g} CPUs")
     return pool, {"num_cpus": min(1.0, round(share, 3))}, threads
+
+
+def await_resources(replicas: Replicas, resources: Mapping[str, Any], minutes: float) -> None:
+    """Wait until the least number of replicas has room at once; a cluster that scales is asked for it.
+
+    Raises:
+        RunError: there was none in that time.
+    """
+    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
+    one = {names[name]: value for name, value in resources.items() if value}
+    free = ray.available_resources()
+    if all(free.get(name, 0.0) >= replicas.least * value for name, value in one.items()):
+        return
+    group = placement_group([one] * replicas.least)
+    try:
+        if group.wait(60 * minutes):
+            return
+    finally:
+        remove_placement_group(group)
+    each = " and ".join(f"{value:g} {name}" for name, value in one.items())
+    wanted = f"{replicas.least} replicas with {each} each" if replicas.least > 1 else f"a replica with {each}"
+    raise RunError(
+        f"the cluster had no room for {wanted} within {minutes:g} min: ask for fewer (--replicas), wait longer "
+        "(--start-minutes), or see what it has and can get with ray status on its head"
+    )
 
 
 def light_cpus() -> float:

@@ -24,12 +24,13 @@ from pipeline.flow.poison.tracker import Tracker
 from pipeline.mapper import available_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from pipeline.flow.encoder import Calibrated, EncoderPlan
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.stages import ReadStage, Stages
+    from pipeline.metrics import MetricValue
     from pipeline.table import TableLocation
 
 __all__ = ["LocalEngine"]
@@ -69,7 +70,7 @@ class LocalEngine:
         self._devices = [f"cuda:{number}" for number in range(gpus)] if device != "cpu" and gpus > 1 else [device]
         self._max_silence = max_silence
         self._workers: dict[str, Worker] = {}
-        self._tracker = Tracker(None, "")
+        self._tracker, self._run = Tracker(None, ""), ""
 
     def __enter__(self) -> Self:
         return self
@@ -82,6 +83,7 @@ class LocalEngine:
 
     def track(self, location: TableLocation, run: str, *, forgive: bool) -> None:
         """See `Engine`. Processes are started, too: they import while the driver prepares."""
+        self._run = run
         self._replica(0)
         self._reader()
         self._tracker = Tracker(location, run, forgive=forgive)
@@ -133,6 +135,13 @@ class LocalEngine:
                 else:
                     yield from made
 
+    def deaths(self) -> int:
+        """See `Engine`."""
+        return self._tracker.deaths()
+
+    def show(self, values: Iterable[MetricValue], *, last: bool = False) -> None:
+        """See `Engine`. There is no place for metrics: `NAME.runs` and ``moee inspect --watch`` have the figures."""
+
     def map(self, function: Callable[[_Given], _Made], items: Sequence[_Given]) -> Iterator[_Made]:
         """See `Engine`. As many processes as there are cores."""
         workers = [self._worker(f"map {at}") for at in range(min(available_cores(), len(items)))]
@@ -165,7 +174,7 @@ class LocalEngine:
 
     def _worker(self, name: str, modules: Sequence[str] = ()) -> Worker:
         if name not in self._workers:
-            self._workers[name] = Worker(name, modules, self._max_silence)
+            self._workers[name] = Worker(name, modules, self._max_silence, self._run)
         return self._workers[name]
 
     def _stop(self, worker: Worker) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline import errors
 from pipeline.errors import MoeeError, RunError
 from pipeline.flow.engines.local_worker import DONE, FAILED, ITEM, MADE, SERVICE, TELL
+from pipeline.logs import wants_json
 from pipeline.threads import SPIN_BRIEFLY
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _ENVIRONMENT: Final = {**SPIN_BRIEFLY, "TOKENIZERS_PARALLELISM": "false"}
 _COMMAND: Final = (
     "import os, sys; sys.path[:] = sys.argv[4].split(os.pathsep); "
     "from pipeline.flow.engines.local_worker import main; "
-    "main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[5:])"
+    "main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[5], sys.argv[6:])"
 )
 
 
@@ -61,10 +62,11 @@ class Worker:
         modules: what it imports while nobody waits.
         max_silence: seconds after which it is taken to hang, and killed, if it has neither said a word about its work
             nor computed anything; if it does compute, `BUSY_FACTOR` times as many.
+        run: named in its logs; empty: it works for none.
     """
 
-    def __init__(self, name: str, modules: Sequence[str], max_silence: float) -> None:
-        self.name = name
+    def __init__(self, name: str, modules: Sequence[str], max_silence: float, run: str = "") -> None:
+        self.name, self._run = name, run
         self._modules, self._max_silence = modules, max_silence
         self._service: Service | None = None
         self._item: Any = None
@@ -144,8 +146,9 @@ class Worker:
         self._silent = self._idle = self._computed = 0.0
         self._has_spoken = False
         self._connection, theirs = Pipe()
-        words = None if logger.isEnabledFor(logging.DEBUG) else subprocess.DEVNULL
-        arguments = [str(theirs.fileno()), str(os.getpid()), self.name, os.pathsep.join(sys.path), *self._modules]
+        words = None if logger.isEnabledFor(logging.DEBUG) or wants_json() else subprocess.DEVNULL
+        path = os.pathsep.join(sys.path)
+        arguments = [str(theirs.fileno()), str(os.getpid()), self.name, path, self._run, *self._modules]
         self._process = subprocess.Popen(  # noqa: S603 — nothing of it comes from outside
             [sys.executable, "-c", _COMMAND, *arguments],
             pass_fds=[theirs.fileno()],

@@ -23,6 +23,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pipeline.logs import at_work_on
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -140,10 +142,12 @@ class _PipeWatch:
     """The tracker, at the other end of the pipe."""
 
     process: str
+    run: str
     connection: Connection
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
+        at_work_on(run=self.run, unit=unit)
         return self._ask("begin", unit, stage, list(slices), list(sources))
 
     def announce(self, unit: str, item: Item) -> int:
@@ -161,19 +165,20 @@ class _PipeWatch:
             return self.connection.recv()
 
 
-def main(descriptor: int, driver: int, name: str, modules: Sequence[str]) -> None:
+def main(descriptor: int, driver: int, name: str, run: str, modules: Sequence[str]) -> None:
     """Serve until the driver closes its end.
 
     Args:
         descriptor: of the socket to the driver.
         driver: its process id.
         name: of this process, for the tracker.
+        run: named in logs; empty: it works for none.
         modules: what it will need: imported while the driver does other things.
     """
     _die_with(driver)
     _be_first_to_go()
     connection = Connection(descriptor)
-    watch, kept = _PipeWatch(name, connection), Kept()
+    watch, kept = _PipeWatch(name, run, connection), Kept()
     for module in modules:
         with contextlib.suppress(ImportError):  # it will be imported again, and the error told, where it is needed
             import_module(module)

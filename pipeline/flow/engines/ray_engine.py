@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
@@ -13,19 +13,22 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.flow.encoder import Calibrated, calibrate
 from pipeline.flow.engines.base import Pool, Replicas
-from pipeline.flow.engines.cluster import cluster, light_cpus, quiet_data, replica_resources, unwrapped
+from pipeline.flow.engines.cluster import await_resources, cluster, light_cpus, quiet_data, replica_resources, unwrapped
 from pipeline.flow.engines.feed import Feed
 from pipeline.flow.parcel import Parcel
 from pipeline.flow.poison.tracker import Tracker
+from pipeline.flow.watching.ray_metrics import RayMetrics
+from pipeline.logs import at_work_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from pipeline.flow.encoder import EncoderPlan
     from pipeline.flow.plan import Plan, SizedPlan
     from pipeline.flow.poison.items import Item, Watch
     from pipeline.flow.stages import EmbedStage, ReadStage, Stages
+    from pipeline.metrics import MetricValue
     from pipeline.table import TableLocation
 
 __all__ = ["RayEngine"]
@@ -48,6 +51,9 @@ TASKS_AHEAD: Final = 2
 MAX_RETRIES: Final = 3
 """Deaths of a task of `map` after which the run stops."""
 
+DEATHS_SECONDS: Final = 5.0
+"""Time for the tracker to say how many deaths it has seen."""
+
 _FOREVER: Final[Mapping[str, Any]] = {"max_restarts": -1, "max_task_retries": -1}
 """The tracker outlives what dies.
 
@@ -69,16 +75,19 @@ class RayEngine:
     Args:
         replicas: how many; None: one for each GPU of the cluster, or a single one on CPUs.
         device: as in `embed`.
+        start_minutes: for which the cluster may take to give the replicas their room.
     """
 
     name = "Ray"
 
-    def __init__(self, replicas: Replicas | None = None, device: str = "auto") -> None:
-        self._asked, self._device = replicas, device
-        self._open = ExitStack()
+    def __init__(self, replicas: Replicas | None = None, device: str = "auto", start_minutes: float = 15.0) -> None:
+        self._asked, self._device, self._start_minutes = replicas, device, start_minutes
+        self._open = contextlib.ExitStack()
         self._pool: Pool | None = None
         self._resources: dict[str, Any] = {}
-        self._watch: Watch = Tracker(None, "")
+        self._watch: _Remote | Tracker = Tracker(None, "")
+        self._metrics: RayMetrics | None = None
+        self._deaths = 0
 
     @property
     def pool(self) -> Pool:
@@ -91,6 +100,7 @@ class RayEngine:
         try:
             self._open.enter_context(quiet_data())
             replicas, self._resources, threads = replica_resources(self._asked, self._device)
+            await_resources(replicas, self._resources, self._start_minutes)
             self._pool = Pool(replicas, threads, on_gpus="num_gpus" in self._resources)
         except BaseException:
             self._open.close()
@@ -106,7 +116,8 @@ class RayEngine:
         """See `Engine`. The tracker is an actor on the driver's machine and ends with the driver."""
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         actor: Any = ray.remote(Tracker).options(num_cpus=0, scheduling_strategy=here, **_FOREVER)
-        self._watch = _Remote(actor.remote(location, run, forgive=forgive))
+        self._watch = _Remote(actor.remote(location, run, forgive=forgive), run)
+        self._metrics = RayMetrics(run)
 
     def calibrate(self, encoder: EncoderPlan, plan: Plan, read: ReadStage) -> Calibrated:
         """See `Engine`. Ray Data starts its actors with its graph, so the replicas load the model again."""
@@ -153,12 +164,31 @@ class RayEngine:
             together = min(max(units // MAX_FRAGMENTS, 1), MAX_PARCELS_PER_FRAGMENT)
         # Ray warns of a bound above the number of tasks there will be.
         tasks = WRITERS_PER_REPLICA * replicas.most if units is None else -(-units // together)
+        writers = min(WRITERS_PER_REPLICA * replicas.most, tasks)
+        slots = self._light_slots()
+        self._pool = replace(self.pool, readers=min(readers or slots, slots), writers=min(writers, slots))
         return dataset.map_batches(
             replace(stages.write, watch=self._watch),
-            compute=TaskPoolStrategy(size=min(WRITERS_PER_REPLICA * replicas.most, tasks)),
+            compute=TaskPoolStrategy(size=writers),
             batch_size=together,
             **light,
         )
+
+    def _light_slots(self) -> int:
+        """How many tasks can read or write beside the replicas."""
+        left = ray.cluster_resources().get("CPU", 1.0) - self.pool.replicas.most * self._resources["num_cpus"]
+        return max(round(left / light_cpus()), 1)
+
+    def deaths(self) -> int:
+        """See `Engine`."""
+        with contextlib.suppress(RayError):  # asked at the end of a run, of which the cluster may be the reason
+            self._deaths = self._watch.deaths()
+        return self._deaths
+
+    def show(self, values: Iterable[MetricValue], *, last: bool = False) -> None:
+        """See `Engine`. The agent of the driver's node exports them."""
+        if self._metrics is not None:
+            self._metrics.show(values, at_once=last)
 
     def map(self, function: Callable[[_Given], _Made], items: Sequence[_Given]) -> Iterator[_Made]:
         """See `Engine`. One core an item; the function is put into the object store once."""
@@ -205,14 +235,15 @@ class _InStore:
 class _Remote:
     """The tracker as the workers see it; travels to them."""
 
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
+    def __init__(self, actor: Any, run: str) -> None:
+        self._actor, self._run = actor, run
 
     @property
     def process(self) -> str:
         return ray.get_runtime_context().get_actor_id() or "task"
 
     def begin(self, unit: str, stage: str, slices: Sequence[int] = (), sources: Sequence[str] = ()) -> bool:
+        at_work_on(run=self._run, unit=unit)
         return _answer(self._actor.begin.remote(unit, stage, list(slices), list(sources)))
 
     def announce(self, unit: str, item: Item) -> int:
@@ -223,6 +254,9 @@ class _Remote:
 
     def end(self, unit: str) -> None:
         _answer(self._actor.end.remote(unit))
+
+    def deaths(self) -> int:
+        return ray.get(self._actor.deaths.remote(), timeout=DEATHS_SECONDS)
 
 
 def _answer(call: Any) -> Any:

@@ -83,7 +83,7 @@ class Tracker:
         self._strikes: dict[Item, int] = {}
         self._suspects: set[tuple[str, int | str]] = set()
         self._progress = False
-        self._unbuilt = 0
+        self._unbuilt = self._deaths = 0
         if location is not None and not forgive:
             self._remember(location)
 
@@ -103,6 +103,10 @@ class Tracker:
         known = {(stage, each) for each in (*slices, *sources)}
         self._units[unit] = _Unit(careful=not known.isdisjoint(self._suspects))
         return self._units[unit].careful
+
+    def deaths(self) -> int:
+        """How often a process has died with a unit in flight, in this run."""
+        return self._deaths
 
     def announce(self, unit: str, item: Item) -> int:
         """See `Watch`."""
@@ -137,6 +141,7 @@ class Tracker:
 
     def _died(self, stage: str, at: _Unit) -> None:
         """A unit is taken up that had not ended."""
+        self._deaths += 1
         if stage == BUILD:
             self._unbuilt += 1
             return

@@ -4,6 +4,7 @@ import { showDocument } from "./document.js";
 import { $, button, count, el } from "./dom.js";
 import { showFilters } from "./filters.js";
 import { asCsv, save, showHits } from "./hits.js";
+import { showMap } from "./map.js";
 import { ask, get } from "./service.js";
 import { question, readAddress, state, writeAddress } from "./state.js";
 import { markTopic, showTopics, showView } from "./topics.js";
@@ -30,6 +31,7 @@ async function show(isOtherAddress = false) {
   if (isOtherAddress && !isOtherTable) await filters();
   fillForm();
   await Promise.all([search(), showDocument(table, state.doc), showView(table, state, { open, choose })]);
+  showMap(table.table, hits, state.topic, { open, choose });
   document.documentElement.dataset.ready = "yes";
 }
 

@@ -12,7 +12,7 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(path, { body, signal } = {}) {
+export async function ask(path, { body, signal, read = (answer) => answer.json() } = {}) {
   const sent = token;
   const headers = sent === null ? {} : { authorization: `Bearer ${sent}` };
   if (body) headers["content-type"] = "application/json";
@@ -22,9 +22,9 @@ export async function ask(path, { body, signal } = {}) {
     });
   if (answer.status === 401) {
     if (sent === token) await newToken(sent !== null);
-    return ask(path, { body, signal });
+    return ask(path, { body, signal, read });
   }
-  if (answer.ok) return answer.json();
+  if (answer.ok) return read(answer);
   const problem = await answer.json().catch(() => ({}));
   throw new Refused(answer.status, problem.detail || answer.statusText || `status ${answer.status}`);
 }

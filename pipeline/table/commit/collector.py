@@ -151,6 +151,12 @@ class Collector:
         self._timer.join()
 
     @property
+    def waiting(self) -> tuple[int, float]:
+        """How many rows and rejects wait, and for how many seconds the oldest of them has."""
+        size = self._size
+        return size, time.monotonic() - self._pending.since if size else 0.0
+
+    @property
     def _size(self) -> int:
         return self._pending.size + self._replacement.size
 

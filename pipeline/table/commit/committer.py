@@ -43,13 +43,14 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Self
 
 import pyarrow as pa
 
 from pipeline.errors import CommitError, MoeeError
-from pipeline.rejects import as_of_run
+from pipeline.rejects import as_of_run, count_reasons
 from pipeline.table import steps
 from pipeline.table.changes.replacement import Replacement
 from pipeline.table.commit.admission import admit
@@ -94,6 +95,12 @@ class Totals:
     documents: int = 0
     """As rows, where the chunks of a document count once."""
     rejects: int = 0
+    reasons: Counter[str] = field(default_factory=Counter[str])
+    """Why they were rejected, as `count_reasons` says."""
+    durations: list[float] = field(default_factory=list[float])
+    """Seconds that each commit took."""
+    lost_races: int = 0
+    """Attempts to commit after which another writer had won."""
     outdated_rows: int = 0
     """Rows of older versions of files that went."""
     replaced_files: list[str] = field(default_factory=list[str])
@@ -182,6 +189,11 @@ class Committer:
         """
         self._collector.add(staged, None if rejected is None else as_of_run(rejected, self._run), files)
 
+    @property
+    def waiting(self) -> tuple[int, float]:
+        """How many rows and rejects wait for a commit, and for how many seconds the oldest of them has."""
+        return self._collector.waiting
+
     def flush(self) -> None:
         """Commit at once what is waiting.
 
@@ -222,6 +234,7 @@ class Committer:
 
     def _commit(self, pending: Pending) -> None:
         """Steps 2 to 6 and d, until the swap succeeds."""
+        began = time.monotonic()
         touched = pending.slices()
         attempted, erased = set[str](), 0
         for attempt in range(MAX_LOST_RACES):
@@ -245,6 +258,7 @@ class Committer:
             if swap(self._location, dataset, [*present, *new], f"moee {self._run}"):
                 break
             pending.contested = True
+            self.totals.lost_races += 1
             self._join_small_fragments()
             time.sleep(min(0.01 * 2**attempt, 1.0) * random.random())  # noqa: S311 — spreads rivals, guards nothing
         else:
@@ -260,6 +274,7 @@ class Committer:
             self.totals.unreadable_files += pending.ready.unreadable
             steps.reached("finished")
         self._join_small_fragments()
+        self.totals.durations.append(time.monotonic() - began)
 
     def _refuse_lost(self, dataset: lance.LanceDataset) -> None:
         if self._lease is not None:
@@ -294,9 +309,10 @@ class Committer:
         steps.reached("slices marked")
         if pending.contested:
             drop_overtaken(self._location, dataset)
-        rows, rejected = sum(part.n_rows for part in pending.parts), pending.all_rejects().num_rows
-        totals = self.totals
+        rows, refused = sum(part.n_rows for part in pending.parts), pending.all_rejects()
+        totals, rejected = self.totals, refused.num_rows
         totals.rows, totals.rejects, totals.commits = totals.rows + rows, totals.rejects + rejected, totals.commits + 1
+        totals.reasons.update(count_reasons(refused.column("reason")))
         totals.documents += sum(part.n_documents for part in pending.parts)
         logger.info("committed version %d of %s: %d rows, %d rejects", dataset.version, self._location, rows, rejected)
 

@@ -22,7 +22,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pyarrow as pa
 
@@ -30,13 +30,14 @@ from pipeline.errors import LeaseError, TableError
 from pipeline.table.store import create_dataset, open_dataset, storage_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     import lance
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["TOPICS_PATIENCE_SECONDS", "Holder", "Lease", "read_holder"]
+__all__ = ["TOPICS_PATIENCE_SECONDS", "Holder", "Lease", "read_holder", "read_progress"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ _LONG_SECONDS: Final = 300.0
 _POLL_SECONDS: Final = 0.5
 _BEATS_KEPT: Final = 60
 _KEY: Final = "moee.holder"
+_PROGRESS: Final = "moee.progress"
 _SCHEMA: Final = pa.schema([pa.field("lease", pa.string())])
 
 
@@ -109,6 +111,7 @@ class Lease:
             takes to see whether it lives.
         beat: seconds between beats.
         patience: seconds without a beat after which a holder elsewhere counts as dead.
+        progress: how far the holder is, as JSON can hold it; written with every beat, for `read_progress`.
 
     Raises:
         LeaseError: on entering: another driver is at work. From `check`: another driver took over.
@@ -123,10 +126,11 @@ class Lease:
         wait: float = 0.0,
         beat: float = BEAT_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        progress: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         self._table, self._location = location, location.sibling("lease")
         self._wait, self._beat, self._patience = wait, beat, patience
-        self._mine = Holder.myself(run)
+        self._mine, self._progress = Holder.myself(run), progress
         self._lost: Holder | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -202,7 +206,7 @@ class Lease:
         value = "" if holder is None else json.dumps(asdict(holder))
         with storage_errors("write the lease of", self._table):
             try:
-                dataset.update_config({_KEY: value})
+                dataset.update_config({_KEY: value, _PROGRESS: self._how_far(holder)})
             except OSError:
                 held = _holder(self._open())
                 if held == holder:
@@ -211,6 +215,11 @@ class Lease:
                     raise
                 return False
         return True
+
+    def _how_far(self, holder: Holder | None) -> str:
+        if holder is None or self._progress is None:
+            return ""
+        return json.dumps({"run": holder.run, **self._progress()})
 
     def _tidy(self) -> None:
         with storage_errors("clean up the lease of", self._table):
@@ -221,6 +230,13 @@ def read_holder(location: TableLocation) -> Holder | None:
     """Who holds the table's lease, or held it when it died; None: nobody."""
     dataset = open_dataset(location.sibling("lease"))
     return None if dataset is None else _holder(dataset)
+
+
+def read_progress(location: TableLocation) -> dict[str, Any] | None:
+    """How far the table's holder was when it last beat, and its ``run``; None: nobody holds it, or does not tell."""
+    dataset = open_dataset(location.sibling("lease"))
+    text = None if dataset is None else dataset.config().get(_PROGRESS)
+    return json.loads(text) if text else None
 
 
 def _holder(dataset: lance.LanceDataset) -> Holder | None:

@@ -15,7 +15,7 @@ rows count.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from pipeline.columns import aligned, is_among, is_in_sorted
 from pipeline.errors import TableError
-from pipeline.rejects import COPIES, COPY, DELETED, DUPLICATE, FINAL, KILLED_ONCE, PLACE, REJECTS
+from pipeline.rejects import COPIES, COPY, DELETED, DUPLICATE, FINAL, KILLED_ONCE, PLACE, REJECTS, count_reasons
 from pipeline.table import steps
 from pipeline.table.companions.upsert import delete_rows, upsert
 from pipeline.table.schema import SLICES
@@ -115,10 +115,7 @@ def reject_counts(location: TableLocation) -> dict[str, int]:
     if dataset is None:
         return {}
     with storage_errors("read the rejects of", location):
-        reasons = dataset.to_table(columns=["reason"]).column("reason")
-    counted = pc.if_else(pc.starts_with(reasons, COPY), COPIES, reasons).value_counts()
-    pairs = cast("list[dict[str, Any]]", counted.to_pylist())
-    return {str(pair["values"]): int(pair["counts"]) for pair in sorted(pairs, key=lambda pair: -int(pair["counts"]))}
+        return count_reasons(dataset.to_table(columns=["reason"]).column("reason"))
 
 
 def failures_by_source(location: TableLocation, run: str) -> pa.Table:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ended_well",
     "finish_run",
+    "is_secret_name",
     "mark_interrupted",
     "new_run",
     "read_runs",
@@ -42,10 +43,11 @@ def new_run() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
-def start_run(location: TableLocation, run: str, command: Mapping[str, Any]) -> None:
-    """Record that `run` has begun; `command` is stored without what looks like a secret."""
+def start_run(location: TableLocation, run: str, command: Mapping[str, Any], **columns: Any) -> None:
+    """Record that `run` has begun, with `columns` of RUNS; `command` is stored without what looks like a secret."""
     command_json = json.dumps(without_secrets(dict(command)), sort_keys=True)
-    _write(location, {"run": run, "started": datetime.now(UTC), "status": "running", "command": command_json})
+    begun = {"run": run, "started": datetime.now(UTC), "status": "running", "command": command_json}
+    _write(location, {**columns, **begun})
 
 
 def finish_run(
@@ -53,23 +55,19 @@ def finish_run(
     run: str,
     status: Literal["finished", "failed", "interrupted"],
     *,
-    documents: int = 0,
-    tokens: int = 0,
-    rejects: int = 0,
     seconds: float | None = None,
-    settled_version: int | None = None,
     notes: Sequence[str] = (),
+    **columns: Any,
 ) -> None:
-    """Record how `run` ended, and what it did; the figures are columns of RUNS, `notes` part of its ``command``."""
+    """Record how `run` ended, and what it did: `columns` are those of RUNS, `notes` become part of its ``command``."""
     ended = datetime.now(UTC)
     found = read_all(location.sibling("runs"), RUNS, pc.field("run") == run).to_pylist()
     begun: dict[str, Any] = found[0] if found else {"run": run, "started": ended, "command": "{}"}
-    figures: dict[str, int | None] = {"documents": documents, "tokens": tokens, "rejects": rejects}
-    figures["settled_version"] = settled_version
     seconds = (ended - begun["started"]).total_seconds() if seconds is None else seconds
     if notes:
         begun["command"] = json.dumps({**json.loads(begun["command"]), "notes": list(notes)}, sort_keys=True)
-    _write(location, {**begun, "ended": ended, "status": status, "seconds": seconds, **figures})
+    counts = {"documents": 0, "tokens": 0, "rejects": 0}
+    _write(location, {**begun, **counts, **columns, "ended": ended, "status": status, "seconds": seconds})
 
 
 def record_collected(location: TableLocation, run: str, size: int) -> None:
@@ -114,10 +112,15 @@ def read_runs(location: TableLocation) -> pa.Table:
     return runs.set_column(runs.schema.get_field_index("status"), RUNS.field("status"), status)
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a setting of this name holds a secret."""
+    return _SECRET.search(name) is not None
+
+
 def without_secrets(value: Any) -> Any:
     """`value` as JSON can hold it, without credentials: by the name of their key, or as part of a URL."""
     if isinstance(value, dict):
-        return {str(key): without_secrets(item) for key, item in value.items() if not _SECRET.search(str(key))}
+        return {str(key): without_secrets(item) for key, item in value.items() if not is_secret_name(str(key))}
     if isinstance(value, list | tuple):
         return [without_secrets(item) for item in value]
     if isinstance(value, int | float | bool) or value is None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import pyarrow as pa
+
 from pipeline.columns import aligned
 from pipeline.table.fragments.compaction import compact
 from pipeline.table.store import create_dataset, open_dataset, storage_errors
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import lance
     import pyarrow.compute as pc
 
     from pipeline.table.location import TableLocation
@@ -36,12 +38,27 @@ def upsert(location: TableLocation, rows: pa.Table, keys: list[str], *, unless: 
     if rows.num_rows == 0:
         return
     dataset, _ = create_dataset(location, rows.schema)
+    _widen(location, dataset, rows.schema)
     condition = None if unless is None else f"NOT ({unless})"
     with storage_errors("write", location):
         merge = dataset.merge_insert(keys).when_matched_update_all(condition).when_not_matched_insert_all()
         merge.conflict_retries(MAX_CONFLICTS).execute(aligned(rows))
         dataset.checkout_latest()
     compact(location, dataset)
+
+
+def _widen(location: TableLocation, dataset: lance.LanceDataset, schema: pa.Schema) -> None:
+    """Give a companion that an older version of this package made the columns that it lacks, all null."""
+    missing = [field for field in schema if field.name not in dataset.schema.names]
+    if not missing:
+        return
+    with storage_errors("add columns to", location):
+        try:
+            dataset.add_columns(pa.schema(missing))
+        except (OSError, ValueError):
+            dataset.checkout_latest()
+            if any(field.name not in dataset.schema.names for field in missing):  # nobody else was quicker
+                raise
 
 
 def update(location: TableLocation, rows: pa.Table, keys: list[str], *, where: str) -> None:

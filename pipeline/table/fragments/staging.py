@@ -58,6 +58,11 @@ class Staged:
         return self.keys.group_by(PLACE).aggregate([]).num_rows
 
     @property
+    def n_bytes(self) -> int:
+        """Of the files."""
+        return sum(file["file_size_bytes"] or 0 for text in self.fragments for file in json.loads(text)["files"])
+
+    @property
     def slices(self) -> pa.Array:
         """The distinct slices, int64."""
         return self.keys.column("slice").unique()

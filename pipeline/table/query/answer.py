@@ -29,16 +29,10 @@ if TYPE_CHECKING:
     from pipeline.table.query.question import Question
     from pipeline.table.query.request import Request, VectorSpace
 
-__all__ = ["document", "facets", "search_each", "search_one"]
+__all__ = ["document", "facets", "search_each"]
 
 _ENCODED: Final = 64
 """Queries that are encoded at once, and answered before the next."""
-
-
-def search_one(space: VectorSpace, newest: lance.LanceDataset, question: Question) -> pa.Table:
-    """The hits of a question (`VectorTable.search`)."""
-    dataset, without = _version(space.location, newest, question.at)
-    return _hits(space, dataset, make_request(space, dataset, question, without=without))
 
 
 def search_each(space: VectorSpace, newest: lance.LanceDataset, questions: Sequence[Question]) -> Iterator[pa.Table]:

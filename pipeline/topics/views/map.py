@@ -79,7 +79,7 @@ class TopicMap:
     ids: pa.Array
     """string [n]."""
     texts: pa.Array
-    """string [n]: beginnings of the documents."""
+    """string [n]: beginnings of the documents; empty where they were not asked for."""
     topics: tuple[MapTopic, ...]
     """[k], largest first."""
     regions: tuple[Region, ...]
@@ -91,8 +91,17 @@ class TopicMap:
         return _label_points(self.topics)
 
 
-def draw_map(topics: Topics, points: int = DEFAULT_POINTS, seed: int = 0) -> TopicMap:
+def draw_map(
+    topics: Topics, points: int = DEFAULT_POINTS, seed: int = 0, *, with_texts: bool = True, keep: bool = True
+) -> TopicMap:
     """A map of a topic model with up to `points` documents; a layout that was kept is used again.
+
+    Args:
+        topics: the model.
+        points: how many documents at most.
+        seed: of the layout.
+        with_texts: whether the map holds the beginnings of the documents.
+        keep: whether a new layout is kept for later maps; nothing is written otherwise.
 
     Raises:
         UsageError: a number of points that no browser can show, or a seed out of range.
@@ -104,12 +113,14 @@ def draw_map(topics: Topics, points: int = DEFAULT_POINTS, seed: int = 0) -> Top
         raise UsageError(f"seed={seed}: use 0 or more, below {SEED_LIMIT:,}")
     dataset = topics.tables.vectors()
     sample = draw_sample(topics, dataset, points)
-    coordinates = _coordinates(topics, dataset, sample, seed)
+    coordinates = _coordinates(topics, dataset, sample, seed, keep=keep)
     table = topics.topics()
     ids = table.column("topic").to_numpy()
     listed = _map_topics(table, label_coordinates(coordinates, sample.topic, ids), sample)
-    _save_coordinates(topics, table, listed)
-    text = take_rows(dataset, sample.rows, ["id", "text"])
+    if keep:
+        _save_coordinates(topics, table, listed)
+    rows = take_rows(dataset, sample.rows, ["id", "text"] if with_texts else ["id"])
+    texts = rows.column("text").combine_chunks() if with_texts else pa.nulls(rows.num_rows, pa.string())
     sizes = np.array([topic.size for topic in listed], dtype=np.int64)
     return TopicMap(
         title=topics.tables.location.name,
@@ -118,15 +129,17 @@ def draw_map(topics: Topics, points: int = DEFAULT_POINTS, seed: int = 0) -> Top
         outliers=topics.model.outliers,
         points=coordinates,
         topic=_positions(sample.topic, np.array([topic.topic for topic in listed], dtype=np.int64)),
-        ids=text.column("id").combine_chunks(),
-        texts=_beginnings(text.column("text").combine_chunks()),
+        ids=rows.column("id").combine_chunks(),
+        texts=_beginnings(texts),
         topics=tuple(listed),
         regions=tuple(regions(_label_points(listed), sizes, [topic.words for topic in listed])),
     )
 
 
-def _coordinates(topics: Topics, dataset: LanceDataset, sample: Sample, seed: int) -> NDArray[np.float32]:
-    """Coordinates of the sample, float32 [n, 2]: those that were kept, else a new layout, which is kept if possible."""
+def _coordinates(
+    topics: Topics, dataset: LanceDataset, sample: Sample, seed: int, *, keep: bool
+) -> NDArray[np.float32]:
+    """Coordinates of the sample, float32 [n, 2]: those that were kept, else a new layout; `keep` it if possible."""
     location, name = topics.tables.location, f"map-{layout_token(sample, topics.model.fingerprint, seed)}"
     try:
         kept = (read_tensors(location, name) or {}).get("points")
@@ -135,6 +148,8 @@ def _coordinates(topics: Topics, dataset: LanceDataset, sample: Sample, seed: in
     except TableError as error:
         logger.warning("drawing the map again: %s", error)
     points = layout(dataset, sample.rows, seed)
+    if not keep:
+        return points
     try:
         write_tensors(location, name, {"points": points})
     except TableError as error:

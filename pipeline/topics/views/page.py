@@ -8,38 +8,36 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from base64 import b64encode
-from dataclasses import asdict
 from functools import cache
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from pipeline.topics.views.colours import colours
+from pipeline.topics.views.packed import map_head, map_points
 
 if TYPE_CHECKING:
     from pipeline.topics.views.map import TopicMap
 
 __all__ = ["map_page"]
 
-SCRIPTS: Final = ("data", "draw", "panel", "moves")
-PAGE_WORDS: Final = 8
-COORDINATE_STEPS: Final = 65_535
-"""Coordinates are sent as 16-bit steps: finer than a screen's pixels at any zoom that the page offers."""
+SCRIPTS: Final = ("splat", "labels", "canvas", "gestures", "panel", "page")
+"""Modules in the order in which they become one script."""
+STYLES: Final = ("canvas", "style")
+_MODULE_WORDS: Final = re.compile(r'^(import .* from "\./\w+\.js";\n|export (?=\w))', re.MULTILINE)
 
 
 def map_page(drawn: TopicMap) -> str:
     """The page as HTML text: about 100 bytes for each document."""
-    style, script = _part("style.css"), "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    style, script = "\n".join(_part(f"{name}.css") for name in STYLES), _script()
     filled = {
         "{{policy}}": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:",
         "{{title}}": escape(f"Topics of {drawn.title}"),
         "{{style}}": style,
-        "{{head}}": _json(_head(drawn)),
-        "{{points}}": _packed(_points(drawn)),
+        "{{head}}": _json(map_head(drawn)),
+        "{{points}}": _packed(b"".join(array.tobytes() for array in map_points(drawn))),
         "{{texts}}": _packed(_json({"ids": drawn.ids.to_pylist(), "texts": drawn.texts.to_pylist()}).encode()),
         "{{script}}": script,
     }
@@ -52,29 +50,6 @@ def map_page(drawn: TopicMap) -> str:
     return "".join(pieces)
 
 
-def _head(drawn: TopicMap) -> dict[str, Any]:
-    light, dark = colours(drawn.label_points, "light"), colours(drawn.label_points, "dark")
-    topics = [
-        asdict(topic) | {"words": [word for word, _ in topic.words[:PAGE_WORDS]], "light": day, "dark": night}
-        for topic, day, night in zip(drawn.topics, light, dark, strict=True)
-    ]
-    return {
-        "title": drawn.title,
-        "version": drawn.version,
-        "documents": drawn.documents,
-        "outliers": drawn.outliers,
-        "shown": len(drawn.points),
-        "topics": topics,
-        "regions": [asdict(region) for region in drawn.regions],
-    }
-
-
-def _points(drawn: TopicMap) -> bytes:
-    """x, y as uint16 [n] each, then topic as int16 [n], little-endian."""
-    steps = np.clip(np.rint(drawn.points * COORDINATE_STEPS), 0, COORDINATE_STEPS).astype("<u2")
-    return steps[:, 0].tobytes() + steps[:, 1].tobytes() + drawn.topic.astype("<i2").tobytes()
-
-
 def _packed(data: bytes) -> str:
     return b64encode(gzip.compress(data, compresslevel=6, mtime=0)).decode()
 
@@ -82,6 +57,13 @@ def _packed(data: bytes) -> str:
 def _json(data: Any) -> str:
     """JSON for a script element: nothing in it can end the element."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+@cache
+def _script() -> str:
+    """The modules as one script, without what they import from and export to each other."""
+    joined = "\n".join(_part(f"{name}.js") for name in SCRIPTS)
+    return '"use strict";\n' + _MODULE_WORDS.sub("", joined)
 
 
 @cache

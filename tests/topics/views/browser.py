@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,7 @@ class Browser:
     def __init__(self, directory, timeout=30):
         self.timeout = timeout
         self.requests, self.errors, self.dialogs = [], [], []
+        self._traced, self._is_traced = [], False
         self._number = 0
         self._buffer = b""
         (ours_in, theirs_out), (theirs_in, ours_out) = _high_pipe(), _high_pipe()
@@ -97,7 +99,7 @@ class Browser:
     def open(self, path, *, width=1400, height=900, dark=False, fragment="", scale=1):
         """Load a file and wait until its script says that all is drawn."""
         self.visit(path.as_uri() + fragment, width=width, height=height, dark=dark, scale=scale)
-        self.wait("document.documentElement?.dataset.ready && document.documentElement.dataset.drawn")
+        self.wait("document.documentElement?.dataset.ready && document.querySelector('[data-drawn]')")
 
     def visit(self, address, *, width=1280, height=900, dark=False, scale=1):
         """Load an address in a window of this size."""
@@ -169,6 +171,19 @@ class Browser:
             self.mouse(kind, x, y, button="left", clickCount=1)
         self.settle()
 
+    @contextmanager
+    def tracing(self):
+        """What the browser does meanwhile, as events of its trace; they are there when the context ends."""
+        self._traced, self._is_traced = [], False
+        categories = ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline"]
+        self._call("Tracing.start", traceConfig={"includedCategories": categories})
+        events = []
+        yield events
+        self._call("Tracing.end")
+        while not self._is_traced:
+            self._note(self._receive())
+        events += self._traced
+
     def picture(self):
         """What is on the screen, uint8 [height, width, 3]."""
         from PIL import Image
@@ -204,6 +219,10 @@ class Browser:
         match event.get("method"):
             case "Network.requestWillBeSent":
                 self.requests.append(parameters["request"]["url"])
+            case "Tracing.dataCollected":
+                self._traced += parameters["value"]
+            case "Tracing.tracingComplete":
+                self._is_traced = True
             case "Runtime.exceptionThrown":
                 self.errors.append(parameters["exceptionDetails"])
             case "Log.entryAdded" if parameters["entry"]["level"] == "error":

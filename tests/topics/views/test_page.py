@@ -119,7 +119,7 @@ def test_many_topics_are_listed_by_region(browser, drawn, tmp_path):
 
 def test_the_pointer_shows_a_document(browser, page, drawn):
     browser.open(page)
-    x, y = browser.run("(() => { const at = frameOf(); return toScreen(at, xs[3], ys[3]).map(Math.round); })()")
+    x, y = browser.run("map.onScreen(3).map(Math.round)")
     browser.mouse("Moved", x, y)
     browser.settle()
     assert text_of(browser, "#tip .id") in drawn.ids.to_pylist()
@@ -130,27 +130,27 @@ def test_the_pointer_shows_a_document(browser, page, drawn):
 
 def test_wheel_keys_and_drag_move_the_map(browser, page):
     browser.open(page)
-    start = browser.run("({ ...view })")
+    start = browser.run("({ ...map.view })")
     browser.mouse("Wheel", 900, 500, deltaX=0, deltaY=-240)
     browser.settle()
-    assert browser.run("view.zoom") > start["zoom"]
+    assert browser.run("map.view.zoom") > start["zoom"]
     browser.run("document.querySelector('#canvas').focus()")
     browser.press("-")
     browser.press("ArrowRight")
-    assert browser.run("view.x") > start["x"]
+    assert browser.run("map.view.x") > start["x"]
     browser.press("0")
-    assert browser.run("({ ...view })") == start
+    assert browser.run("({ ...map.view })") == start
     browser.mouse("Pressed", 700, 200, button="left")
     browser.mouse("Moved", 800, 260, button="left", buttons=1)
     browser.mouse("Released", 800, 260, button="left")
     browser.settle()
-    moved = browser.run("({ ...view })")
+    moved = browser.run("({ ...map.view })")
     assert (moved["x"] < start["x"], moved["y"] < start["y"]) == (True, True)
 
 
 def test_from_near_the_documents_speak(browser, page, drawn):
     browser.open(page)
-    x, y = browser.run("(() => { const at = frameOf(); return toScreen(at, xs[3], ys[3]).map(Math.round); })()")
+    x, y = browser.run("map.onScreen(3).map(Math.round)")
     for _ in range(9):
         browser.mouse("Wheel", x, y, deltaX=0, deltaY=-240)
     browser.settle()

@@ -1,35 +1,38 @@
-// The panel: one document under the pointer, a search, a topic, and lists of them.
+// The panel beside the map: one document under the pointer, a search, a topic, and lists of them.
 
-function nearest(px, py) {
-  const at = frameOf(), [x, y] = toMap(at, px, py);
-  let best = -1, least = (14 / at.scale) ** 2;
-  for (let i = 0; i < count; i++) {
-    if (state.match && !state.match[i]) continue;
-    const apart = (xs[i] - x) ** 2 + (ys[i] - y) ** 2;
-    if (apart < least) [best, least] = [i, apart];
-  }
-  return best;
-}
+import { colourOf, DocumentMap } from "./canvas.js";
 
-function placeRing(at) {
-  $("ring").hidden = state.hover < 0;
-  if (state.hover < 0) return;
-  const [px, py] = toScreen(at, xs[state.hover], ys[state.hover]);
-  $("ring").style.transform = `translate(${px}px, ${py}px)`;
-}
+export const $ = (id) => document.getElementById(id);
+const number = new Intl.NumberFormat("en");
+export const phone = matchMedia("(max-width: 640px)");
+const HITS = 100;
 
-function point(i, pinned = false) {
-  if (i === state.hover && pinned === state.pinned) return;
-  Object.assign(state, { hover: i, pinned: pinned && i >= 0 });
-  const tip = $("tip"), at = frameOf();
-  canvas.classList.toggle("pointing", i >= 0);
+export const state = { query: "", topic: null };
+let head, ids, texts, lower;
+
+export function fill(...given) { [head, ids, texts] = given; }
+
+export const map = new DocumentMap($("map"), {
+  onPoint: showTip,
+  onPress: (i) => map.point(i, true),
+  onTopic: choose,
+  room: () => { // the part of the window that the panel leaves
+    const panel = $("panel").getBoundingClientRect();
+    const left = phone.matches ? 0 : panel.right, top = phone.matches ? panel.top + Math.min(panel.height, 130) : 0;
+    return { left, top, width: innerWidth - left, height: innerHeight - top };
+  },
+  reserved: () => [$("panel").getBoundingClientRect(), $("tools").getBoundingClientRect()],
+  textOf: (i) => texts[i],
+});
+
+function showTip(i, isPinned) {
+  const tip = $("tip");
   tip.hidden = i < 0;
-  tip.classList.toggle("pinned", state.pinned);
-  placeRing(at);
+  tip.classList.toggle("pinned", isPinned);
   if (i < 0) return;
-  const name = element("div", "topic", dot(topicAt(i)), text("span", topicAt(i).label));
+  const name = element("div", "topic", dot(map.topicAt(i)), text("span", map.topicAt(i).label));
   tip.replaceChildren(name, element("div", "text", ...marked(texts[i])), text("div", ids[i], "id"));
-  const [px, py] = toScreen(at, xs[i], ys[i]);
+  const [px, py] = map.onScreen(i);
   const left = px + 16 + tip.offsetWidth > innerWidth - 8 ? px - 16 - tip.offsetWidth : px + 16;
   tip.style.left = `${Math.max(8, left)}px`;
   tip.style.top = `${Math.max(8, Math.min(py - 16, innerHeight - tip.offsetHeight - 8))}px`;
@@ -37,49 +40,32 @@ function point(i, pinned = false) {
 
 const terms = () => state.query.toLowerCase().split(/\s+/).filter(Boolean);
 
-function select() {
-  const words = terms();
-  state.match = words.length || state.topic !== null ? new Uint8Array(count) : null;
-  state.inTopic = state.match && new Int32Array(topics.length);
-  state.matches = 0;
+export function select() {
+  const words = terms(), { count, topicOf } = map;
   if (words.length) lower ??= texts.map((body, i) => `${body}\n${ids[i]}`.toLowerCase());
-  for (let i = 0; state.match && i < count; i++) {
-    const inside = state.topic === null || topicOf[i] === state.topic;
-    state.match[i] = inside && words.every((word) => lower[i].includes(word)) ? 1 : 0;
-    state.matches += state.match[i];
-    if (topicOf[i] >= 0) state.inTopic[topicOf[i]] += state.match[i];
-  }
-  point(-1);
+  const isWanted = (_, i) => (state.topic === null || topicOf[i] === state.topic) && words.every((word) => lower[i].includes(word));
+  map.select(words.length || state.topic !== null ? new Uint8Array(count).map(isWanted) : null);
   list();
   remember();
-  redraw();
 }
 
-function choose(index) {
+export function choose(index) {
   state.topic = index;
-  if (index !== null) fly(...frameFor(index));
+  if (index !== null) map.flyTo(index);
   select();
-}
-
-function frameFor(index) { // the middle and the zoom at which nine tenths of a topic fill half of the room
-  const { x, y } = topics[index], apart = [];
-  for (let i = 0; i < count; i++) if (topicOf[i] === index) apart.push(Math.max(Math.abs(xs[i] - x), Math.abs(ys[i] - y)));
-  apart.sort((a, b) => a - b);
-  const reach = Math.max(apart[Math.floor(0.9 * apart.length)] ?? 0.1, 0.01);
-  return [x, y, Math.min(12, Math.max(1, 0.22 * Math.min(span.w, span.h) / reach))];
 }
 
 function remember() { // the address holds the search and the topic, so that it can be passed on
   const wanted = new URLSearchParams();
   if (state.query) wanted.set("q", state.query);
-  if (state.topic !== null) wanted.set("topic", topics[state.topic].topic);
+  if (state.topic !== null) wanted.set("topic", map.topics[state.topic].topic);
   try { history.replaceState(null, "", `#${wanted}`); } catch { /* some viewers refuse */ }
 }
 
-function recall() {
+export function recall() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   state.query = $("query").value = wanted.get("q") ?? "";
-  const found = topics.findIndex((topic) => String(topic.topic) === wanted.get("topic"));
+  const found = map.topics.findIndex((topic) => String(topic.topic) === wanted.get("topic"));
   if (found >= 0) choose(found); else select();
 }
 
@@ -93,7 +79,7 @@ const text = (name, content, className) => element(name, className, content);
 
 function dot(topic) {
   const made = element("span", "dot");
-  made.style.background = colour(topic);
+  made.style.background = colourOf(topic);
   return made;
 }
 
@@ -115,18 +101,19 @@ const entry = (topic, index, size) =>
   button("entry", () => choose(index), dot(topic), text("span", topic.label, "name"), text("span", number.format(size), "size"));
 
 function hit(i) {
-  const name = element("span", "id", dot(topicAt(i)), ids[i]);
-  return button("hit", () => { fly(xs[i], ys[i], Math.max(view.zoom, 3)); point(i, true); }, name, element("span", "text", ...marked(texts[i])));
+  const name = element("span", "id", dot(map.topicAt(i)), ids[i]);
+  return button("hit", () => { map.fly(map.xs[i], map.ys[i], Math.max(map.view.zoom, 3)); map.point(i, true); }, name, element("span", "text", ...marked(texts[i])));
 }
 
 function hits() {
   const found = [];
-  for (let i = 0; i < count && found.length < HITS; i++) if (state.match[i]) found.push(hit(i));
-  if (state.matches > HITS) found.push(text("p", `and ${number.format(state.matches - HITS)} more`, "note"));
+  for (let i = 0; i < map.count && found.length < HITS; i++) if (map.match[i]) found.push(hit(i));
+  if (map.matches > HITS) found.push(text("p", `and ${number.format(map.matches - HITS)} more`, "note"));
   return found;
 }
 
 function byRegion() { // the largest region first; its topics when it is opened
+  const { topics, regions } = map;
   const size = (region) => region.topics.reduce((sum, index) => sum + topics[index].size, 0);
   return [...regions].sort((a, b) => size(b) - size(a)).map((region) => element("details", "region",
     element("summary", "", text("span", region.label, "name"), text("span", number.format(size(region)), "size")),
@@ -134,16 +121,16 @@ function byRegion() { // the largest region first; its topics when it is opened
 }
 
 function byTopic() {
-  const found = [...state.inTopic.entries()].filter(([, size]) => size).sort((a, b) => b[1] - a[1]);
-  return found.slice(0, 8).map(([index, size]) => entry(topics[index], index, size));
+  const found = [...map.inTopic.entries()].filter(([, size]) => size).sort((a, b) => b[1] - a[1]);
+  return found.slice(0, 8).map(([index, size]) => entry(map.topics[index], index, size));
 }
 
-function list() {
+export function list() {
   const searched = terms().length > 0;
-  $("count").textContent = searched ? `${number.format(state.matches)} of ${number.format(count)} documents match` : "";
+  $("count").textContent = searched ? `${number.format(map.matches)} of ${number.format(map.count)} documents match` : "";
   let content;
   if (state.topic !== null) {
-    const topic = topics[state.topic], share = (100 * topic.size / head.documents).toFixed(1);
+    const topic = map.topics[state.topic], share = (100 * topic.size / head.documents).toFixed(1);
     const words = topic.words.map((word) => button("", () => { $("query").value = state.query = word; choose(null); }, word));
     content = [
       button("back", () => choose(null), "← all topics"),
@@ -154,24 +141,24 @@ function list() {
     ];
   } else if (searched) {
     const found = byTopic();
-    content = [...(found.length ? [text("h3", "TOPICS"), ...found] : []), ...(state.matches ? [text("h3", "DOCUMENTS")] : []), ...hits()];
-  } else content = regions.length ? byRegion() : topics.map((topic, index) => entry(topic, index, topic.size));
+    content = [...(found.length ? [text("h3", "TOPICS"), ...found] : []), ...(map.matches ? [text("h3", "DOCUMENTS")] : []), ...hits()];
+  } else content = map.regions.length ? byRegion() : map.topics.map((topic, index) => entry(topic, index, topic.size));
   $("list").replaceChildren(...content);
   $("list").scrollTop = 0;
 }
 
-function introduce() {
+export function introduce() {
   const outside = (100 * head.outliers / Math.max(head.documents, 1)).toFixed(0);
   $("title").textContent = head.title;
-  $("facts").textContent = `${number.format(topics.length)} topics · ${number.format(head.documents)} documents` +
-    ` · ${outside} % in none` + (count < head.documents ? ` · ${number.format(count)} shown` : "");
+  $("facts").textContent = `${number.format(head.topics.length)} topics · ${number.format(head.documents)} documents` +
+    ` · ${outside} % in none` + (head.shown < head.documents ? ` · ${number.format(head.shown)} shown` : "");
   $("facts").title = $("facts").textContent;
   if (matchMedia("(hover: hover)").matches) $("query").placeholder += "  ( / )";
 }
 
-function fold(folded) {
+export function fold(folded) {
   $("panel").classList.toggle("folded", folded);
   $("fold").setAttribute("aria-expanded", String(!folded));
   $("fold").textContent = folded ? "Topics" : "Hide";
-  redraw();
+  map.redraw();
 }

@@ -1,0 +1,120 @@
+"""``moee embed … --plan``: what would be done, and what it would take, without doing it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from jobs.command import Output, printable, storage_options
+from pipeline.errors import ModelError
+from pipeline.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.flow.forecast.estimate import Estimate
+
+__all__ = ["plan_arguments", "show_plan"]
+
+
+def plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--plan``, and what it goes by."""
+    plan = parser.add_argument_group("before a run")
+    plan.add_argument("--plan", action="store_true", help="say what would be done and what it would take; do nothing")
+    plan.add_argument(
+        "--rate",
+        type=_above_zero,
+        metavar="N",
+        help="tokens a second of one replica (default: of the table's last long run, else measured on this machine)",
+    )
+    plan.add_argument("--price", type=_above_zero, metavar="N", help="of a replica for an hour, for the cost")
+
+
+def show_plan(
+    arguments: argparse.Namespace, spec: Mapping[str, Any], options: Mapping[str, Any], output: Output
+) -> None:
+    """Show files and rows first: they are known at once; then what a sample says of tokens, time, room and cost."""
+    from pipeline.corpus.passed_over import described
+    from pipeline.flow.embed import plan_embed
+    from pipeline.flow.options import EmbedOptions
+
+    chosen = EmbedOptions(**options)
+    with output.following("listing"):
+        plan = plan_embed(arguments.source, arguments.table, chosen).to_json()
+    rows = "an unknown number of rows" if plan["rows"] is None else counted(plan["rows"], "row")
+    files, units = counted(plan["files"], "file"), counted(plan["units"], "work unit")
+    ids = "derived" if plan["id"] is None else f"from {plan['id']!r}"
+    output.people.print(
+        f"{files} ({plan['bytes'] / 1e6:,.1f} MB), {plan['finished_files']:,} of them finished: "
+        f"{rows} left in {units}; text from {plan['text']!r}, id {ids}",
+        markup=False,
+    )
+    for kind, uris in (("changed, its rows will be exchanged", "changed_files"), ("gone, to be pruned", "gone_files")):
+        for uri in plan[uris]:
+            output.people.print(printable(f"{kind}: {uri}"), markup=False)
+    for how, count in plan["dialects"].items():
+        output.people.print(f"{counted(count, 'file')} to be read with {how}", markup=False)
+    if plan["passed_over"]:
+        output.people.print(f"not read: {described(plan['passed_over'])}", markup=False)
+    try:
+        expected = _estimate(arguments, spec, chosen, output)
+    except ModelError as error:
+        expected = None
+        output.people.print(f"no estimate: {error}; --rate gives one without the model", markup=False)
+    if expected is not None:
+        for line in _lines(expected):
+            output.people.print(line, markup=False)
+    output.result({**plan, "estimate": None if expected is None else expected.to_json()})
+
+
+def _estimate(arguments: argparse.Namespace, spec: Mapping[str, Any], options: Any, output: Output) -> Estimate | None:
+    from pipeline.flow.embed import prepare
+    from pipeline.flow.forecast.forecast import forecast
+    from pipeline.table import TableLocation
+
+    location = TableLocation.parse(arguments.table, storage_options(arguments))
+    with output.following("listing") as progress:
+        task = prepare(arguments.source, location, spec, options, progress)
+        return forecast(task, location, progress, rate=arguments.rate, price=arguments.price)
+
+
+def _lines(expected: Estimate) -> list[str]:
+    """The estimate for people."""
+    about = "" if expected.is_counted else "about "
+    least, most = _time(expected.least_seconds), _time(expected.most_seconds)
+    rate = f"{counted(expected.replicas, 'replica')} at {expected.tokens_per_second:,.0f} tokens/s"
+    rows = f"{about}{counted(expected.rows, 'row')} (from {counted(expected.sampled, 'row')})"
+    lines = [
+        f"tokens       {about}{expected.tokens:,} in {rows}",
+        f"start-up     {_time(expected.startup_seconds)}",
+        f"calibration  {_time(expected.calibration_seconds)}" if expected.calibration_seconds else "",
+        f"embedding    {_time(expected.embedding_seconds)}, {rate} ({expected.rate_origin})",
+        f"in all       {_time(expected.seconds)}, between {least} and {most}",
+        f"storage      {_size(expected.table_bytes)}, indexes {_size(expected.index_bytes)}",
+    ]
+    if expected.cost is not None:
+        lines.append(
+            f"cost         {expected.cost:,.2f}, between {expected.least_cost:,.2f} and {expected.most_cost:,.2f}"
+        )
+    return [line for line in lines if line]
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
