@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from itertools import product
 from pathlib import Path
@@ -16,7 +15,6 @@ from jobs.command import (
     Output,
     parse_pairs,
     printable,
-    run_command,
     storage_argument,
     storage_options,
 )
@@ -67,7 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Measure, and show one table."""
     if arguments.table is not None:
-        from jobs.evaluate_table import evaluate_table
+        from jobs.evaluate.table import evaluate_table
 
         evaluate_table(arguments, output, storage_options(arguments))
         return
@@ -230,6 +228,3 @@ COMMAND: Final = Command(
         "moee evaluate --sts STS2016.input.txt --model allenai/OLMoE-1B-7B-0924 --wide",
     ),
 )
-
-if __name__ == "__main__":
-    sys.exit(run_command(COMMAND))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output, run_command, storage_options, table_arguments
-from jobs.index_check import check_table
+from jobs.command import Command, Output, storage_options, table_arguments
+from jobs.index.check import check_table
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
@@ -118,6 +117,3 @@ COMMAND: Final = Command(
     run=run,
     examples=("moee index lake/docs", "moee index lake/docs --check", "moee index lake/docs --clean 30"),
 )
-
-if __name__ == "__main__":
-    sys.exit(run_command(COMMAND))

@@ -7,8 +7,8 @@ import contextlib
 import sys
 from typing import Any, Final
 
-from jobs.command import Command, Output, printable, run_command, storage_argument, storage_options
-from jobs.embed_plan import plan_arguments, show_plan
+from jobs.command import Command, Output, printable, storage_argument, storage_options
+from jobs.embed.plan import plan_arguments, show_plan
 
 __all__ = ["COMMAND"]
 
@@ -179,6 +179,3 @@ COMMAND: Final = Command(
         "moee embed s3://bucket/crawl/ --table s3://bucket/lake/crawl --model allenai/OLMoE-1B-7B-0924",
     ),
 )
-
-if __name__ == "__main__":
-    sys.exit(run_command(COMMAND))

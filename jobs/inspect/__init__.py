@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output, printable, run_command, storage_options, table_arguments
+from jobs.command import Command, Output, printable, storage_options, table_arguments
 from jobs.index import index_line
-from jobs.inspect_runs import show_runs, watch_run
+from jobs.inspect.runs import show_runs, watch_run
 from pipeline.errors import TopicError
 from pipeline.wording import counted
 
@@ -164,6 +163,3 @@ COMMAND: Final = Command(
     run=run,
     examples=("moee inspect lake/docs", "moee inspect lake/docs --rejects", "moee inspect lake/docs --watch"),
 )
-
-if __name__ == "__main__":
-    sys.exit(run_command(COMMAND))
