@@ -24,6 +24,8 @@ from pipeline.service.settings import ServiceSettings
 TESTS = Path(__file__).parent
 IMAGES = TESTS.parent / "docs" / "images"
 COLOURS = 64
+DRAWN_AFTER = 300
+"""Seconds, where no layout of the map is kept."""
 PICTURES = {
     "search": ({"q": "read a file line by line", "mode": "hybrid"}, {"width": 1280, "height": 800}),
     "topic": ({"q": "compress a file", "topic": 2}, {"width": 1280, "height": 800, "dark": True}),
@@ -35,12 +37,13 @@ def main():
     parser.add_argument("table", help="DIRECTORY/NAME")
     app = create_app(ServiceSettings(tables=(parser.parse_args().table,)))
     with tempfile.TemporaryDirectory() as directory:
-        browser = _module("topics/views/browser.py").Browser(Path(directory))
+        browser = _module("topics/views/browser.py").Browser(Path(directory), timeout=DRAWN_AFTER)
         try:
             address = _serve(app)
             for name, (asked, window) in PICTURES.items():
                 browser.visit(f"{address}?{urlencode(asked)}", **window)
                 browser.wait("document.documentElement?.dataset.ready")
+                browser.wait("/[0-9]/.test(document.querySelector('#map-facts')?.textContent)")
                 browser.settle()
                 print(_keep(name, browser.png()))
         finally:

@@ -39,6 +39,7 @@ async function follow() {
 async function prepare() {
   const room = el("div", { id: "map-room", className: "map" });
   const canvas = el("canvas", { tabIndex: 0, role: "img" });
+  canvas.style.visibility = "hidden"; // it is opaque, and black until something is drawn
   const labels = el("div", { className: "labels", ariaHidden: "true" });
   const tools = el("div", { id: "map-tools" },
     button("+", () => map.zoomBy(1.6), { label: "Zoom in" }), button("−", () => map.zoomBy(1 / 1.6), { label: "Zoom out" }),
@@ -73,6 +74,7 @@ async function load(table, readMap) {
   shown = { table, head, ids: head.ids, places: new Map(head.ids.map((id, place) => [id, place])) };
   selected = -1;
   map.show(readMap(head, bytes, 4 + size));
+  map.canvas.style.visibility = "";
   map.canvas.setAttribute("aria-label", `Map of ${count(head.shown, "document")}, each a point in the colour of its topic. `
     + "Arrow keys move, plus and minus zoom, 0 shows all. Results and topics are in the lists.");
 }

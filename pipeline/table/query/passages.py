@@ -80,6 +80,8 @@ def _matches(text: str, words: Words) -> Iterator[tuple[int, int, str]]:
 
 def _window(text: str, places: list[tuple[int, int]], keys: list[str], room: int) -> tuple[int, int]:
     """Where the passage begins and ends."""
+    if len(text) <= room:
+        return 0, len(text)
     best, at = (0, 0), 0
     last = 0
     for first, (start, _) in enumerate(places):
@@ -90,7 +92,7 @@ def _window(text: str, places: list[tuple[int, int]], keys: list[str], room: int
         if worth > best:
             best, at = worth, first
     if not places:
-        return 0, min(len(text), room)
+        return 0, room
     start = places[at][0]
     stop = max(places[at + max(best[1], 1) - 1][1], start)
     slack = max(room - (stop - start), 0) // 2

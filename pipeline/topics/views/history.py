@@ -35,7 +35,8 @@ def topic_events(topics: Topics, topic: int) -> pa.Table:
         `version` int64, `event` string and `topic`, `other` int64 as in ``NAME.topic_events``.
     """
     concerned = (pc.field("topic") == topic) | (pc.field("other") == topic)
-    return _rows(topics, "topic_events", concerned, ["event", "topic", "other"]).drop_columns(["kind", "created"])
+    rows = _rows(topics, "topic_events", concerned, ["event", "topic", "other"])
+    return rows.select(["version", "event", "topic", "other"])
 
 
 def _rows(topics: Topics, kind: Companion, condition: pc.Expression, columns: list[str]) -> pa.Table:

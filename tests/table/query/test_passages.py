@@ -39,6 +39,13 @@ def test_the_place_with_most_different_words_wins():
     assert found.text.endswith("…")
 
 
+def test_a_text_that_has_room_is_there_whole_with_its_marks_in_place():
+    text = "Return the number of the line that was read."
+    found = passage(text, words_of("read a line"), room=len(text))
+    assert found.text == text
+    assert [text[begin:end] for begin, end in found.marks] == ["line", "read"]
+
+
 def test_a_word_that_is_longer_than_the_room_is_there_whole():
     word = "a" * 400
     found = passage(f"{LONG}{word} {LONG}", words_of(word), room=100)
