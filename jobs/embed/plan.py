@@ -70,12 +70,16 @@ def show_plan(
 def _estimate(arguments: argparse.Namespace, spec: Mapping[str, Any], options: Any, output: Output) -> Estimate | None:
     from pipeline.flow.embed import prepare
     from pipeline.flow.forecast.forecast import forecast
+    from pipeline.flow.forecast.remembered import remember
     from pipeline.table import TableLocation
 
     location = TableLocation.parse(arguments.table, storage_options(arguments))
     with output.following("listing") as progress:
         task = prepare(arguments.source, location, spec, options, progress)
-        return forecast(task, location, progress, rate=arguments.rate, price=arguments.price)
+        expected = forecast(task, location, progress, rate=arguments.rate, price=arguments.price)
+    if expected is not None:
+        remember(location, expected)
+    return expected
 
 
 def _lines(expected: Estimate) -> list[str]:

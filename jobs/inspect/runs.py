@@ -64,6 +64,9 @@ def _what_else(run: dict[str, Any]) -> list[str]:
         told.append(f"{counted(run['deaths'], 'death')} of workers survived")
     if run["swap_retries"]:
         told.append(f"{run['swap_retries']:,} commits tried again")
+    if run["estimate"] is not None:
+        expected = json.loads(run["estimate"])
+        told.append(f"planned {expected['least_seconds']:,.0f} to {expected['most_seconds']:,.0f} s")
     if run["cost"] is not None:
         told.append(f"cost {run['cost']:,.2f}")
     return told

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UsageError
 from pipeline.flow.engines.choice import choose_engine
+from pipeline.flow.forecast.remembered import recall
 from pipeline.flow.job import Job
 from pipeline.flow.options import EmbedOptions
 from pipeline.flow.progress import Listener, Quiet
@@ -88,6 +89,7 @@ def embed(
         task = prepare(source, location, spec, chosen, listener)
         if task.existing is not None and task.work.units.is_empty:
             return report(task.existing, task.work, totals, pruned=pruned)
+        totals.expected = recall(location)
         engine, why = choose_engine(task.options)
         listener.phase(f"starting the {engine.name} engine" + (f" ({why})" if why else ""))
         with engine:

@@ -9,6 +9,7 @@ written fragments, keys of rows, and rejects. What is committed stays; running t
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
@@ -159,6 +160,7 @@ class Job:
             replicas=pool.replicas.most,
             on_gpus=pool.on_gpus,
             version_before=version,
+            estimate=None if self.totals.expected is None else json.dumps(self.totals.expected),
         )
 
     def _record_end(self, status: Literal["finished", "failed", "interrupted"], keep: pa.Schema) -> None:

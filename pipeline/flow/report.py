@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.corpus import ReaderOptions
+    from pipeline.flow.forecast.remembered import Remembered
     from pipeline.flow.watching.bottleneck import Bottleneck
     from pipeline.flow.watching.totals import Totals
     from pipeline.flow.work import Work
@@ -102,6 +103,8 @@ class EmbedReport:
     """Those most of whose rows this run rejected because other documents have their ids."""
     waited_for: Bottleneck | None = None
     """The stage that bounded the rate; None: none did."""
+    expected: Remembered | None = None
+    """What ``--plan`` said before, on this machine."""
 
     @property
     def nothing_to_do(self) -> bool:
@@ -148,6 +151,8 @@ class EmbedReport:
             done += f", {self.tokens_per_second:,.0f} tokens/s after {self.startup_seconds:.1f} s of start-up"
         if self.index_seconds >= MIN_RATE_SECONDS:
             done += f", {self.index_seconds:.1f} s of it for indexes"
+        if self.expected is not None:
+            done += f" (planned: {self.expected['least_seconds']:.0f} to {self.expected['most_seconds']:.0f} s)"
         return "; ".join([done, *self._changes(), *self.misfit_notes, *self._hints(), holds])
 
     def bottleneck(self) -> str | None:
@@ -248,6 +253,7 @@ def report(
         misfit_notes=misfit_notes(totals.misfits, work.keep),
         duplicate_files=_duplicate_files(table.location, run) if run and work.options.id is not None else (),
         waited_for=waited_for,
+        expected=totals.expected,
     )
 
 

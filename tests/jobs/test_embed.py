@@ -114,7 +114,14 @@ def test_a_plan_says_what_would_be_done_and_does_nothing(moee, news, lab, tmp_pa
     ).json["estimate"]
     assert priced["tokens_per_second"] == 1000
     assert priced["cost"] == pytest.approx(3 * priced["seconds"] / 3600)
-    assert not (tmp_path / "lake").exists()
+    run = moee("embed", tmp_path / "in", "--table", tmp_path / "lake" / "docs", "--engine", "local", "--json").json
+    assert run["expected"]["seconds"] == pytest.approx(priced["seconds"])
+    (record,) = moee("inspect", tmp_path / "lake" / "docs", "--runs", "--json").json["runs"]
+    assert json.loads(record["estimate"])["rows"] == 7
+    assert record["cost"] == pytest.approx(3 * record["seconds"] / 3600, rel=0.2)
+    lab.write(tmp_path / "in" / "b.parquet", lab.documents(3, "new"))
+    again = moee("embed", tmp_path / "in", "--table", tmp_path / "lake" / "docs", "--engine", "local", "--json").json
+    assert again["expected"] is None  # a plan is for the run that follows it
     plan = moee("embed", news.source, "--table", news.table, "--plan", "--json").json
     assert (plan["files"], plan["finished_files"], plan["units"], plan["keep"]) == (1, 1, 0, ["theme"])
     assert plan["estimate"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,7 +36,14 @@ def figures_of(totals: Totals, engine: Engine) -> dict[str, Any]:
         "commit_seconds": sum(durations),
         "swap_retries": totals.lost_races,
         "deaths": engine.deaths(),
+        "cost": _cost(totals, engine),
     }
+
+
+def _cost(totals: Totals, engine: Engine) -> float | None:
+    """By the price that the plan was given."""
+    price = None if totals.expected is None else totals.expected["price"]
+    return None if price is None else price * engine.pool.replicas.most * (time.monotonic() - totals.started) / 3600
 
 
 def _stages(totals: Totals, engine: Engine) -> dict[str, dict[str, float | None]]:

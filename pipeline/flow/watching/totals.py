@@ -12,6 +12,7 @@ from pipeline.flow.watching.effort import Effort
 
 if TYPE_CHECKING:
     from pipeline.flow.engines.base import Pool
+    from pipeline.flow.forecast.remembered import Remembered
     from pipeline.flow.parcel import Parcel
     from pipeline.flow.watching.bottleneck import Bottleneck
     from pipeline.table import Committer
@@ -49,6 +50,8 @@ class Totals:
     """Rejects that this run has itself written before it tried them again."""
     index_seconds: float = 0.0
     """Spent on the table's indexes."""
+    expected: Remembered | None = None
+    """What ``--plan`` said before."""
     settled_version: int | None = None
     """The table's version in which no duplicate lacks its original; None: not found out."""
     committers: list[Committer] = field(default_factory=list["Committer"])
