@@ -7,7 +7,7 @@
     ├── ModelError                a checkpoint that cannot become a replica, or must not
     ├── TableError                a table that cannot be created, opened, read or written
     │   ├── TableNotFoundError
-    │   ├── NotInTableError       a document, a version or a tag that a table does not have
+    │   ├── NotInTableError       a document, a version, a tag or an index that a table does not have
     │   ├── FingerprintError      vectors of another meaning (promise 4: no silent mixing)
     │   ├── LeaseError            another driver is at work on the table
     │   └── CommitError           a commit that lost its race more often than is plausible
@@ -74,7 +74,7 @@ class TableNotFoundError(TableError):
 
 
 class NotInTableError(TableError):
-    """A table does not have the document, the version or the tag that was named."""
+    """A table does not have the document, the version or the tag that was named, or an index that it takes."""
 
 
 class FingerprintError(TableError):

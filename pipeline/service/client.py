@@ -58,6 +58,8 @@ class _Calls:
     """What both clients ask for."""
 
     def __init__(self, url: str, token: str | None, table: str | None) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"{url}: the address of a service begins with http:// or https://")
         self._url, self._table = url.rstrip("/"), table
         self._headers = {} if token is None else {"authorization": f"Bearer {token}"}
 
@@ -204,7 +206,7 @@ class Client(_Calls):
         mode: Mode = "vector",
         **options: Any,
     ) -> pa.Table:
-        """As `VectorTable.search`, without ``where_sql``; values as JSON holds them."""
+        """As `VectorTable.search`, without ``where_sql``, and with `topic`; values as JSON holds them."""
         return self._asked(self._search(query, k=k, alpha=alpha, where=where, mode=mode, **options))
 
     def search_many(

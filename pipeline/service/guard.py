@@ -34,7 +34,8 @@ __all__ = ["Guard", "log_requests"]
 access_log = logging.getLogger("pipeline.service.access")
 
 _ALIVE: Final = ("/healthz", "/readyz")
-_PAGE: Final = "/web/"
+_PAGES: Final = ("/", "/docs")
+_PARTS: Final = "/web/"
 _LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 _HEADERS: Final = {
     "content-security-policy": (
@@ -70,6 +71,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # the server leaves out the body
+            scope = {**scope, "method": "GET"}
         answer = _Answer(send)
         begun = time.perf_counter()
         self._active += 1
@@ -153,7 +156,7 @@ class _Answer:
 
 
 def _needs_no_token(path: str) -> bool:
-    return path in _ALIVE or path == "/" or path.startswith(_PAGE)
+    return path in (*_ALIVE, *_PAGES) or path.startswith(_PARTS)
 
 
 def _too_large(most: int) -> Problem:

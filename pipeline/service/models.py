@@ -1,12 +1,13 @@
-"""What is asked over HTTP: the fields of a `Question` but ``where_sql``, as JSON."""
+"""What is asked over HTTP: the fields of a `Question` but ``where_sql``, and a topic, as JSON."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import UsageError
+from pipeline.table.query.question import Mode  # noqa: TC001 — pydantic asks for it
 
 __all__ = ["MAX_BATCH_HITS", "BatchRequest", "SearchRequest"]
 
@@ -27,11 +28,12 @@ class _Common(BaseModel):
     k: int = Field(10, ge=1, description="how many hits")
     offset: int = Field(0, ge=0, description="how many better hits to leave out")
     where: _Where = None
-    mode: Literal["vector", "text", "hybrid"] = "vector"
-    min_score: float | None = None
+    topic: int | None = Field(None, ge=0, description="hits of this topic only, one of the newest model")
+    mode: Mode = Field("vector", description="by meaning, by words, or by both")
+    min_score: float | None = Field(None, description="the lowest ``_score`` of a hit")
     group_by: str | None = Field(None, description="one hit for each value of this column")
-    diversity: float = Field(0.0, ge=0, le=1)
-    columns: list[str] | None = None
+    diversity: float = Field(0.0, ge=0, le=1, description="how much hits must differ from each other")
+    columns: list[str] | None = Field(None, description="which columns of the hits; all but the vector otherwise")
     at: int | str | None = Field(None, description="a version of the table, or a tag")
 
 

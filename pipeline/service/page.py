@@ -1,6 +1,6 @@
-"""The page at ``/``: static files of this package, which ask the routes. They need no token; what they show does.
+"""The page at ``/``, and the one at ``/docs`` about the routes: static files of this package, which ask the routes.
 
-A browser keeps them and asks each time whether they are still the same.
+They need no token; what they show does. A browser keeps them and asks each time whether they are still the same.
 """
 
 from __future__ import annotations
@@ -29,6 +29,12 @@ _TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"
 async def index(request: Request) -> Response:
     """The page."""
     return await part(request, "index.html")
+
+
+@page_router.get("/docs")
+async def docs(request: Request) -> Response:
+    """What ``/openapi.json`` says, for people."""
+    return await part(request, "docs.html")
 
 
 @page_router.get("/web/{name}")

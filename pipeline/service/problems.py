@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "invalid", "problem_response", "status_of", "without_input"]
 
-_QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_QUOTED: Final = re.compile(r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 _VECTOR: Final = re.compile(r"array\(.*", re.DOTALL)
 _COMPARED: Final = re.compile(r"where [^:]*=[^:]*:")
 _SHORTEST: Final = 3
@@ -67,10 +67,10 @@ def status_of(error: MoeeError) -> int:
     return HTTPStatus.NOT_FOUND if missing else HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def without_input(message: str, sent: Any) -> str:
-    """`message` with ``…`` for what it quotes and for every word of `sent`, a request at any depth."""
+def without_input(message: str, sent: Any, known: Iterable[str] = ()) -> str:
+    """`message` with ``…`` for what it quotes and for every word of `sent`, a request at any depth, but the `known`."""
     message = _COMPARED.sub("where …:", _VECTOR.sub("…", _QUOTED.sub("…", message)))
-    for word in sorted({*_words(sent)}, key=len, reverse=True):
+    for word in sorted({*_words(sent)} - {*known}, key=len, reverse=True):
         message = message.replace(word, "…")
     return message
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from pipeline.errors import MoeeError, NotInTableError, UsageError
@@ -17,11 +17,11 @@ from pipeline.service.maps import MAX_POINTS, StillDrawingError
 from pipeline.service.metrics import CONTENT_TYPE
 from pipeline.service.models import MAX_BATCH_HITS, BatchRequest, SearchRequest
 from pipeline.service.problems import Problem, status_of, without_input
-from pipeline.service.topics import by_column, current_model, over_column, overview, topic_detail
+from pipeline.service.topics import by_column, current_model, members, over_column, overview, topic_detail
 from pipeline.table.kept import kept_columns
 from pipeline.table.query.grammar import parse_conditions, parse_version
 from pipeline.table.query.passages import passage, words_of
-from pipeline.table.query.question import Question
+from pipeline.table.query.question import Mode, Question
 from pipeline.table.schema import PASSAGE
 from pipeline.topics.versions.load import load_topics
 from pipeline.topics.views.axes import axes
@@ -41,10 +41,24 @@ if TYPE_CHECKING:
 
 __all__ = ["router"]
 
-router = APIRouter()
 
+def _refuse_unknown(request: Request) -> None:
+    """A field of an address that is misspelt would be a filter that does not hold; probes may add what they like."""
+    route: Any = request.scope["route"]
+    known = {field.alias for field in route.dependant.query_params}
+    if route.include_in_schema and not known.issuperset(request.query_params):
+        there = f"there are {', '.join(sorted(known))}" if known else "there are none here"
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"the address has a field that is not known; {there}")
+
+
+router = APIRouter(dependencies=[Depends(_refuse_unknown)])
+
+Hits = Annotated[int, Query(ge=1, description="how many hits")]
+Offset = Annotated[int, Query(ge=0, description="how many better hits to leave out")]
+Alpha = Annotated[float | None, Query(ge=0, description="weight of the routing half; the table's own otherwise")]
 Where = Annotated[list[str] | None, Query(description="year>=1990, lang=de, 'editor is null'; all hold")]
 Table = Annotated[str | None, Query(description="which table; the only one where there is one")]
+Topic = Annotated[int | None, Query(ge=0, description="hits of this topic only, one of the newest model")]
 At = Annotated[str | None, Query(description="a version of the table, or a tag")]
 
 
@@ -57,12 +71,13 @@ async def search(request: Request, asked: SearchRequest) -> JSONResponse:
 @router.get("/search", summary="The same with a query in words, as an address")
 async def search_by_address(
     request: Request,
-    query: str,
-    k: Annotated[int, Query(ge=1)] = 10,
-    offset: Annotated[int, Query(ge=0)] = 0,
-    alpha: Annotated[float | None, Query(ge=0)] = None,
-    mode: Annotated[str, Query(pattern="^(vector|text|hybrid)$")] = "vector",
+    query: Annotated[str, Query(description="words", examples=["how are keys exchanged"])],
+    k: Hits = 10,
+    offset: Offset = 0,
+    alpha: Alpha = None,
+    mode: Annotated[Mode, Query(description="by meaning, by words, or by both")] = "vector",
     where: Where = None,
+    topic: Topic = None,
     table: Table = None,
     at: At = None,
 ) -> JSONResponse:
@@ -71,7 +86,15 @@ async def search_by_address(
     async def answer(state: State) -> Any:
         conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
-            query=query, k=k, offset=offset, alpha=alpha, mode=mode, where=conditions, table=table, at=parse_version(at)
+            query=query,
+            k=k,
+            offset=offset,
+            alpha=alpha,
+            mode=mode,
+            where=conditions,
+            topic=topic,
+            table=table,
+            at=parse_version(at),
         )
         return await _search(state, request, asked)
 
@@ -98,10 +121,11 @@ async def search_batch(request: Request, asked: BatchRequest) -> JSONResponse:
 async def similar(
     request: Request,
     id: str,  # noqa: A002
-    k: Annotated[int, Query(ge=1)] = 10,
-    offset: Annotated[int, Query(ge=0)] = 0,
-    alpha: Annotated[float | None, Query(ge=0)] = None,
+    k: Hits = 10,
+    offset: Offset = 0,
+    alpha: Alpha = None,
     where: Where = None,
+    topic: Topic = None,
     table: Table = None,
     at: At = None,
 ) -> JSONResponse:
@@ -110,7 +134,14 @@ async def similar(
     async def answer(state: State) -> Any:
         conditions = _conditions(request, where)
         asked = SearchRequest.model_construct(
-            like=id, k=k, offset=offset, alpha=alpha, where=conditions, table=table, at=parse_version(at)
+            like=id,
+            k=k,
+            offset=offset,
+            alpha=alpha,
+            where=conditions,
+            topic=topic,
+            table=table,
+            at=parse_version(at),
         )
         return await _search(state, request, asked)
 
@@ -134,9 +165,9 @@ async def document(request: Request, id: str, table: Table = None, at: At = None
 @router.get("/facets", summary="How often each value of columns occurs")
 async def facets(
     request: Request,
-    column: Annotated[list[str], Query()],
+    column: Annotated[list[str], Query(description="which columns", examples=[["author"]])],
     where: Where = None,
-    most: Annotated[int, Query(ge=1, le=1000)] = 20,
+    most: Annotated[int, Query(ge=1, le=1000, description="at most so many values of each")] = 20,
     table: Table = None,
     at: At = None,
 ) -> JSONResponse:
@@ -156,7 +187,7 @@ async def facets(
 
 @router.get("/tables", summary="The tables that are served")
 async def tables(request: Request) -> JSONResponse:
-    """Name, rows, version, columns, what kept columns hold, the newest topic model, and the spec of the vectors."""
+    """Name, rows, version, columns, how it is searched in words, kept columns, newest topic model, and the spec."""
 
     async def answer(state: State) -> Any:
         return {"tables": [await _described(state, name) for name in state.tables.names]}
@@ -210,7 +241,7 @@ async def topics_by(
 async def topic(
     request: Request,
     topic: Annotated[int, Path(ge=-1, lt=1 << 31, examples=[0])],
-    examples: Annotated[int, Query(ge=0, le=100)] = 5,
+    examples: Annotated[int, Query(ge=0, le=100, description="at most so many documents")] = 5,
     table: Table = None,
 ) -> JSONResponse:
     """Words by c-TF-IDF and by the embedding model, the most typical documents, and its size in each version."""
@@ -235,7 +266,9 @@ async def topic(
     },
 )
 async def topic_map(
-    request: Request, table: Table = None, points: Annotated[int, Query(ge=1, le=MAX_POINTS)] = MAX_POINTS
+    request: Request,
+    table: Table = None,
+    points: Annotated[int, Query(ge=1, le=MAX_POINTS, description="at most so many")] = MAX_POINTS,
 ) -> Response:
     """Bytes: the length of the head (uint32), the head as JSON, x and y as uint16, topics as int16; little-endian.
 
@@ -305,7 +338,7 @@ async def _told(request: Request, sent: Any, answer: Callable[[State], Any]) -> 
         raise Problem(HTTPStatus.ACCEPTED, "the map is being drawn", {"retry-after": "5"}) from error
     except MoeeError as error:
         message = state.tables.by_name(str(error))
-        told = without_input(message, [sent, getattr(request.state, "conditions", None)])
+        told = without_input(message, [sent, getattr(request.state, "conditions", None)], state.tables.names)
         raise Problem(status_of(error), told) from error
 
 
@@ -331,7 +364,8 @@ async def _found(state: State, request: Request, asked: Sequence[SearchRequest])
     for each in asked:
         _check(state, each)
     served = await _served(state, request, asked[0].table)
-    hits, together = await served.search([_question(each) for each in asked], state.run)
+    where = await _where(state, served, asked[0])
+    hits, together = await served.search([_question(each, where) for each in asked], state.run)
     counted = {"queries": len(asked), "batch": together, "hits": sum(each.num_rows for each in hits)}
     request.state.told.update(counted)
     return served.name, hits
@@ -353,8 +387,21 @@ def _check(state: State, asked: SearchRequest) -> None:
     _refuse_withheld(state, [asked.group_by], asked.where)
 
 
-def _question(asked: SearchRequest) -> Question:
+async def _where(state: State, served: ServedTable, asked: SearchRequest) -> Any:
+    """The conditions, and that a hit is of the topic, if one was named."""
+    topic = asked.topic
+    if topic is None:
+        return asked.where
+    found: Topics = await state.run(load_topics, served.table)
+    key = (served.name, found.model.model, "members", topic)
+    ids = await state.answers.get(key, lambda: members(found, topic))
+    others = asked.where if isinstance(asked.where, list) else [asked.where] if asked.where else []
+    return [*others, {"id": ids}]
+
+
+def _question(asked: SearchRequest, where: Any) -> Question:
     fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__ if hasattr(asked, name)}
+    fields["where"] = where
     if isinstance(asked.query, list):
         fields["query"] = np.asarray(asked.query, np.float32)
     return Question.of(**fields)
@@ -398,6 +445,7 @@ async def _described(state: State, name: str) -> dict[str, Any]:
         "rows": dataset.count_rows(),
         "version": dataset.version,
         "columns": {field.name: str(field.type) for field in dataset.schema},
+        "modes": await state.run(served.modes),
         "kept": kept,
         "topics": None if model is None else {"version": model.version, "count": model.topics},
         "spec": served.table.spec.model_dump(mode="json"),

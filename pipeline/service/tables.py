@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.errors import UsageError
 from pipeline.service.batcher import Batcher
 from pipeline.table import VectorTable
+from pipeline.table.indexes.listing import has_index
 from pipeline.table.location import TableLocation
 from pipeline.table.schema import metadata_value
 from pipeline.table.store import Session
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline.embedding.encoder import Encoder
     from pipeline.service.settings import ServiceSettings
-    from pipeline.table.query.question import Question
+    from pipeline.table.query.question import Mode, Question
 
 __all__ = ["ServedTable", "ServedTables"]
 
@@ -44,6 +45,13 @@ class ServedTable:
     version: int
     """The version that was the newest when it was opened."""
     batcher: Batcher
+
+    def modes(self) -> list[Mode]:
+        """In which it can be asked in words: by meaning if it has a model, by words if they have an index."""
+        dataset = self.table.dataset()
+        has_model, has_words = _has_model(self.table), "text" in dataset.schema.names and has_index(dataset, "text")
+        offered: dict[Mode, bool] = {"vector": has_model, "text": has_words, "hybrid": has_model and has_words}
+        return [mode for mode, is_offered in offered.items() if is_offered]
 
     async def search(
         self, questions: Sequence[Question], run: Callable[..., asyncio.Future[list[pa.Table]]]
@@ -146,7 +154,7 @@ class ServedTables:
             MoeeError: one cannot be loaded.
         """
         for served in self._served.values():
-            if served.table.meaning.get("checkpoint") and served.table.calibration_hash:
+            if _has_model(served.table):
                 self._replica(served.table).of(served.table)
 
     def _open(self, location: TableLocation) -> ServedTable:
@@ -166,3 +174,8 @@ class ServedTables:
     def _replica(self, table: VectorTable) -> _Replica:
         meaning = json.dumps(table.meaning, sort_keys=True)
         return self._replicas.setdefault(meaning, _Replica())
+
+
+def _has_model(table: VectorTable) -> bool:
+    """Whether queries in words can be embedded: not where the vectors were made elsewhere."""
+    return bool(table.meaning.get("checkpoint") and table.calibration_hash)

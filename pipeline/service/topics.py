@@ -13,8 +13,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import pyarrow.compute as pc
 
-from pipeline.errors import TopicError
+from pipeline.errors import TopicError, UsageError
 from pipeline.topics.versions.load import load_topics
 from pipeline.topics.views.by import topics_by
 from pipeline.topics.views.history import topic_events, topic_sizes
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from pipeline.topics.versions.load import Topics, TopicView
     from pipeline.topics.versions.tables import TopicModel
 
-__all__ = ["KeptAnswers", "by_column", "current_model", "over_column", "overview", "topic_detail"]
+__all__ = ["KeptAnswers", "by_column", "current_model", "members", "over_column", "overview", "topic_detail"]
 
+MAX_MEMBERS: Final = 9_000
+"""Rows of a topic that a search is limited to: each is a value to compare with, beside those of other conditions."""
 _KEPT: Final = 64
 """Answers; the largest is some hundred kilobytes."""
 
@@ -92,6 +95,22 @@ def topic_detail(topics: Topics, topic: int, examples: int) -> dict[str, Any]:
     view = _view(topics.show(topic, examples))
     history = {"history": as_json(topic_sizes(topics, topic)), "events": as_json(topic_events(topics, topic))}
     return {**_counted(topics), **view, **history}
+
+
+def members(topics: Topics, topic: int) -> list[str]:
+    """The ids of a topic's rows.
+
+    Raises:
+        TopicError: there is no such topic.
+        UsageError: there are more than a search can be limited to.
+    """
+    topics.show(topic, 0)
+    ids: list[str] = []
+    for batch in topics.stream(["id", "topic"]):
+        ids += batch.filter(pc.equal(batch.column("topic"), topic)).column("id").to_pylist()
+        if len(ids) > MAX_MEMBERS:
+            raise UsageError(f"a search is limited to a topic of up to {MAX_MEMBERS:,} rows: this one has more")
+    return ids
 
 
 def over_column(topics: Topics, column: str, bins: int) -> dict[str, Any]:

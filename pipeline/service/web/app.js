@@ -52,12 +52,17 @@ const filters = () => showFilters(table, state, (name, condition) => {
 
 function fillForm() {
   state.table = tables.length > 1 ? table.table : null;
+  for (const option of $("mode").options) option.hidden = option.disabled = !table.modes.includes(option.value);
+  if (!table.modes.includes(state.mode)) state.mode = table.modes[0] ?? "vector";
+  $("mode-choice").hidden = table.modes.length < 2;
   const { combine, alpha } = table.spec;
   markTopic(state);
   $("filter-clear").hidden = Object.keys(state.where).length === 0;
   $("table").value = table.table;
   $("query").value = state.q;
   $("mode").value = state.mode;
+  $("within").checked = state.within !== null;
+  $("within-choice").hidden = question() === null;
   $("k").value = String(state.k);
   $("alpha-choice").hidden = combine !== "sum";
   $("alpha").value = String(state.alpha ?? alpha ?? 1);
@@ -77,7 +82,7 @@ async function search() {
   if (asked === null) {
     showHits([], [], [], {});
     $("pages").hidden = $("export").hidden = true;
-    tell(state.unlike.length ? "Choose a document to be like, or type words." : `${count(table.rows, "row")} in ${table.table}.`);
+    tell(state.unlike.length ? "Choose a document to be like, or type words." : welcome());
     return;
   }
   const mine = (running = new AbortController());
@@ -102,7 +107,13 @@ async function search() {
 
 function nothing() {
   if (state.page > 0) return "No more results.";
+  if (state.within && state.topic !== null) return "Nothing found in this topic.";
   return Object.keys(state.where).length ? "Nothing found under these filters." : "Nothing found.";
+}
+
+function welcome() {
+  const ways = [table.modes.length && "Type what you look for", table.topics && "choose a topic"].filter(Boolean).join(", or ");
+  return `${count(table.rows, "row")} in ${table.table}. ${ways && `${ways[0].toUpperCase()}${ways.slice(1)}.`}`;
 }
 
 const open = (id) => go({ doc: id, page: state.page });
@@ -114,14 +125,14 @@ const unlike = (id) => go({
 });
 
 async function choose(topic) {
-  await go({ topic, page: state.page });
+  await go({ topic, page: state.within ? 0 : state.page });
   $("topic-name").focus();
 }
 
 // First the topic, then the view of all; the focus goes back to where the topic was found.
 async function closeView() {
   const left = state.topic;
-  await go(left === null ? { over: null, by: null, page: state.page } : { topic: null, page: state.page });
+  await go(left === null ? { over: null, by: null, page: state.page } : { topic: null, within: null });
   ($("topic-list").querySelector(`[data-topic="${left}"]`) ?? $("query")).focus();
 }
 
@@ -159,8 +170,9 @@ function wire() {
   $("k").onchange = () => go({ k: Number($("k").value) });
   $("alpha").oninput = () => { $("alpha-value").textContent = Number($("alpha").value).toFixed(1); };
   $("alpha").onchange = () => go({ alpha: Number($("alpha").value) });
-  $("table").onchange = () => go({ table: $("table").value, where: {}, like: [], unlike: [], alpha: null, topic: null, over: null, by: null });
+  $("table").onchange = () => go({ table: $("table").value, where: {}, like: [], unlike: [], alpha: null, topic: null, within: null, over: null, by: null });
   $("filter-clear").onclick = async () => { writeAddress({ page: 0, where: {} }); await show(true); $("query").focus(); };
+  $("within").onchange = () => go({ within: $("within").checked ? "yes" : null });
   $("view").onchange = chooseView;
   $("topic-close").onclick = closeView;
   $("before").onclick = () => go({ page: state.page - 1 });

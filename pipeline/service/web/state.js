@@ -1,7 +1,7 @@
 // What is asked, as an address that can be shared.
 
 const EMPTY = { table: null, q: "", mode: "vector", alpha: null, k: 10, page: 0, like: [], unlike: [], where: {},
-  topic: null, over: null, by: null, doc: null };
+  topic: null, within: null, over: null, by: null, doc: null };
 
 export const state = structuredClone(EMPTY);
 
@@ -18,6 +18,7 @@ export function readAddress() {
     unlike: given.getAll("unlike"),
     where: conditions(given.get("where")),
     topic: /^\d+$/.test(given.get("topic")) ? Number(given.get("topic")) : null,
+    within: given.get("within"),
     over: given.get("over"),
     by: given.has("over") ? null : given.get("by"),
     doc: given.get("doc"),
@@ -62,6 +63,7 @@ export function question() {
     k: state.k,
     offset: state.page * state.k,
     where: state.where,
+    topic: state.within ? state.topic : null,
   });
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.columns import as_matrix
 from pipeline.embedding.combine import query_vector, split, unit
-from pipeline.errors import NotInTableError, TableError, UsageError
+from pipeline.errors import NotInTableError, UsageError
 from pipeline.table.indexes.listing import has_index, text_index
 from pipeline.table.query.conditions import condition_sql, conjunction, named, whole_sql
 from pipeline.table.query.literals import in_words, is_comparable
@@ -120,7 +120,7 @@ def _check_text_index(location: TableLocation, dataset: lance.LanceDataset) -> N
     if "text" not in dataset.schema.names:
         raise UsageError(f"{location} stores no texts: only vector search is possible")
     if not has_index(dataset, "text"):
-        raise TableError(f"{location} has no text index yet: build it first (moee index {location})")
+        raise NotInTableError(f"{location} has no text index yet: build it first (moee index {location})")
 
 
 def _words(dataset: lance.LanceDataset, text: str) -> FullTextQuery:
