@@ -155,6 +155,11 @@ def test_a_service_that_is_busy_is_asked_again(first, asked):
     assert len(seen) == asked
 
 
+def test_an_address_without_a_scheme_is_refused():
+    with pytest.raises(UsageError, match="begins with http:// or https://"):
+        Client("localhost:8000")
+
+
 def test_errors_are_those_of_the_table(client, server):
     with pytest.raises(UsageError, match="/search: "):
         client.search("a", k=10**9)

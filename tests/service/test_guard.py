@@ -110,9 +110,9 @@ def test_a_token_is_asked_for_before_anything_is_read(authorization, status):
 
 def test_whether_it_lives_and_the_page_need_no_token():
     settings = {"host": "0.0.0.0", "token_hash": token_hash(TOKEN)}
-    paths = ["/healthz", "/", "/web/app.js", "/metrics", "/webs", "/tables"]
+    paths = ["/healthz", "/", "/docs", "/web/app.js", "/metrics", "/webs", "/tables", "/openapi.json"]
     answers = asked(settings, *[("GET", path, {}) for path in paths], base="http://search.example.org")
-    assert [answer.status_code for answer in answers] == [200, 200, 200, 401, 401, 401]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 401, 401, 401, 401]
 
 
 def test_bodies_are_counted_while_they_come():

@@ -70,6 +70,27 @@ def test_a_search_by_words_marks_them(opened):
     assert len(ids(browser)) == 10
 
 
+def test_only_modes_that_the_table_has_are_offered(browser, serve, make_table, tmp_path):
+    bare = make_table(str(tmp_path / "bare"))
+    with serve(create_app(ServiceSettings(tables=(str(bare.location),)))) as address:
+        browser.visit(address + "?q=oven&mode=hybrid")
+        is_ready(browser)
+        assert not browser.run("document.querySelector('#mode').checkVisibility()")
+        assert len(ids(browser)) == 10
+        assert not browser.errors
+
+
+def test_the_page_about_the_routes_names_each_with_its_fields_and_a_command(opened, served):
+    browser = opened("docs")
+    paths = served("GET", "/openapi.json").json()["paths"]
+    routes = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    assert all_of(browser, "#routes h2") == routes == all_of(browser, "#contents a")
+    for route, command in zip(routes, all_of(browser, "#routes pre"), strict=True):
+        assert command.startswith("curl -s ")
+        assert route.partition("{")[0].split()[-1] in command
+    assert {"query", "topic", "like"} <= {*all_of(browser, "#post-search tbody th")}
+
+
 def test_filters_narrow_the_results_and_stay_in_the_address(opened):
     browser = opened("?q=oven&k=20")
     browser.click_on("input[value=cars]")

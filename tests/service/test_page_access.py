@@ -18,6 +18,7 @@ VIEWS = {
     "topic by": "?topic=0&by=author",
     "all over": "?over=year",
     "all by": "?by=subject",
+    "routes": "docs",
     "error": "?q=oven&page=1000&topic=999",
 }
 WIDTHS = (1280, 768, 360)

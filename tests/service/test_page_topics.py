@@ -7,6 +7,7 @@ import io
 import json
 from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -244,3 +245,19 @@ def test_without_texts_topics_are_still_browsed(browser, serve, topical):
         is_ready(browser)
         assert all_of(browser, "#document-text") == ["The text is not served."]
         assert not browser.errors
+
+
+def test_results_of_one_topic_only(opened, topical, views):
+    browser = opened("?topic=0")
+    assert not browser.run("document.querySelector('#within').checkVisibility()")
+    chosen = next(topic for topic, view in views.items() if "oven" not in dict(view.words))
+    browser = opened(f"?q=oven&topic={chosen}")
+    browser.click_on("#within")
+    is_ready(browser)
+    found = load_topics(topical).topics_of(pa.array(all_of(browser, "#hits .open")))
+    assert found.to_pylist() == [chosen] * 10
+    assert asked(browser)["within"] == ["yes"]
+    browser.click_on("#topic-close")
+    is_ready(browser)
+    assert asked(browser) == {"q": ["oven"]}
+    assert all_of(browser, "#hits .open") == topical.search("oven").column("id").to_pylist()

@@ -82,6 +82,7 @@ def test_tables_metrics_and_openapi(served, table):
     (about,) = served("GET", "/tables").json()["tables"]
     assert about["rows"] == 30
     assert about["spec"]["model"] == "mini"
+    assert about["modes"] == ["vector", "text", "hybrid"]
     assert b'moee_table_rows{table="docs"} 30.0' in served("GET", "/metrics").content
     schema = served("GET", "/openapi.json").json()
     assert {"/search", "/search/batch", "/similar/{id}", "/documents/{id}", "/facets", "/topics"} <= schema[
@@ -133,6 +134,25 @@ def test_instants_dates_and_lists_in_addresses(encoder, ask, tmp_path):
     assert (refused.status_code, "cannot be counted" in refused.json()["detail"]) == (422, True)
 
 
+def test_the_name_of_a_table_stays_in_a_message_and_its_modes_are_told(ask, make_table, tmp_path):
+    bare = make_table(str(tmp_path / "documents"))
+    settings = {"tables": (str(bare.location),)}
+    asked = {"query": "a", "table": "documents"}
+    answer = ask(settings, "POST", "/search", json={**asked, "mode": "text"})
+    assert (answer.status_code, answer.json()["detail"][:42]) == (404, "documents has no text index yet: build it ")
+    assert ask(settings, "GET", "/tables").json()["tables"][0]["modes"] == ["vector"]
+
+
+def test_head_is_answered_as_get_is(served):
+    for path in ("/", "/tables", "/healthz"):
+        assert served("HEAD", path).headers["content-type"] == served("GET", path).headers["content-type"]
+    assert served("HEAD", "/tables").status_code == 200
+
+
+def test_probes_may_add_what_they_like_to_an_address(served):
+    assert served("GET", "/healthz", params={"probe": "1"}).status_code == 200
+
+
 def test_what_a_method_may_be_is_told(served):
     assert served("DELETE", "/search").headers["allow"] in {"GET", "POST"}
 
@@ -167,6 +187,8 @@ def test_what_a_method_may_be_is_told(served):
         ("GET", "/documents/../../etc/passwd", {}, 404),
         ("GET", "/documents/%2e%2e%2f%2e%2e%2fetc%2fpasswd", {}, 404),
         ("GET", f"/{CANARY}", {}, 404),
+        ("GET", "/search", {"params": {"query": "a", CANARY: "1"}}, 422),
+        ("POST", f"/search?k={CANARY}", {"json": {"query": "a"}}, 422),
         ("DELETE", "/documents/d/1", {}, 405),
         ("PUT", "/search", {"json": {"query": CANARY}}, 405),
         ("GET", f"/topics/{CANARY}", {}, 422),
@@ -177,7 +199,7 @@ def test_what_a_method_may_be_is_told(served):
         ("POST", "/search/batch", {"json": {"queries": ["a", [7.125, 1.0]]}}, 422),
         ("POST", "/search/batch", {"json": {"queries": ["a", "b"], "alpha": [1.0]}}, 422),
         ("POST", "/search/batch", {"json": {"queries": ["a"] * 50, "k": 300}}, 422),
-        ("POST", "/search", {"json": {"query": CANARY, "mode": "text", "at": 1}}, 503),
+        ("POST", "/search", {"json": {"query": CANARY, "mode": "text", "at": 1}}, 404),
         ("POST", "/search", {"content": b"[" * 200_000, "headers": {"content-type": "application/json"}}, 400),
         ("GET", "/topics", {}, 404),
         ("POST", "/search", {"content": b"x" * 2_000_000}, 413),

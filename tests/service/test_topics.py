@@ -38,6 +38,23 @@ def test_counts_over_and_by_a_column_are_those_of_the_library(served, topical):
         assert value["topics"] == own.select(["topic", "count", "share", "lift"]).to_pylist()
 
 
+def test_a_search_is_limited_to_a_topic(served, topical, monkeypatch):
+    topics = load_topics(topical)
+    rows = topics.assignments(["id", "topic"])
+    chosen = topics.overview(examples=0)[1].topic
+    of_topic = set(rows.filter(pc.field("topic") == chosen).column("id").to_pylist())
+    hits = served("/search", query="bread", topic=chosen, k=200).json()["hits"]
+    assert {hit["id"] for hit in hits} == of_topic
+    some = served("/similar/food-70", topic=chosen, k=200, where=["tags=odd"]).json()["hits"]
+    assert {hit["id"] for hit in some} <= of_topic - {"food-70"}
+    assert {"odd"} <= set.intersection(*(set(hit["tags"]) for hit in some))
+    missing = served("/search", query="bread", topic=999)
+    assert (missing.status_code, "has no topic" in missing.json()["detail"]) == (404, True)
+    monkeypatch.setattr("pipeline.service.topics.MAX_MEMBERS", 10)
+    other = topics.overview(examples=0)[0].topic
+    assert "limited to a topic of up to 10 rows" in served("/search", query="bread", topic=other).json()["detail"]
+
+
 def test_tables_say_what_can_be_asked(served, ask, table):
     (about,) = served("/tables").json()["tables"]
     kept = {column.pop("name"): column for column in about["kept"]}

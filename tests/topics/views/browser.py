@@ -226,7 +226,7 @@ class Browser:
             case "Runtime.exceptionThrown":
                 self.errors.append(parameters["exceptionDetails"])
             case "Log.entryAdded" if parameters["entry"]["level"] == "error":
-                self.errors.append(parameters["entry"]["text"])
+                self.errors.append(f"{parameters['entry']['text']} {parameters['entry'].get('url', '')}")
             case "Page.javascriptDialogOpening":
                 self.dialogs.append(parameters["message"])
                 self._number += 1
