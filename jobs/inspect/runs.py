@@ -35,7 +35,9 @@ def show_runs(console: Console, runs: list[dict[str, Any]]) -> None:
         return
     view = Table(box=None, pad_edge=False)
     for name in _COLUMNS:
-        view.add_column(name, justify="left" if name in {"run", "status", "waited for", "what else"} else "right")
+        is_text = name in {"run", "status", "waited for", "what else"}
+        widest = max(len(run["run"]) for run in runs) if name == "run" else None  # one that is cut names no run
+        view.add_column(name, justify="left" if is_text else "right", min_width=widest)
     for run in runs:
         view.add_row(*map(printable, _cells(run)))
     console.print(view)
