@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.columns import aligned
 from pipeline.embedding.calibration import SAMPLE_SIZE
 from pipeline.embedding.table_rows import vector_array
 from pipeline.mapper import available_cores
@@ -156,7 +157,7 @@ def _sizes(sample: Sample, setting: Setting) -> tuple[int, int]:
     vectors = np.random.default_rng(0).standard_normal((rows.num_rows, setting.dimension)).astype(np.float16)
     kept = rows if setting.with_text else rows.drop_columns(["text"])
     with tempfile.TemporaryDirectory(prefix="moee-plan-") as folder:
-        lance.write_dataset(kept.append_column("vector", vector_array(vectors)), f"{folder}/sample.lance")
+        lance.write_dataset(aligned(kept.append_column("vector", vector_array(vectors))), f"{folder}/sample.lance")
         written = sum(file.stat().st_size for file in Path(folder).rglob("*.lance") if file.is_file())
     a_row = written / rows.num_rows
     vector_bytes = stored * 2 * setting.dimension

@@ -33,6 +33,7 @@ assert not Path("~/.ray").expanduser().exists()
 """
 
 
+@pytest.mark.slow
 def test_it_lets_in_who_has_the_token_also_where_the_environment_wants_none(lab, tmp_path):
     environment = lab.environment(tmp_path / "home", RAY_AUTH_MODE="disabled")
     (tmp_path / "home").mkdir()

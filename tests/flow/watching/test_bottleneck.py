@@ -101,7 +101,13 @@ def engine(request):
     return RayEngine(Replicas(1, 1))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+QUICK = ("replicas", "commits")
+"""The others are asked for in the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "stage", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in STAGES]
+)
 def test_a_run_says_which_stage_it_waited_for(stage, engine, lab, stub_model, tmp_path, monkeypatch):
     monkeypatch.setattr(options, "SLICE_ROWS", 8)
     monkeypatch.setattr(plan, "MAX_ROWS", 8)

@@ -19,7 +19,7 @@ from pipeline.flow.progress import Quiet
 from pipeline.flow.watching import ray_metrics
 from pipeline.metrics import JOB, RAY_PREFIX
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
 NEVER = {"moee_worker_deaths_total"}
 """What a run without trouble does not count; Ray exports no counter that is zero."""

@@ -63,6 +63,7 @@ def test_what_the_cluster_refuses_is_one_line(cluster):
     assert "nothing answers" in the_error(cluster("jobs", "list", address="http://127.0.0.1:9"))
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_start_says_why(cluster):
     done = cluster("submit", "--python", "/no/such/python", "--", "inspect", "/lake/docs")
     assert done.returncode == 127  # the shell's
