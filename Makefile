@@ -10,7 +10,7 @@ TORCH ?= 2.13.0
 # What the pages are checked with for accessibility comes from npm; those checks are skipped where there is none.
 AXE := tests/node_modules/axe-core/package.json
 
-.PHONY: setup demo screenshots test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan bench-metrics dashboards explore soak dist clean
+.PHONY: setup demo screenshots test test-slow test-lowest fuzz lint audit format bench bench-flow bench-startup bench-topics bench-refresh bench-search bench-service bench-plan bench-metrics explore soak dist clean
 
 setup: $(READY)
 
@@ -100,9 +100,6 @@ bench-plan: $(READY)
 
 bench-metrics: $(READY)
 	$(BIN)/python tests/bench/metrics.py
-
-dashboards: $(READY)
-	$(BIN)/python -m jobs.dashboards.render infra
 
 explore: $(READY)
 	$(BIN)/python tests/bench/orders.py $(EXPLORE)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Command",
     "Output",
+    "above_zero",
     "command_group",
     "parse_command",
     "parse_pairs",
@@ -173,6 +174,17 @@ def storage_options(arguments: argparse.Namespace) -> dict[str, str] | None:
         UsageError: one is not ``NAME=VALUE``.
     """
     return parse_pairs(arguments.storage_option, "--storage-option") or None
+
+
+def above_zero(text: str) -> float:
+    """The type of an argument that is a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from jobs.command import Command, Output, command_group, printable, run_command
-from jobs.submit import job_result, raise_for
+from jobs.submit import followed, job_result, raise_for
 from pipeline.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
@@ -81,22 +79,19 @@ def _list(arguments: argparse.Namespace, output: Output) -> None:
 
 
 def _logs(arguments: argparse.Namespace, output: Output) -> None:
-    from jobs.cluster.following import follow
-
     jobs = _connected(arguments, output)
     job = _found(jobs, arguments.job)
-    stream = sys.stderr if output.json else sys.stdout
-    write = partial(print, end="", file=stream, flush=True)
     if not arguments.follow:
-        write(jobs.log(job.id))
+        print(jobs.log(job.id), end="", file=sys.stderr if output.json else sys.stdout)
         output.result(job_result(job))
         return
-    job = follow(jobs, job.id, write, lambda line: output.progress.print(line, style="dim"))
+    job = followed(jobs, job.id, output)
     output.result(job_result(job))
     raise_for(job)
 
 
 def _stop(arguments: argparse.Namespace, output: Output) -> None:
+    from jobs.cluster.following import wait
     from jobs.cluster.submission import STOP_SECONDS
 
     jobs = _connected(arguments, output)
@@ -106,13 +101,11 @@ def _stop(arguments: argparse.Namespace, output: Output) -> None:
         output.result(job_result(job))
         return
     jobs.stop(job.id)
-    ends = time.monotonic() + STOP_SECONDS + 30
-    with output.following(f"waiting for job {job.id} to end"):
-        while not arguments.no_wait and not job.is_over:
-            if time.monotonic() > ends:
-                raise ClusterError(f"job {job.id} has not ended after {STOP_SECONDS} s: is its machine gone?")
-            time.sleep(0.5)
-            job = jobs.get(job.id)
+    if not arguments.no_wait:
+        with output.following(f"waiting for job {job.id} to end"):
+            job = wait(jobs, job.id, lambda job: job.is_over, STOP_SECONDS + 30)
+        if not job.is_over:
+            raise ClusterError(f"job {job.id} has not ended after {STOP_SECONDS} s: is its machine gone?")
     told = "is asked to end" if arguments.no_wait else f"{_status(job)}; what was committed stays"
     output.people.print(f"job {job.id} {told}", markup=False)
     output.result(job_result(job))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from jobs.command import Command, Output, parse_pairs, run_command
+from jobs.command import Command, Output, above_zero, parse_pairs, run_command
 from pipeline.errors import ClusterError, JobError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from jobs.cluster.client import Job, Jobs
     from jobs.cluster.submission import Submission
 
-__all__ = ["COMMAND", "job_result", "raise_for"]
+__all__ = ["COMMAND", "followed", "job_result", "raise_for"]
 
 TERMINATED: Final = 143
 INTERRUPTED: Final = 130
@@ -29,7 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--python", default="python", help="the interpreter on the cluster's machines (python)")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="a variable for the job")
     parser.add_argument(
-        "--start-minutes", type=float, default=15.0, metavar="N", help="for which the job may wait for its start (15)"
+        "--start-minutes",
+        type=above_zero,
+        default=15.0,
+        metavar="N",
+        help="for which the job may wait for its start (15)",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="such as: -- embed s3://…")
 
@@ -37,7 +45,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> None:
     """Submit, or find the job that runs, and follow it to its end."""
     from jobs.cluster.client import connect, job_address
-    from jobs.cluster.following import follow
     from jobs.cluster.submission import Submission
 
     words = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
@@ -53,23 +60,19 @@ def run(arguments: argparse.Namespace, output: Output) -> None:
         output.people.print(job.id, markup=False)
         output.result(job_result(job, is_new=is_new))
         return
-    _await_start(jobs, job.id, arguments.start_minutes, output)
-    stream = sys.stderr if output.json else sys.stdout
-
-    def write(text: str) -> None:
-        stream.write(text)
-        stream.flush()
-
-    try:
-        job = follow(jobs, job.id, write, lambda line: output.progress.print(line, style="dim"))
-    except KeyboardInterrupt:
-        output.progress.print(
-            f"job {job.id} goes on: moee jobs logs {job.id} --follow shows it, moee jobs stop {job.id} ends it",
-            markup=False,
-        )
-        raise SystemExit(INTERRUPTED) from None
+    with _left_running(job.id, output):
+        _await_start(jobs, job.id, arguments.start_minutes, output)
+        job = followed(jobs, job.id, output)
     output.result(job_result(job, is_new=is_new))
     raise_for(job)
+
+
+def followed(jobs: Jobs, id: str, output: Output) -> Job:  # noqa: A002
+    """The job when it is over; its log is shown until then."""
+    from jobs.cluster.following import follow
+
+    write = partial(print, end="", file=sys.stderr if output.json else sys.stdout, flush=True)
+    return follow(jobs, id, write, lambda line: output.progress.print(line, style="dim"))
 
 
 def job_result(job: Job, *, is_new: bool | None = None) -> dict[str, Any]:
@@ -95,6 +98,17 @@ def raise_for(job: Job) -> None:
         raise JobError(f"job {job.id} ended with status {job.exit_status}", job.exit_status)
     lines = [line for line in job.message.splitlines() if line.strip()] or ["no reason is known"]
     raise JobError(f"job {job.id} failed before its command ended: {lines[0][:500]}")
+
+
+@contextmanager
+def _left_running(id: str, output: Output) -> Generator[None]:  # noqa: A002
+    """Whoever stops to follow a job is told how to find it again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        told = f"job {id} goes on: moee jobs logs {id} --follow shows it, moee jobs stop {id} ends it"
+        output.progress.print(told, markup=False)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _submitted(jobs: Jobs, submission: Submission) -> tuple[Job, bool]:
@@ -129,15 +143,13 @@ def _submitted(jobs: Jobs, submission: Submission) -> tuple[Job, bool]:
 
 def _await_start(jobs: Jobs, id: str, minutes: float, output: Output) -> None:  # noqa: A002
     """Wait until a job has begun; one that does not is taken back."""
-    ends = time.monotonic() + 60 * minutes
+    from jobs.cluster.following import wait
+
     with output.following(f"waiting for {jobs.address} to start the job"):
-        while jobs.get(id).status == "PENDING":
-            if time.monotonic() > ends:
-                jobs.stop(id)
-                raise ClusterError(
-                    f"{jobs.address} did not start job {id} within {minutes:g} minutes: is its head busy?"
-                )
-            time.sleep(0.5)
+        job = wait(jobs, id, lambda job: job.status != "PENDING", 60 * minutes)
+    if job.status == "PENDING":
+        jobs.stop(id)
+        raise ClusterError(f"{jobs.address} did not start job {id} within {minutes:g} minutes: is its head busy?")
 
 
 COMMAND: Final = Command(

@@ -10,7 +10,6 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import requests
@@ -18,6 +17,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from pipeline.errors import ClusterError, UsageError, first_line
+from pipeline.flow.engines.ray_token import users_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Mapping
@@ -43,6 +43,7 @@ _TIMES: Final = (10, 120)
 _PROXY: Final = frozenset({502, 503, 504})
 _OVER: Final = frozenset({"STOPPED", "SUCCEEDED", "FAILED"})
 _STATUS: Final = re.compile(r"Request failed with status code (\d+): (.*)", re.DOTALL)
+_TOKEN: Final = re.compile(r"[!-~]+")
 _NO_RAY: Final = "answers, but not as a Ray cluster: the port of its dashboard is 8265"
 _TOKEN_HELP: Final = "set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file with the token"  # noqa: S105  no token
 
@@ -98,7 +99,9 @@ def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Jobs:
         ClusterError: nothing answers there, it is no Ray cluster, it wants a token or another one, or speaks another
             version.
     """
-    token = _token()
+    token = users_token()
+    if token is not None and not _TOKEN.fullmatch(token):
+        raise ClusterError(f"this token holds letters that no token has: {_TOKEN_HELP}")
     # Ray's client sends a token by itself only where RAY_AUTH_MODE was set before Ray was imported.
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     ends = time.monotonic() + seconds
@@ -106,19 +109,20 @@ def connect(address: str, *, seconds: float = CONNECT_SECONDS) -> Jobs:
         try:
             with _refusals(address), _without_addresses():
                 return Jobs(address, _Client(address, headers=headers))
-        except _AwayError as error:
+        except _AwayError:
             if time.monotonic() > ends:
-                raise ClusterError(str(error)) from error
+                raise
             time.sleep(1)
 
 
 class Jobs:
     """What can be asked of a cluster's Jobs API.
 
-    Every method raises `ClusterError` where the cluster refuses, and `ConnectionError` where it does not answer.
+    Every method raises `ClusterError` where the cluster refuses; where it does not answer, one that is also a
+    `ConnectionError`.
     """
 
-    def __init__(self, address: str, client: JobSubmissionClient) -> None:
+    def __init__(self, address: str, client: _Client) -> None:
         self.address = address
         self._client = client
 
@@ -126,7 +130,7 @@ class Jobs:
     def ray_version(self) -> str:
         """Of the cluster."""
         with _refusals(self.address):
-            return self._client.get_version()
+            return self._client.ray_version
 
     def submit(
         self,
@@ -184,12 +188,19 @@ class Jobs:
 class _Client(JobSubmissionClient):
     """Ray's client, which does not wait forever."""
 
+    @property
+    def ray_version(self) -> str:
+        """Of the cluster; `get_version` is that of its interface."""
+        answer = self._do_request("GET", "/api/version")
+        answer.raise_for_status()
+        return answer.json()["ray_version"]
+
     def _do_request(self, method: str, endpoint: str, **given: Any) -> requests.Response:
         given.setdefault("timeout", _TIMES)
         return super()._do_request(method, endpoint, **given)
 
 
-class _AwayError(ConnectionError):
+class _AwayError(ClusterError, ConnectionError):
     """Nothing answers, which may pass."""
 
 
@@ -199,7 +210,7 @@ def _refusals(address: str) -> Generator[None]:
     try:
         yield
     except AuthenticationError as error:
-        if _token() is not None:
+        if users_token() is not None:
             raise ClusterError(f"{address} does not accept this token: {_TOKEN_HELP} of that cluster") from error
         raise ClusterError(f"{address} wants a token: {_TOKEN_HELP}") from error
     except requests.exceptions.SSLError as error:
@@ -242,24 +253,6 @@ def _without_addresses() -> Generator[None]:
         yield
     finally:
         os.environ.update(kept)
-
-
-def _token() -> str | None:
-    """The token for the cluster, from where Ray itself looks for it.
-
-    Raises:
-        ClusterError: the file that is named cannot be read.
-    """
-    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return token
-    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    file = Path(named or "~/.ray/auth_token").expanduser()
-    try:
-        return file.read_text(encoding="utf-8").strip() or None
-    except (OSError, UnicodeDecodeError) as error:
-        if named:
-            raise ClusterError(f"RAY_AUTH_TOKEN_PATH: {file} cannot be read") from error
-        return None
 
 
 def _job(details: Any) -> Job:

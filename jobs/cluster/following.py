@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     from jobs.cluster.client import Job, Jobs
 
-__all__ = ["follow"]
+__all__ = ["follow", "wait"]
 
 QUIET_SECONDS: Final = 60.0
 """Without a word for so long, a connection may have died silently: a new one is made."""
+
+LOOK_SECONDS: Final = 0.5
 
 AWAY_SECONDS: Final = 600.0
 """For so long a cluster may be out of reach before we give up."""
@@ -37,6 +39,25 @@ def follow(jobs: Jobs, job: str, write: Callable[[str], None], note: Callable[[s
         ClusterError: the cluster was out of reach for `AWAY_SECONDS`, or does not know the job any more.
     """
     return asyncio.run(_Follower(jobs, job, write, note).follow())
+
+
+def wait(jobs: Jobs, job: str, has_come: Callable[[Job], bool], seconds: float) -> Job:
+    """The job when something `has_come`, or after so many seconds; a connection that breaks meanwhile is made again.
+
+    Raises:
+        ClusterError: the cluster does not know the job any more, or is out of reach in the end.
+    """
+    ends = time.monotonic() + seconds
+    while True:
+        is_late = time.monotonic() > ends
+        try:
+            found = jobs.get(job)
+            if is_late or has_come(found):
+                return found
+        except ConnectionError:
+            if is_late:
+                raise
+        time.sleep(LOOK_SECONDS)
 
 
 class _Follower:

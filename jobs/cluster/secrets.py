@@ -16,9 +16,13 @@ __all__ = ["refuse_secrets"]
 _HASHES: Final = frozenset({"--token-hash"})
 """Options that sound like a secret, and are none."""
 
+_NAME: Final = re.compile(r"[\w.-]+")
+
 _SECRET_VALUES: Final = re.compile(
     r"://[^/@\s]+@"  # a user or a password in a URL
-    r"|[?&](X-Amz-Signature|X-Goog-Signature|sig)="  # a signed URL
+    r"|[?&](X-Amz-Signature|X-Goog-Signature|sig|(access_)?token|(api_?)?key)="  # a signed URL
+    r"|\b(AccountKey|SharedAccessSignature|SharedAccessKey)="  # a connection string of Azure
+    r"|\bBearer \S|\"private_key\""
     r"|\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bhf_[A-Za-z0-9]{30,}|\bgh[opsu]_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{20,}"
     r"|-----BEGIN"
 )
@@ -38,11 +42,18 @@ def refuse_secrets(command: Sequence[str], environment: Mapping[str, str]) -> No
     words = [part for word in command for part in _parts(word)]
     for before, word in zip(["", *words], words, strict=False):
         if _names_secret(before, word) or _SECRET_VALUES.search(word):
-            shown = word.partition("=")[0] if "=" in word and "://" not in word else before or "an argument"
-            raise UsageError(f"{shown}: this looks like a secret on the command line. {_WAY_OUT}")
+            raise UsageError(f"{_shown(before, word)}: this looks like a secret on the command line. {_WAY_OUT}")
     for name, value in environment.items():
         if is_secret_name(name) or _SECRET_VALUES.search(value):
             raise UsageError(f"--env {name}: this looks like a secret. {_WAY_OUT}")
+
+
+def _shown(before: str, word: str) -> str:
+    """What holds the secret, without it."""
+    name, equals, _ = word.partition("=")
+    if equals and _NAME.fullmatch(name):
+        return name
+    return before if before.startswith("--") else "an argument"
 
 
 def _parts(word: str) -> Sequence[str]:
@@ -54,7 +65,14 @@ def _parts(word: str) -> Sequence[str]:
 def _names_secret(before: str, word: str) -> bool:
     """Whether a word is the value of something that sounds like a secret: ``--key VALUE``, ``key=VALUE``."""
     name, equals, value = word.partition("=")
-    if equals and value and before != "--where" and name not in _HASHES and is_secret_name(_plain(name)):
+    if (
+        equals
+        and value
+        and _NAME.fullmatch(name)
+        and before != "--where"
+        and name not in _HASHES
+        and is_secret_name(_plain(name))
+    ):
         return True
     given = before.startswith("--") and before not in _HASHES and "=" not in before and not word.startswith("-")
     return given and is_secret_name(_plain(before))

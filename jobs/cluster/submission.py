@@ -60,8 +60,8 @@ class Submission:
             raise UsageError(f"submit: {name!r} is no command for a job; after -- comes one of {possible}")
         refuse_secrets(self.command, self.environment)
         _refuse_relative(parse_command(command_of(name), rest))
-        if self.wheel is not None and not (self.wheel.endswith(".whl") and Path(self.wheel).is_file()):
-            raise UsageError(f"--wheel {self.wheel}: there is no such wheel (make dist builds one)")
+        if self.wheel is not None and not _is_wheel(self.wheel):
+            raise UsageError(f"--wheel {self.wheel}: this is no wheel of moee-pipeline (make dist builds one)")
 
     @property
     def prefix(self) -> str:
@@ -107,6 +107,15 @@ class Submission:
     @property
     def _words(self) -> str:
         return json.dumps(list(self.command))
+
+
+def _is_wheel(path: str) -> bool:
+    """Whether a file is a wheel of this package, whose commands can be run from it."""
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            return path.endswith(".whl") and "jobs/cli.py" in wheel.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def _refuse_relative(arguments: argparse.Namespace) -> None:

@@ -1,1 +1,1 @@
-"""The dashboard and the alert rules, made from the registry of metrics: `python -m jobs.dashboards.render`."""
+"""The dashboard and the alert rules, made from the registry of metrics: `moee infra render` writes them."""

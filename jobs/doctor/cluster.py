@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 import requests
 
 from jobs.cluster.client import connect
+from jobs.cluster.following import wait
 from jobs.doctor.finding import Finding, ok
 from pipeline.errors import ClusterError, first_line
 
 if TYPE_CHECKING:
-    from jobs.cluster.client import Job, Jobs
+    from jobs.cluster.client import Jobs
 
 __all__ = ["examine_cluster"]
 
@@ -54,7 +55,7 @@ def examine_cluster(address: str) -> list[Finding]:
         jobs = connect(address, seconds=CONNECT_SECONDS)
         there = jobs.ray_version
         answer = requests.get(f"{address}/api/version", timeout=CONNECT_SECONDS)
-    except (ClusterError, ConnectionError, requests.RequestException) as error:
+    except (ClusterError, requests.RequestException) as error:
         away = "kubectl port-forward service/NAME-head-svc 8265  (or let it through the firewall)"
         do = "export RAY_AUTH_TOKEN=$(ssh HEAD ray get-auth-token)" if "token" in str(error) else away
         return [*own, Finding(first_line(error), "problem", "no job can be submitted", do)]
@@ -93,12 +94,12 @@ def _probed(jobs: Jobs) -> list[Finding]:
     began = time.monotonic()
     try:
         jobs.submit(name, shlex.join(["python", "-c", PROBE]), runtime_env={}, metadata={})
-        job = _awaited(jobs, name, began + JOB_SECONDS)
+        job = wait(jobs, name, lambda job: job.is_over, JOB_SECONDS)
         said = jobs.log(name)
-    except (ClusterError, ConnectionError) as error:
+    except ClusterError as error:
         return [Finding("no job can be run there", "problem", str(error), _AGENT_LOG)]
     finally:
-        with suppress(ClusterError, ConnectionError):
+        with suppress(ClusterError):
             jobs.stop(name)
             jobs.delete(name)
     line = next((line for line in said.splitlines() if line.startswith("PROBE ")), None)
@@ -110,13 +111,6 @@ def _probed(jobs: Jobs) -> list[Finding]:
     last = (said.strip() or job.message.strip() or job.status).splitlines()[-1]
     do = "moee submit --python /path/to/python …  (or put it first in the PATH of the head's container)"
     return [Finding("a job's python does not run there", "problem", last, do)]
-
-
-def _awaited(jobs: Jobs, name: str, ends: float) -> Job:
-    """The job when it is over, or when time is."""
-    while not (job := jobs.get(name)).is_over and time.monotonic() < ends:
-        time.sleep(0.3)
-    return job
 
 
 def _interpreter(there: dict[str, Any], seconds: float) -> list[Finding]:

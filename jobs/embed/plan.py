@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Any
 
-from jobs.command import Output, printable, storage_options
+from jobs.command import Output, above_zero, printable, storage_options
 from pipeline.errors import ModelError
 from pipeline.wording import counted
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping
 
     from pipeline.flow.forecast.estimate import Estimate
@@ -23,11 +23,11 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--plan", action="store_true", help="say what would be done and what it would take; do nothing")
     plan.add_argument(
         "--rate",
-        type=_above_zero,
+        type=above_zero,
         metavar="N",
         help="tokens a second of one replica (default: of the table's last long run, else measured on this machine)",
     )
-    plan.add_argument("--price", type=_above_zero, metavar="N", help="of a replica for an hour, for the cost")
+    plan.add_argument("--price", type=above_zero, metavar="N", help="of a replica for an hour, for the cost")
 
 
 def show_plan(
@@ -60,7 +60,8 @@ def show_plan(
         expected = _estimate(arguments, spec, chosen, output)
     except ModelError as error:
         expected = None
-        output.people.print(f"no estimate: {error}; --rate gives one without the model", markup=False)
+        help_ = "" if arguments.rate else "; --rate gives one without its weights"
+        output.people.print(f"no estimate: {error}{help_}", markup=False)
     if expected is not None:
         for line in _lines(expected):
             output.people.print(line, markup=False)
@@ -112,13 +113,3 @@ def _time(seconds: float) -> str:
 
 def _size(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value

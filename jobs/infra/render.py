@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from importlib import resources
 from string import Template
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from jobs.dashboards.alerts import rule_file
+from jobs.dashboards.dashboard import dashboard
 from jobs.infra import kuberay, kubernetes, machines
 from jobs.infra.values import VERSION, documented
 
@@ -71,7 +74,7 @@ def _manifest(about: str, make: Callable[[Values], Any]) -> Callable[[Values], s
         if made is None:
             return None
         documents = made if isinstance(made, list) else [made]
-        return _headed(about) + yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=120)
+        return _headed(about) + yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
     return text
 
@@ -119,6 +122,8 @@ FILES: Final[dict[str, Callable[[Values], str | None]]] = {
     "kubernetes/refresh.yaml": _manifest("Refreshes the topics by the clock.", kubernetes.timed_refresh),
     "kubernetes/serve.yaml": _manifest("The HTTP service and its page.", kuberay.service),
     "kubernetes/metrics.yaml": _manifest("Tells Prometheus where the metrics are.", kubernetes.pod_monitor),
+    "prometheus/alerts.yaml": _manifest("Alert rules for Prometheus.", lambda _: rule_file()),
+    "grafana/moee.json": lambda _: json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n",
     "machines/aws.yaml": _manifest("A cluster of machines of AWS: ray up.", machines.aws),
     "machines/gcp.yaml": _manifest("A cluster of machines of GCP: ray up.", machines.gcp),
 }

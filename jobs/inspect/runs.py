@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.table import Table
+from rich.text import Text
 
 from jobs.command import printable
 from pipeline.wording import counted
@@ -34,7 +35,9 @@ def show_runs(console: Console, runs: list[dict[str, Any]]) -> None:
         return
     view = Table(box=None, pad_edge=False)
     for name in _COLUMNS:
-        view.add_column(name, justify="left" if name in {"run", "status", "waited for", "what else"} else "right")
+        is_text = name in {"run", "status", "waited for", "what else"}
+        widest = max(len(run["run"]) for run in runs) if name == "run" else None  # one that is cut names no run
+        view.add_column(name, justify="left" if is_text else "right", min_width=widest)
     for run in runs:
         view.add_row(*map(printable, _cells(run)))
     console.print(view)
@@ -84,14 +87,19 @@ def watch_run(location: TableLocation, output: Output) -> dict[str, Any]:
     from pipeline.table.companions.lease import read_holder, read_progress
 
     run = ""
-    with output.following("looking") as progress:
+    console = output.progress
+    with console.status("looking") as status:
         while True:
             holder = read_holder(location)
             if holder is None or holder.is_gone or holder.is_silent or run not in {"", holder.run}:
                 break
             run = holder.run
-            progress.phase(f"{run} on {holder.host}: {_how_far(read_progress(location))}")
-            time.sleep(LOOK_SECONDS if output.progress.is_terminal else LOG_SECONDS)
+            line = printable(f"{run} on {holder.host}: {_how_far(read_progress(location))}")
+            if console.is_terminal:
+                status.update(Text(line))
+            else:
+                console.print(line, style="dim", markup=False)
+            time.sleep(LOOK_SECONDS if console.is_terminal else LOG_SECONDS)
     return {"table": str(location), "run": _ended(location, run, output)}
 
 
@@ -115,7 +123,7 @@ def _how_far(told: dict[str, Any] | None) -> str:
     if told is None:
         return "at work"
     if not told["read"]:
-        return f"{told['phase']} for {_duration(told['seconds'])}"
+        return f"{told['phase']} · {_duration(told['seconds'])} since it began"
     of = f"/{told['planned']:,}" if told["planned"] else ""
     parts = [f"{told['phase']}: {told['read']:,}{of} rows", f"{told['documents']:,} documents committed"]
     if told["rows_per_second"]:

@@ -164,7 +164,7 @@ class Job:
         )
 
     def _record_end(self, status: Literal["finished", "failed", "interrupted"], keep: pa.Schema) -> None:
-        totals, error = self.totals, None if status == "finished" else sys.exception()
+        totals, error = self.totals, sys.exception() if status == "failed" else None
         self.engine.show(metric_values(totals, self.engine), last=True)
         notes = misfit_notes(totals.misfits, keep)
         if totals.index_seconds:

@@ -14,7 +14,9 @@ from typing import Final
 
 from ray._raylet import Config
 
-__all__ = ["has_token", "send_token", "token_for_own_cluster"]
+from pipeline.errors import ClusterError
+
+__all__ = ["send_token", "token_for_own_cluster", "users_token"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ def token_for_own_cluster() -> None:
 
     Ray would write a token into the user's home, where all users of the machine may read it.
     """
-    if not has_token():
+    if users_token() is None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     _close(Path(_HOME_FILE).expanduser())
     _set_mode()
@@ -34,14 +36,26 @@ def token_for_own_cluster() -> None:
 
 def send_token() -> None:
     """Bring the token, where there is one, to a cluster that is there; a mode that the user has set stays."""
-    if has_token() and "RAY_AUTH_MODE" not in os.environ:
+    if "RAY_AUTH_MODE" not in os.environ and users_token() is not None:
         _set_mode()
 
 
-def has_token() -> bool:
-    """Whether this user has a token."""
-    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or _HOME_FILE).expanduser()
-    return bool(os.environ.get("RAY_AUTH_TOKEN")) or file.is_file()
+def users_token() -> str | None:
+    """The user's token, from where Ray itself looks for it.
+
+    Raises:
+        ClusterError: the file that is named cannot be read.
+    """
+    if token := os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return token
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named or _HOME_FILE).expanduser()
+    try:
+        return file.read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as error:
+        if named:
+            raise ClusterError(f"RAY_AUTH_TOKEN_PATH: {file} cannot be read") from error
+        return None
 
 
 def _set_mode() -> None:

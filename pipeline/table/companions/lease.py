@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pipeline.table.location import TableLocation
 
-__all__ = ["TOPICS_PATIENCE_SECONDS", "Holder", "Lease", "read_holder", "read_progress"]
+__all__ = ["TOPICS_PATIENCE_SECONDS", "Holder", "Lease", "read_holder", "read_last_told", "read_progress"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +56,8 @@ _POLL_SECONDS: Final = 0.5
 _BEATS_KEPT: Final = 60
 _KEY: Final = "moee.holder"
 _PROGRESS: Final = "moee.progress"
+_LEFT: Final = "moee.left"
+"""The progress of a holder that did not give the lease back, kept by the one after it."""
 _SCHEMA: Final = pa.schema([pa.field("lease", pa.string())])
 
 
@@ -170,7 +172,7 @@ class Lease:
             if held != seen:
                 seen, last_change = held, now
             if held is None or held.is_gone or now - last_change >= self._patience:
-                if self._put(dataset, self._mine):
+                if self._put(dataset, self._mine, {_LEFT: dataset.config().get(_PROGRESS, "")}):
                     self._tidy()
                     return
                 continue
@@ -201,12 +203,12 @@ class Lease:
             except TableError as error:
                 logger.warning("the lease of %s could not be renewed, trying again: %s", self._table, error)
 
-    def _put(self, dataset: lance.LanceDataset, holder: Holder | None) -> bool:
+    def _put(self, dataset: lance.LanceDataset, holder: Holder | None, more: Mapping[str, str] | None = None) -> bool:
         """Write the holder over what `dataset` shows; False if somebody else was first."""
         value = "" if holder is None else json.dumps(asdict(holder))
         with storage_errors("write the lease of", self._table):
             try:
-                dataset.update_config({_KEY: value, _PROGRESS: self._how_far(holder)})
+                dataset.update_config({_KEY: value, _PROGRESS: self._how_far(holder), **(more or {})})
             except OSError:
                 held = _holder(self._open())
                 if held == holder:
@@ -237,6 +239,14 @@ def read_progress(location: TableLocation) -> dict[str, Any] | None:
     dataset = open_dataset(location.sibling("lease"))
     text = None if dataset is None else dataset.config().get(_PROGRESS)
     return json.loads(text) if text else None
+
+
+def read_last_told(location: TableLocation) -> dict[str, dict[str, Any]]:
+    """Run → how far it was when it last beat: of the table's holder, and of the one before it if that one died."""
+    dataset = open_dataset(location.sibling("lease"))
+    config = {} if dataset is None else dataset.config()
+    told = [json.loads(config[key]) for key in (_LEFT, _PROGRESS) if config.get(key)]
+    return {each["run"]: each for each in told}
 
 
 def _holder(dataset: lance.LanceDataset) -> Holder | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.table.companions.lease import read_holder
+from pipeline.table.companions.lease import read_holder, read_last_told
 from pipeline.table.companions.upsert import upsert
 from pipeline.table.schema import RUNS
 from pipeline.table.store import read_all
@@ -34,7 +34,11 @@ __all__ = [
     "without_secrets",
 ]
 
-_SECRET: Final = re.compile(r"secret|passw|credential|storage_options|(^|_)(key|token|sas|sas_token)$", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"secret|passw|passphrase|credential|connection_string|storage_options|api_?key|_pwd$"
+    r"|(^|_)(key|token|sas|bearer|authorization)$",
+    re.IGNORECASE,
+)
 _USERINFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -83,8 +87,9 @@ def mark_interrupted(location: TableLocation) -> int:
         How many there were.
     """
     dead = read_all(location.sibling("runs"), RUNS, pc.field("status") == "running")
+    told = read_last_told(location)
     for row in dead.to_pylist():
-        _write(location, {**row, "status": "interrupted"})
+        _write(location, {**_as_told(row, told), "status": "interrupted"})
     return dead.num_rows
 
 
@@ -101,15 +106,20 @@ def settled_version(location: TableLocation) -> int | None:
 
 
 def read_runs(location: TableLocation) -> pa.Table:
-    """All runs of a table, oldest first; one that nobody can be at work on any more is shown as interrupted."""
+    """All runs of a table, oldest first; one that nobody can be at work on any more is shown as interrupted.
+
+    One without an end is shown as far as it was when its driver last beat.
+    """
     runs = read_all(location.sibling("runs"), RUNS).sort_by([("started", "ascending"), ("run", "ascending")])
     if not pc.any(pc.equal(runs.column("status"), "running")).as_py():
         return runs
     holder = read_holder(location)
     at_work = "" if holder is None or holder.is_gone or holder.is_silent else holder.run
-    dead = pc.and_(pc.equal(runs.column("status"), "running"), pc.not_equal(runs.column("run"), at_work))
-    status = pc.if_else(dead, "interrupted", runs.column("status"))
-    return runs.set_column(runs.schema.get_field_index("status"), RUNS.field("status"), status)
+    told, rows = read_last_told(location), runs.to_pylist()
+    for row in rows:
+        if row["status"] == "running":
+            row.update(_as_told(row, told), status="running" if row["run"] == at_work else "interrupted")
+    return pa.Table.from_pylist(rows, schema=RUNS)
 
 
 def is_secret_name(name: str) -> bool:
@@ -126,6 +136,15 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, int | float | bool) or value is None:
         return value
     return _USERINFO.sub("", str(value))
+
+
+def _as_told(row: dict[str, Any], told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The row of a run that has not ended, with what its driver told with its last beat."""
+    last = told.get(row["run"])
+    if last is None:
+        return row
+    counts = {name: last[name] for name in ("documents", "tokens", "rejects", "seconds")}
+    return {**row, **counts, "rows_read": last["read"]}
 
 
 def _write(location: TableLocation, row: dict[str, Any]) -> None:

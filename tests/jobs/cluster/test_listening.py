@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,7 +160,7 @@ def test_doctor_says_what_a_job_meets_there_and_forgets_it(cluster):
     told = " ".join(each["what"] for each in found)
     assert f"its python is {sys.executable}, Python" in told
     assert "it asks for a token, and takes this one" in told
-    assert "Ray " in told
+    assert f"Ray {metadata.version('ray')} on both sides" in told
     assert json.loads(cluster("jobs", "list", "--json").stdout)["jobs"] == []
     status, found = examined(RAY_AUTH_TOKEN="another" * 8)
     assert status == 1

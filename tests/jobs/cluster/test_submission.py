@@ -42,6 +42,11 @@ def test_a_job_has_time_to_end_and_may_set_variables_of_its_own():
         ["--prompt", "https://user:word@host/"],
         ["--prompt", "https://host/file?X-Amz-Signature=0a0b"],
         ["--prompt", "AKIA0123456789ABCDEF"],
+        ["--storage-option", "azure_storage_connection_string=abc"],
+        ["--storage-option", "endpoint=DefaultEndpointsProtocol=https;AccountKey=abc"],
+        ["--storage-option", "headers=Bearer abc"],
+        ["--storage-option", 'account={"private_key": "abc"}'],
+        ["--prompt", "https://host/file?access_token=abc"],
     ],
 )
 def test_secrets_are_refused_and_not_repeated(more):
@@ -51,22 +56,25 @@ def test_secrets_are_refused_and_not_repeated(more):
 
 
 def test_secrets_in_the_environment_are_refused():
-    for environment in ({"HF_TOKEN": "x"}, {"PLACE": "s3://me:word@host"}):
+    for environment in ({"HF_TOKEN": "x"}, {"APIKEY": "x"}, {"PLACE": "s3://me:word@host"}):
         with pytest.raises(UsageError, match="looks like a secret"):
             Submission(EMBED, environment=environment)
     assert Submission((*EMBED, "--storage-option", "region=eu", "--keep", "token")).entrypoint
     assert Submission(("search", "/lake/docs", "oven", "--where", "key=3")).entrypoint
+    assert Submission(("search", "/lake/docs", "what is a password=?")).entrypoint
 
 
-def test_what_cannot_be_a_job_is_refused():
+def test_what_cannot_be_a_job_is_refused(tmp_path):
     for words in ((), ("submit", "--", "embed"), ("nothing",)):
         with pytest.raises(UsageError, match="no command for a job"):
             Submission(words)
     for words in (("embed", "docs", "--table", "/lake/docs"), ("embed", "/docs", "--table", "lake/docs")):
         with pytest.raises(UsageError, match="a relative path"):
             Submission(words)
-    with pytest.raises(UsageError, match="no such wheel"):
-        Submission(EMBED, wheel="dist/none.whl")
+    (tmp_path / "text.whl").write_text("text")
+    for wheel in ("dist/none.whl", str(tmp_path / "text.whl")):
+        with pytest.raises(UsageError, match="no wheel of moee-pipeline"):
+            Submission(EMBED, wheel=wheel)
     with pytest.raises(SystemExit) as left:
         Submission(("embed", "s3://bucket/crawl/"))
     assert left.value.code == 2

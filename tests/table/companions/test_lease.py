@@ -178,3 +178,16 @@ def test_a_run_whose_driver_died_is_shown_as_interrupted(location, holder):
     assert read_runs(location)["status"].to_pylist() == ["interrupted", "interrupted"]
     assert mark_interrupted(location) == 2
     assert mark_interrupted(location) == 0
+
+
+def test_what_a_killed_run_told_last_becomes_its_record(location):
+    told = {"read": 40, "documents": 30, "tokens": 900, "rejects": 2, "seconds": 7.5}
+    Lease(location, "killed", progress=lambda: told)._acquire()  # a driver that dies gives nothing back
+    start_run(location, "killed", {})
+    (shown,) = read_runs(location).to_pylist()
+    assert (shown["status"], shown["documents"], shown["rows_read"]) == ("running", 30, 40)
+    elsewhere(location)
+    with Lease(location, "next", patience=0.1, progress=lambda: {**told, "documents": 0}):
+        assert mark_interrupted(location) == 1
+        (kept,) = read_runs(location).to_pylist()
+    assert (kept["status"], kept["tokens"], kept["rejects"], kept["seconds"]) == ("interrupted", 900, 2, 7.5)
