@@ -56,12 +56,7 @@ def show_plan(
         output.people.print(f"{counted(count, 'file')} to be read with {how}", markup=False)
     if plan["passed_over"]:
         output.people.print(f"not read: {described(plan['passed_over'])}", markup=False)
-    try:
-        expected = _estimate(arguments, spec, chosen, output)
-    except ModelError as error:
-        expected = None
-        help_ = "" if arguments.rate else "; --rate gives one without its weights"
-        output.people.print(f"no estimate: {error}{help_}", markup=False)
+    expected = _estimate(arguments, spec, chosen, output)
     if expected is not None:
         for line in _lines(expected):
             output.people.print(line, markup=False)
@@ -77,7 +72,12 @@ def _estimate(arguments: argparse.Namespace, spec: Mapping[str, Any], options: A
     location = TableLocation.parse(arguments.table, storage_options(arguments))
     with output.following("listing") as progress:
         task = prepare(arguments.source, location, spec, options, progress)
-        expected = forecast(task, location, progress, rate=arguments.rate, price=arguments.price)
+        try:
+            expected = forecast(task, location, progress, rate=arguments.rate, price=arguments.price)
+        except ModelError as error:  # this machine cannot load it: others may
+            help_ = "" if arguments.rate else "; --rate gives one without its weights"
+            output.people.print(f"no estimate: {error}{help_}", markup=False)
+            return None
     if expected is not None:
         remember(location, expected)
     return expected

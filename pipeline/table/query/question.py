@@ -29,6 +29,9 @@ MAX_HITS: Final = 10_000
 DIVERSE_HITS: Final = 200
 """The best hits, of which `diversity` chooses."""
 
+MAX_ALPHA: Final = 1_000_000
+"""Beyond it single precision sees nothing of the hidden state, and then overflows."""
+
 MAX_LETTERS: Final = 100_000
 """Of a query in words: more is a document, not a question."""
 
@@ -166,8 +169,10 @@ def _check_numbers(question: Question) -> None:
         raise UsageError(f"diversity chooses among the best {DIVERSE_HITS} hits: ask for fewer than {question.depth}")
     if question.min_score is not None and not _is_number(question.min_score):
         raise UsageError(f"min_score={brief(question.min_score)}: a number")
-    if question.alpha is not None and not (_is_number(question.alpha) and question.alpha >= 0):
-        raise UsageError(f"alpha={brief(question.alpha)}: the routing weight of a query is a finite number, 0 or more")
+    if question.alpha is not None and not (_is_number(question.alpha) and 0 <= question.alpha <= MAX_ALPHA):
+        raise UsageError(
+            f"alpha={brief(question.alpha)}: the routing weight of a query is a number from 0 to {MAX_ALPHA:,}"
+        )
 
 
 def _check_words(question: Question) -> None:

@@ -103,7 +103,6 @@ class Browser:
 
     def visit(self, address, *, width=1280, height=900, dark=False, scale=1):
         """Load an address in a window of this size."""
-        self.requests.clear(), self.errors.clear(), self.dialogs.clear()
         self.resize(width, height, scale)
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
@@ -111,6 +110,8 @@ class Browser:
         ]
         self._call("Emulation.setEmulatedMedia", features=features)
         self._call("Page.navigate", url="about:blank")
+        # What the page before has asked a service for that has ended since is no fault of this one.
+        self.requests.clear(), self.errors.clear(), self.dialogs.clear()
         self._call("Page.navigate", url=address)
 
     def resize(self, width, height=900, scale=1):
