@@ -33,7 +33,7 @@ KINDS = {
 """By a part of the command line, the first that fits. Other processes have their own name, or are the driver."""
 
 MANY = {"worker", "driver"}
-FIXED = ("44217", "44227")
+FIXED = ("44217", "44227", "52365")
 """Ports of which a machine has one only: of two clusters the second does without, and says nothing."""
 
 
