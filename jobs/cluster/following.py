@@ -64,21 +64,19 @@ class _Follower:
     def __init__(self, jobs: Jobs, job: str, write: Callable[[str], None], note: Callable[[str], None]) -> None:
         self._jobs, self._job, self._write, self._note = jobs, job, write, note
         self._written = 0
+        self._reached = time.monotonic()
 
     async def follow(self) -> Job:
-        reached = time.monotonic()
         while True:
-            was_over = False
             try:
                 # Asked before the log is read: a log that is read after the end is whole.
                 job = await asyncio.to_thread(self._jobs.get, self._job)
-                was_over = job.is_over
+                self._reached = time.monotonic()
                 await self._read()
-                reached = time.monotonic()
-                if was_over:
+                if job.is_over:
                     return job
             except (ConnectionError, RuntimeError, TimeoutError, aiohttp.ClientError) as error:
-                away = time.monotonic() - reached
+                away = time.monotonic() - self._reached
                 if away > AWAY_SECONDS:
                     raise ClusterError(f"{self._jobs.address} was out of reach for {away:.0f} s") from error
                 if not isinstance(error, TimeoutError):
@@ -94,6 +92,7 @@ class _Follower:
                 piece = await asyncio.wait_for(anext(pieces), QUIET_SECONDS)
             except StopAsyncIteration:
                 return
+            self._reached = time.monotonic()
             new = piece[max(0, self._written - passed) :]
             passed += len(piece)
             if new:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jobs.command import Output, above_zero, printable, storage_options
+from jobs.command import Output, above_zero, printable
 from pipeline.errors import ModelError
 from pipeline.wording import counted
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from pipeline.flow.embed import Task
     from pipeline.flow.forecast.estimate import Estimate
 
 __all__ = ["plan_arguments", "show_plan"]
@@ -36,11 +37,10 @@ def show_plan(
     """Show files and rows first: they are known at once; then what a sample says of tokens, time, room and cost."""
     from pipeline.corpus.passed_over import described
     from pipeline.flow.embed import plan_embed
-    from pipeline.flow.options import EmbedOptions
 
-    chosen = EmbedOptions(**options)
-    with output.following("listing"):
-        plan = plan_embed(arguments.source, arguments.table, chosen).to_json()
+    with output.following("listing") as progress:
+        task = plan_embed(arguments.source, arguments.table, spec, listener=progress, **options)
+        plan = task.work.to_json()
     rows = "an unknown number of rows" if plan["rows"] is None else counted(plan["rows"], "row")
     files, units = counted(plan["files"], "file"), counted(plan["units"], "work unit")
     ids = "derived" if plan["id"] is None else f"from {plan['id']!r}"
@@ -56,30 +56,27 @@ def show_plan(
         output.people.print(f"{counted(count, 'file')} to be read with {how}", markup=False)
     if plan["passed_over"]:
         output.people.print(f"not read: {described(plan['passed_over'])}", markup=False)
-    expected = _estimate(arguments, spec, chosen, output)
+    expected = _estimate(arguments, task, output)
     if expected is not None:
         for line in _lines(expected):
             output.people.print(line, markup=False)
     output.result({**plan, "estimate": None if expected is None else expected.to_json()})
 
 
-def _estimate(arguments: argparse.Namespace, spec: Mapping[str, Any], options: Any, output: Output) -> Estimate | None:
-    from pipeline.flow.embed import prepare
+def _estimate(arguments: argparse.Namespace, task: Task, output: Output) -> Estimate | None:
+    """The estimate, which the run that follows is held against; None: nothing is left, or nobody can say."""
     from pipeline.flow.forecast.forecast import forecast
     from pipeline.flow.forecast.remembered import remember
-    from pipeline.table import TableLocation
 
-    location = TableLocation.parse(arguments.table, storage_options(arguments))
-    with output.following("listing") as progress:
-        task = prepare(arguments.source, location, spec, options, progress)
-        try:
-            expected = forecast(task, location, progress, rate=arguments.rate, price=arguments.price)
-        except ModelError as error:  # this machine cannot load it: others may
-            help_ = "" if arguments.rate else "; --rate gives one without its weights"
-            output.people.print(f"no estimate: {error}{help_}", markup=False)
-            return None
+    try:
+        with output.following("reading a sample") as progress:
+            expected = forecast(task, progress, rate=arguments.rate, price=arguments.price)
+    except ModelError as error:  # this machine cannot load it: others may
+        help_ = "" if arguments.rate else "; --rate gives one without its weights"
+        output.people.print(f"no estimate: {error}{help_}", markup=False)
+        return None
     if expected is not None:
-        remember(location, expected)
+        remember(task.location, task.work.units, expected)
     return expected
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.models import Checkpoint
     from pipeline.spec import Meaning
 
-__all__ = ["Task", "embed", "plan_embed", "prepare"]
+__all__ = ["Task", "embed", "plan_embed"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +42,21 @@ Source = str | os.PathLike[str]
 
 
 def plan_embed(
-    source: Source | Sequence[Source], table: str | os.PathLike[str], options: EmbedOptions | None = None
-) -> Work:
-    """What `embed` would do, without doing any of it."""
-    options = options or EmbedOptions()
-    location = TableLocation.parse(table, options.storage_options)
-    existing = open_if_there(location)
-    return _plan(source, location, existing, options if existing is None else options.fixed_by(existing))
+    source: Source | Sequence[Source],
+    table: str | os.PathLike[str],
+    spec: EmbeddingSpec | str | Mapping[str, Any] | None = None,
+    *,
+    listener: Listener | None = None,
+    **options: Any,
+) -> Task:
+    """What `embed` would do, with the same arguments, without doing any of it.
+
+    Raises:
+        SourceError, TableError, ModelError, SpecError, FingerprintError: as `embed`.
+    """
+    chosen = EmbedOptions(**options)
+    location = TableLocation.parse(table, chosen.storage_options)
+    return _prepare(source, location, spec, chosen, listener or Quiet())
 
 
 def embed(
@@ -79,17 +87,17 @@ def embed(
     location = TableLocation.parse(table, chosen.storage_options)
     run = new_run()
     at_work_on(run=run)
-    task = prepare(source, location, spec, chosen, listener)
+    task = _prepare(source, location, spec, chosen, listener)
     if task.existing is not None and task.work.is_empty:
         tidy_if_needed(location, run)
         return report(task.existing, task.work, totals)
     with Lease(location, run, wait=chosen.wait, progress=status.to_json) as lease:
         collected = tidy(location, run)
         pruned = prune(location, _gone(source, location, chosen))
-        task = prepare(source, location, spec, chosen, listener)
+        task = _prepare(source, location, spec, chosen, listener)
         if task.existing is not None and task.work.units.is_empty:
             return report(task.existing, task.work, totals, pruned=pruned)
-        totals.expected = recall(location)
+        totals.expected = recall(location, task.work.units)
         engine, why = choose_engine(task.options)
         listener.phase(f"starting the {engine.name} engine" + (f" ({why})" if why else ""))
         with engine:
@@ -102,8 +110,9 @@ def embed(
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a call of `embed` comes down to, seen from the table as it is now."""
+    """What a call of `embed` comes down to, seen from the table and the sources as they are now."""
 
+    location: TableLocation
     existing: VectorTable | None
     spec: EmbeddingSpec
     meaning: Meaning
@@ -111,18 +120,13 @@ class Task:
     work: Work
 
 
-def prepare(
+def _prepare(
     source: Source | Sequence[Source],
     location: TableLocation,
     spec: EmbeddingSpec | str | Mapping[str, Any] | None,
     options: EmbedOptions,
     listener: Listener,
 ) -> Task:
-    """What is to be done, seen from the table and the sources as they are now; nothing is changed.
-
-    Raises:
-        See `embed`.
-    """
     existing = open_if_there(location)
     resolved, meaning, checkpoint = resolve_spec(_asked(spec, existing))
     if existing is None:
@@ -132,7 +136,7 @@ def prepare(
         _refuse_other(existing, meaning, options)
         options = options.fixed_by(existing)
     listener.phase("listing")
-    return Task(existing, resolved, meaning, options, _plan(source, location, existing, options))
+    return Task(location, existing, resolved, meaning, options, _plan(source, location, existing, options))
 
 
 def _gone(source: Source | Sequence[Source], location: TableLocation, options: EmbedOptions) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ import pytest
 from pipeline import VectorTable, embed
 from pipeline.errors import SourceError
 from pipeline.flow.embed import plan_embed
-from pipeline.flow.options import EmbedOptions
 from pipeline.table.companions.journal import read_journal
 
 
@@ -45,7 +44,7 @@ def test_changed_files_are_exchanged_and_gone_ones_pruned(ray_cluster, lab, tmp_
     (corpus / "empties.jsonl").write_bytes(b"")
     (corpus / "goes.csv").unlink()
     elsewhere.unlink()
-    plan = plan_embed(str(corpus), table, EmbedOptions(prune=True)).to_json()
+    plan = plan_embed(str(corpus), table, prune=True).work.to_json()
     assert [lab.name_of(uri) for uri in plan["changed_files"]] == [
         "breaks.jsonl.gz",
         "empties.jsonl",
@@ -81,7 +80,7 @@ def test_changed_files_are_exchanged_and_gone_ones_pruned(ray_cluster, lab, tmp_
         with pytest.raises(SourceError):
             embed([str(each) for each in sources], table, prune=True)
     (corpus / "kept.jsonl").rename(corpus / "moved.jsonl")
-    assert plan_embed(str(corpus / "breaks.jsonl.gz"), table, EmbedOptions(prune=True)).gone == ()
+    assert plan_embed(str(corpus / "breaks.jsonl.gz"), table, prune=True).work.gone == ()
     moved = embed(str(corpus), table, prune=True, retry_rejects=True)
     assert (moved.documents, moved.rejects, moved.pruned.rows) == (5, 2, 5)
     assert [lab.name_of(uri) for uri in moved.kept_files] == ["breaks.jsonl.gz"]

@@ -153,15 +153,15 @@ def test_texts_from_folder_and_glob_first_a_few_then_the_rest(embed_on, lab, tmp
 
 
 def test_a_plan_of_an_existing_table_counts_what_is_left(mixed, lab, tmp_path):
-    assert plan_embed(str(mixed.corpus), mixed.table).to_json()["units"] == 0
+    assert plan_embed(str(mixed.corpus), mixed.table).work.to_json()["units"] == 0
     new = lab.write(tmp_path / "new.parquet", lab.documents(5, "n"))
-    plan = plan_embed([str(mixed.corpus), str(new)], mixed.table).to_json()
+    plan = plan_embed([str(mixed.corpus), str(new)], mixed.table).work.to_json()
     assert (plan["files"], plan["finished_files"], plan["units"], plan["rows"]) == (9, 8, 1, 5)
 
 
 def test_a_plan_of_a_new_table_makes_nothing(lab, tmp_path):
     lab.write(tmp_path / "in" / "a.parquet", lab.documents(5))
-    plan = plan_embed(str(tmp_path / "in"), str(tmp_path / "lake" / "docs")).to_json()
+    plan = plan_embed(str(tmp_path / "in"), str(tmp_path / "lake" / "docs")).work.to_json()
     assert (plan["text"], plan["id"], plan["rows"], plan["finished_files"]) == ("text", "id", 5, 0)
     assert not (tmp_path / "lake").exists()
     assert TableLocation.parse(tmp_path / "lake" / "docs").directory == str(tmp_path / "lake")

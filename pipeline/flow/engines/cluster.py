@@ -71,14 +71,17 @@ two cores it took up to one away, for seconds, although nobody else was there.
 
 
 @contextmanager
-def cluster(address: str | None = None) -> Generator[None]:
+def cluster(address: str | None = None) -> Generator[bool]:
     """Connect to the cluster at `address` or that ``RAY_ADDRESS`` names, or run one while the context lasts.
+
+    Yields:
+        Whether the cluster was there before, and may get more machines.
 
     Raises:
         RunError: there is no cluster at that address, or none can be started here.
     """
     if ray.is_initialized():
-        yield
+        yield True
         return
     address = address or os.environ.get("RAY_ADDRESS")
     try:
@@ -88,7 +91,7 @@ def cluster(address: str | None = None) -> Generator[None]:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
         raise RunError(f"{where} cannot be reached or started: {first_line(error)}") from error
     try:
-        yield
+        yield bool(address)
     finally:
         ray.shutdown()
 
@@ -167,8 +170,13 @@ def replica_resources(replicas: Replicas | None, device: str) -> tuple[Replicas,
     return pool, {"num_cpus": min(1.0, round(share, 3))}, threads
 
 
-def await_resources(replicas: Replicas, resources: Mapping[str, Any], minutes: float) -> None:
+def await_resources(replicas: Replicas, resources: Mapping[str, Any], minutes: float | None) -> None:
     """Wait until the least number of replicas has room at once; a cluster that scales is asked for it.
+
+    Args:
+        replicas: how many.
+        resources: of each, as Ray takes them.
+        minutes: for which to wait; None: this is a machine that gets no more.
 
     Raises:
         RunError: there was none in that time.
@@ -180,12 +188,14 @@ def await_resources(replicas: Replicas, resources: Mapping[str, Any], minutes: f
         return
     group = placement_group([one] * replicas.least)
     try:
-        if group.wait(60 * minutes):
+        if group.wait(60 * (minutes or 0)):
             return
     finally:
         remove_placement_group(group)
     each = " and ".join(f"{value:g} {name}" for name, value in one.items())
     wanted = f"{replicas.least} replicas with {each} each" if replicas.least > 1 else f"a replica with {each}"
+    if minutes is None:
+        raise RunError(f"this machine has no room for {wanted}: ask for fewer (--replicas), or for CPUs (--device cpu)")
     raise RunError(
         f"the cluster had no room for {wanted} within {minutes:g} min: ask for fewer (--replicas), wait longer "
         "(--start-minutes), or see what it has and can get with ray status on its head"

@@ -96,11 +96,11 @@ class RayEngine:
         return self._pool
 
     def __enter__(self) -> Self:
-        self._open.enter_context(cluster())
+        can_grow = self._open.enter_context(cluster())
         try:
             self._open.enter_context(quiet_data())
             replicas, self._resources, threads = replica_resources(self._asked, self._device)
-            await_resources(replicas, self._resources, self._start_minutes)
+            await_resources(replicas, self._resources, self._start_minutes if can_grow else None)
             self._pool = Pool(replicas, threads, on_gpus="num_gpus" in self._resources)
         except BaseException:
             self._open.close()

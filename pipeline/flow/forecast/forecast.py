@@ -19,14 +19,12 @@ from pipeline.models import locate
 if TYPE_CHECKING:
     from pipeline.flow.embed import Task
     from pipeline.flow.progress import Listener
-    from pipeline.table import TableLocation
 
 __all__ = ["forecast"]
 
 
 def forecast(
     task: Task,
-    location: TableLocation,
     listener: Listener,
     *,
     rate: float | None = None,
@@ -36,8 +34,7 @@ def forecast(
     """What a run of `task` will take; None where there is nothing to embed.
 
     Args:
-        task: from `pipeline.flow.embed.prepare`.
-        location: the table's.
+        task: from `pipeline.flow.embed.plan_embed`.
         listener: told what is being done.
         rate: tokens a second of one replica; None: of the table's last long run, else measured here.
         price: of a replica for an hour.
@@ -57,7 +54,7 @@ def forecast(
     replicas = options.replicas or Replicas(max(gpus, 1), max(gpus, 1))
     known = Rate(rate, 0.0, "as given") if rate else None
     if known is None and task.existing is not None:
-        known = last_rate(location)
+        known = last_rate(task.location)
     if known is None:
         listener.phase("measuring the rate")
         threads = None if on_gpus else available_cores()

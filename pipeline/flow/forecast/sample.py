@@ -98,8 +98,10 @@ def draw_sample(plan: Plan, read: ReadStage) -> Sample:
     strata: list[Stratum] = []
     began = time.monotonic()
     for at, unit in enumerate(plan):
-        if at in chosen and time.monotonic() - began < READ_SECONDS:
+        if at in chosen:
             strata.append(_stratum(unit, read))
+        if len(strata) == len(chosen) or (strata and time.monotonic() - began > READ_SECONDS):
+            break
     if not any(stratum.rows.num_rows for stratum in strata):
         raise SourceError("nothing of the sample can be embedded: a run with --limit 1000 tells why")
     return Sample(

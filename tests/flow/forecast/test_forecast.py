@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.flow.embed import prepare
+from pipeline.flow.embed import plan_embed
 from pipeline.flow.forecast.forecast import forecast
-from pipeline.flow.options import EmbedOptions
 from pipeline.flow.progress import Quiet
-from pipeline.table import TableLocation
 
 
 @pytest.fixture
@@ -14,9 +12,8 @@ def forecast_of(lab, tmp_path):
     lab.write(tmp_path / "in" / "a.parquet", lab.documents(300))
 
     def forecast_of(rate=None, **options):
-        location = TableLocation.parse(tmp_path / "lake" / "docs")
-        task = prepare(str(tmp_path / "in"), location, dict(lab.SPEC), EmbedOptions(**options), Quiet())
-        return forecast(task, location, Quiet(), rate=rate)
+        task = plan_embed(str(tmp_path / "in"), tmp_path / "lake" / "docs", lab.SPEC, **options)
+        return forecast(task, Quiet(), rate=rate)
 
     return forecast_of
 

@@ -6,12 +6,9 @@ import json
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.flow.embed import prepare
+from pipeline.flow.embed import plan_embed
 from pipeline.flow.forecast.sample import STRATA, draw_sample
 from pipeline.flow.job import read_stage
-from pipeline.flow.options import EmbedOptions
-from pipeline.flow.progress import Quiet
-from pipeline.table import TableLocation
 
 
 @pytest.fixture
@@ -19,8 +16,7 @@ def sample_of(lab, tmp_path):
     """A sample of a folder, and all tokens that the folder holds."""
 
     def sample_of(folder, **options):
-        location = TableLocation.parse(tmp_path / "lake" / "docs")
-        task = prepare(str(folder), location, dict(lab.SPEC), EmbedOptions(**options), Quiet())
+        task = plan_embed(str(folder), tmp_path / "lake" / "docs", lab.SPEC, **options)
         read = read_stage(task.spec, task.options, task.work)
         tokens = sum(
             len(each)
