@@ -23,7 +23,6 @@ from pipeline.service.topics import current_model
 from pipeline.table.kept import kept_columns
 from pipeline.table.query.grammar import parse_version
 from pipeline.topics.views.axes import axes
-from pipeline.values import as_json
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -45,7 +44,7 @@ async def document(request: Request, id: str, table: Table = None, at: At = None
         rows = await state.run(served.table.document, id, parse_version(at))
         if not rows.num_rows:
             raise NotInTableError("there is no document of this id")
-        return {"table": served.name, "rows": as_json(without_text(state, rows))}
+        return {"table": served.name, "rows": without_text(state, rows)}
 
     return await answered(request, [id, table, at], answer)
 
@@ -68,7 +67,7 @@ async def facets(
         counts = await state.run(
             lambda: served.table.facets(column, conditions, at=parse_version(at), most=most),
         )
-        return {"table": served.name, "facets": as_json(counts)}
+        return {"table": served.name, "facets": counts}
 
     return await answered(request, [column, where, table, at], answer)
 

@@ -107,7 +107,7 @@ def test_only_sum_takes_an_alpha(table_lab, halves, uri, how):
         table.search(stored[3], alpha=1.0)
 
 
-@pytest.mark.parametrize("alpha", [-1, float("nan"), float("inf")])
+@pytest.mark.parametrize("alpha", [-1, float("nan"), float("inf"), 1e308])
 def test_an_alpha_that_is_none(table, alpha):
     with pytest.raises(UsageError, match="alpha"):
         table.search(like="d0", alpha=alpha)
